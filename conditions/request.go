@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package conditions
+
+import "net/netip"
+
+// Request is what a condition may ask of a request. Every string is a view,
+// valid only until the call that was handed the Request returns.
+// Implementations need not be safe for concurrent use.
+type Request interface {
+	// Method returns the method as sent, such as "GET".
+	Method() string
+	// Host returns the authority as sent, port included: the Host field, or
+	// the authority of an absolute-form target (RFC 9112 section 3.2.2).
+	Host() string
+	// Target returns the raw request target as sent, such as "/a?b=c".
+	Target() string
+	// Path returns the raw path of the target, without query.
+	Path() string
+	// Query returns the raw query without "?"; empty if there is none.
+	Query() string
+	// Field returns the first value of the named field at or after position
+	// from, in the order sent, and the position to go on from. next is -1,
+	// and value empty, when no such value is left. Start with position 0.
+	// The name is canonical (net/textproto.CanonicalMIMEHeaderKey) and
+	// compared without regard to letter case. Values carry no surrounding
+	// white space; lists are not split.
+	Field(name string, from int) (value string, next int)
+	// Conn describes the connection; never nil.
+	Conn() *Conn
+}
+
+// Conn describes the connection that a request came on. It does not change
+// while the connection lives.
+type Conn struct {
+	Client netip.AddrPort // the client, as far as it is trusted
+	Local  netip.AddrPort // where the connection was accepted
+	TLS    *TLS           // nil on plain connections
+}
+
+// TLS holds the facts of a TLS connection that conditions may ask.
+type TLS struct {
+	ServerName string // SNI, lower case; empty if none was sent
+	Version    uint16 // as in crypto/tls
+	ALPN       string // negotiated protocol; empty if none
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package routing
+
+import "github.com/sluice-mesh/sluice/conditions"
+
+// Snapshot is a table, compiled: immutable, indexed for look-up, safe for
+// concurrent use. The zero Snapshot is empty.
+type Snapshot struct {
+	version  Version
+	gateways []*CompiledGateway // in table order
+	slots    []*CompiledGateway // by slot; nil where a slot is free
+	byHost   map[string]*CompiledGateway
+}
+
+// CompiledGateway is a gateway as requests see it. One that did not change
+// is the same pointer in successive snapshots.
+type CompiledGateway struct {
+	// Slot is a small number that the gateway keeps while its name stays in
+	// successive snapshots. Live parts are found by it.
+	Slot       int
+	Name       string
+	Port       int // 1 to 65535, assigned if none was asked for
+	Type       PortType
+	Hosts      []string         // virtual hosts, lower case, in order
+	Routes     []*CompiledRoute // in the order written
+	Conditions []*CompiledRoute // the routes that have a condition, in the order asked
+	Weights    *Split           // over Routes; nil if all weights are 0
+	Asked      *Gateway         // what it was compiled from
+}
+
+// CompiledRoute is a branch of a compiled gateway.
+type CompiledRoute struct {
+	Index     int    // position in CompiledGateway.Routes
+	Path      string // as in the table
+	Weight    Weight
+	Condition *conditions.Condition // nil if none
+	Strength  Weight
+	// Taken decides whether a request for which the condition holds is taken:
+	// choice 0 takes it, choice 1 leaves it to the weights. nil without a
+	// condition, and for strengths of 0 and 100 %, which need no draw.
+	Taken *Split
+	// Remainder is Weights once more with a counter of its own, for requests
+	// that lost the draw of this route's strength. nil where Taken is.
+	Remainder *Split
+	Target    Target
+}
+
+// TargetKind says what a target leads to.
+type TargetKind uint8
+
+const (
+	// TargetNone leads nowhere: what it names does not exist (yet).
+	TargetNone TargetKind = iota
+	// TargetAddress leads to Host and Port.
+	TargetAddress
+	// TargetGateway leads to the gateway in Slot, in process.
+	TargetGateway
+)
+
+// Target is what a route leads to.
+type Target struct {
+	Kind    TargetKind
+	Address string // as written between the brackets, such as "[::1]:80"
+	Host    string // IP address or name, without brackets
+	Port    int    // 1 to 65535
+	Slot    int    // of the gateway
+}
+
+// Version returns the version of the table that was compiled.
+func (s *Snapshot) Version() Version { return s.version }
+
+// Gateways returns the gateways in table order. The slice is not to be
+// changed.
+func (s *Snapshot) Gateways() []*CompiledGateway { return s.gateways }
+
+// Slots returns how many slots live parts need: every Slot is below it.
+func (s *Snapshot) Slots() int { return len(s.slots) }
+
+// Slot returns the gateway in a slot, or nil.
+func (s *Snapshot) Slot(i int) *CompiledGateway { return s.slots[i] }
