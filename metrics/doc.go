@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package metrics holds the series in which a proxy counts what happened to
+// the traffic of its gateways and routes.
+//
+// A [Registry] has two sides. Binding looks series up by name, under a lock,
+// once for each table. Serving counts through the pointers that binding
+// returned: without a lock, an allocation or a string. Counts are spread over
+// shards, so that processors do not wait for each other's cache lines, and
+// are summed when somebody reads them.
+//
+// # Counting
+//
+// Every exchange is counted by its gateway; one that reached a route is
+// counted by that route as well. The two are families of their own, so that a
+// sum over one family counts an exchange once. In a chain of gateways each
+// hop counts.
+//
+// # Memory
+//
+// A series (one gateway, or one route) is one cell of 1,792 bytes. One that
+// has counted some ten thousand exchanges is given cells of its own for the
+// shards that count in it, at most 16,384 of these (28 MiB) in all. Series
+// are limited in number, see [Options]; those above the limit share one whose
+// label is [Other].
+package metrics

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metrics
+
+import (
+	"cmp"
+	"runtime"
+)
+
+// Kind is the kind of a family.
+type Kind uint8
+
+// The kinds.
+const (
+	KindCounter Kind = iota
+	KindGauge
+	KindHistogram
+)
+
+// String returns the kind as the exposition names it.
+func (k Kind) String() string {
+	return [...]string{"counter", "gauge", "histogram"}[k]
+}
+
+// Family describes the series of one name.
+type Family struct {
+	Name   string
+	Help   string
+	Kind   Kind
+	Labels []string // in order; nil if there are none
+
+	perSeries bool // counted for gateways, routes or conditions, not as a process-wide value
+}
+
+func family(kind Kind, name, help string, labels ...string) Family {
+	return Family{Name: name, Help: help, Kind: kind, Labels: labels}
+}
+
+func perSeries(kind Kind, name, help string, labels ...string) Family {
+	f := family(kind, name, help, labels...)
+	f.perSeries = true
+	return f
+}
+
+// What routes count.
+var (
+	Requests = perSeries(KindCounter, "sluice_requests_total",
+		"Exchanges that ended, by route and class of the status sent.", "code", "gateway", "route")
+	RequestDuration = perSeries(KindHistogram, "sluice_request_duration_seconds",
+		"Time from the first byte of the request to the last byte of the answer, by route.", "gateway", "route")
+	UpstreamDuration = perSeries(KindHistogram, "sluice_upstream_duration_seconds",
+		"Time that the instance took of it, by route.", "gateway", "route")
+	RequestBytes = perSeries(KindCounter, "sluice_request_bytes_total",
+		"Size of the requests, heads included, by route.", "gateway", "route")
+	ResponseBytes = perSeries(KindCounter, "sluice_response_bytes_total",
+		"Size of the answers, heads included, by route.", "gateway", "route")
+	RequestsInFlight = perSeries(KindGauge, "sluice_requests_in_flight",
+		"Exchanges that began and did not end yet, by route.", "gateway", "route")
+	ProxyErrors = perSeries(KindCounter, "sluice_proxy_errors_total",
+		"Answers of the proxy's own making, by route and reason.", "gateway", "reason", "route")
+	RouteWeight = perSeries(KindGauge, "sluice_route_weight_ratio",
+		"Share of the requests decided by weight: asked for, and achieved since the weights changed.", "gateway", "kind", "route")
+)
+
+// What gateways count.
+var (
+	GatewayRequests = perSeries(KindCounter, "sluice_gateway_requests_total",
+		"Exchanges that ended, by gateway and class of the status sent.", "code", "gateway")
+	GatewayRequestDuration = perSeries(KindHistogram, "sluice_gateway_request_duration_seconds",
+		"Time from the first byte of the request to the last byte of the answer, by gateway.", "gateway")
+	GatewayRequestBytes = perSeries(KindCounter, "sluice_gateway_request_bytes_total",
+		"Size of the requests, heads included, by gateway.", "gateway")
+	GatewayResponseBytes = perSeries(KindCounter, "sluice_gateway_response_bytes_total",
+		"Size of the answers, heads included, by gateway.", "gateway")
+	GatewayRequestsInFlight = perSeries(KindGauge, "sluice_gateway_requests_in_flight",
+		"Exchanges that began and did not end yet, by gateway.", "gateway")
+	GatewayProxyErrors = perSeries(KindCounter, "sluice_gateway_proxy_errors_total",
+		"Answers of the proxy's own making, by gateway and reason.", "gateway", "reason")
+)
+
+// What conditions count.
+var (
+	ConditionEvaluations = perSeries(KindCounter, "sluice_condition_evaluations_total",
+		"Requests for which the condition was asked.", "condition", "gateway", "route")
+	ConditionMatches = perSeries(KindCounter, "sluice_condition_matches_total",
+		"Requests for which the condition held.", "condition", "gateway", "route")
+	ConditionSelected = perSeries(KindCounter, "sluice_condition_selected_total",
+		"Requests that the condition took for its route.", "condition", "gateway", "route")
+)
+
+// What the process counts.
+var (
+	TableVersion = family(KindGauge, "sluice_table_version",
+		"Revision of the table that serves.")
+	TableAge = family(KindGauge, "sluice_table_age_seconds",
+		"Time since the table that serves was received.")
+	TableRejected = family(KindCounter, "sluice_table_rejected_total",
+		"Changes that were not taken over, by reason.", "reason")
+	ConnectionsOpen = family(KindGauge, "sluice_connections_open",
+		"Connections that are open, by kind.", "kind")
+	Unrouted = family(KindCounter, "sluice_unrouted_requests_total",
+		"Requests that reached no gateway, by reason.", "reason")
+	SeriesOverflow = family(KindCounter, "sluice_series_overflow_total",
+		"Times that a gateway or route above the limit of series was bound to the series \"other\".")
+	BuildInfo = family(KindGauge, "sluice_build_info",
+		"What this binary was built from; always 1.", "goversion", "revision", "version")
+)
+
+// Families returns the families of this package.
+func Families() []Family {
+	return []Family{
+		Requests, RequestDuration, UpstreamDuration, RequestBytes, ResponseBytes,
+		RequestsInFlight, ProxyErrors, RouteWeight,
+		GatewayRequests, GatewayRequestDuration, GatewayRequestBytes, GatewayResponseBytes,
+		GatewayRequestsInFlight, GatewayProxyErrors,
+		ConditionEvaluations, ConditionMatches, ConditionSelected,
+		TableVersion, TableAge, TableRejected, ConnectionsOpen, Unrouted, SeriesOverflow, BuildInfo,
+	}
+}
+
+// TableVersion returns the gauge of the serving table's revision.
+func (r *Registry) TableVersion() *Gauge {
+	return r.Gauge(TableVersion.Name, TableVersion.Help)
+}
+
+// TableAge makes seconds the age of the serving table.
+func (r *Registry) TableAge(seconds func() float64) {
+	r.GaugeFunc(TableAge.Name, TableAge.Help, seconds)
+}
+
+// TableRejected returns the counter of changes refused for a reason. Reasons
+// are words of the program, never texts of a user.
+func (r *Registry) TableRejected(reason string) *Counter {
+	return r.Counter(TableRejected.Name, TableRejected.Help, Label{"reason", reason})
+}
+
+// ConnectionsOpen returns the gauge of open connections of a kind, such as
+// client or upstream.
+func (r *Registry) ConnectionsOpen(kind string) *Gauge {
+	return r.Gauge(ConnectionsOpen.Name, ConnectionsOpen.Help, Label{"kind", kind})
+}
+
+// Unrouted returns the counter of requests that reached no gateway for a
+// reason, such as no_gateway.
+func (r *Registry) Unrouted(reason string) *Counter {
+	return r.Counter(Unrouted.Name, Unrouted.Help, Label{"reason", reason})
+}
+
+// BuildInfo says what the binary was built from. Empty texts read "unknown".
+func (r *Registry) BuildInfo(version, revision string) {
+	r.Gauge(BuildInfo.Name, BuildInfo.Help,
+		Label{"version", cmp.Or(version, "unknown")},
+		Label{"revision", cmp.Or(revision, "unknown")},
+		Label{"goversion", runtime.Version()},
+	).Set(1)
+}

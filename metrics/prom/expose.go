@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package prom
+
+import (
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sluice-mesh/sluice/metrics"
+)
+
+// expose returns the families of a registry that have any series.
+func expose(r *metrics.Registry, native bool) []*dto.MetricFamily {
+	e := exposition{byName: map[string]*dto.MetricFamily{}, registry: r, native: native}
+	for _, v := range r.Values() {
+		e.value(v)
+	}
+	for _, g := range r.Gateways() {
+		e.gateway(g)
+	}
+	return e.families
+}
+
+// exposition is a set of families in the making.
+type exposition struct {
+	registry *metrics.Registry
+	native   bool
+	families []*dto.MetricFamily
+	byName   map[string]*dto.MetricFamily
+	totals   metrics.Totals // reused
+}
+
+// add adds a series to a family. The labels are in order of their names.
+func (e *exposition) add(f metrics.Family, m *dto.Metric, labels ...*dto.LabelPair) {
+	family, ok := e.byName[f.Name]
+	if !ok {
+		family = &dto.MetricFamily{Name: new(f.Name), Help: new(f.Help), Type: kinds[f.Kind].Enum()}
+		e.byName[f.Name] = family
+		e.families = append(e.families, family)
+	}
+	m.Label = labels
+	family.Metric = append(family.Metric, m)
+}
+
+var kinds = [...]dto.MetricType{
+	metrics.KindCounter:   dto.MetricType_COUNTER,
+	metrics.KindGauge:     dto.MetricType_GAUGE,
+	metrics.KindHistogram: dto.MetricType_HISTOGRAM,
+}
+
+// value adds a process-wide number.
+func (e *exposition) value(v metrics.Value) {
+	labels := make([]*dto.LabelPair, len(v.Labels))
+	for i, l := range v.Labels {
+		labels[i] = pair(l.Name, l.Value)
+	}
+	m := gauge(v.Value)
+	if v.Family.Kind == metrics.KindCounter {
+		m = counter(v.Value, timestamppb.New(e.registry.Started()))
+	}
+	e.add(v.Family, m, labels...)
+}
+
+// gateway adds the series of a gateway, its routes and its conditions.
+func (e *exposition) gateway(g *metrics.Gateway) {
+	gateway, created := pair("gateway", g.Name()), timestamppb.New(g.Created())
+	t := &e.totals
+	g.Read(t)
+	for class, n := range t.Requests {
+		if shown(metrics.Class(class), n) {
+			e.add(metrics.GatewayRequests, counter(float64(n), created), classes[class], gateway)
+		}
+	}
+	e.add(metrics.GatewayRequestDuration, e.histogram(&t.Duration, created), gateway)
+	e.add(metrics.GatewayRequestBytes, counter(float64(t.BytesIn), created), gateway)
+	e.add(metrics.GatewayResponseBytes, counter(float64(t.BytesOut), created), gateway)
+	e.add(metrics.GatewayRequestsInFlight, gauge(float64(t.InFlight)), gateway)
+	for reason, n := range t.Reasons {
+		if n > 0 {
+			e.add(metrics.GatewayProxyErrors, counter(float64(n), created), gateway, pair("reason", e.registry.Reason(reason)))
+		}
+	}
+	for _, route := range g.Routes() {
+		e.route(gateway, route)
+	}
+	for _, s := range g.ReadShares() {
+		e.share(gateway, s)
+	}
+	for _, c := range g.ReadConditions() {
+		condition, route := pair("condition", c.Condition), pair("route", c.Route)
+		e.add(metrics.ConditionEvaluations, counter(float64(c.Evaluations), created), condition, gateway, route)
+		e.add(metrics.ConditionMatches, counter(float64(c.Matches), created), condition, gateway, route)
+		e.add(metrics.ConditionSelected, counter(float64(c.Selected), created), condition, gateway, route)
+	}
+}
+
+// route adds the series of a route.
+func (e *exposition) route(gateway *dto.LabelPair, r *metrics.Route) {
+	route, created := pair("route", r.Path()), timestamppb.New(r.Created())
+	t := &e.totals
+	r.Read(t)
+	for class, n := range t.Requests {
+		if shown(metrics.Class(class), n) {
+			e.add(metrics.Requests, counter(float64(n), created), classes[class], gateway, route)
+		}
+	}
+	e.add(metrics.RequestDuration, e.histogram(&t.Duration, created), gateway, route)
+	e.add(metrics.UpstreamDuration, e.histogram(&t.Upstream, created), gateway, route)
+	e.add(metrics.RequestBytes, counter(float64(t.BytesIn), created), gateway, route)
+	e.add(metrics.ResponseBytes, counter(float64(t.BytesOut), created), gateway, route)
+	e.add(metrics.RequestsInFlight, gauge(float64(t.InFlight)), gateway, route)
+	for reason, n := range t.Reasons {
+		if n > 0 {
+			e.add(metrics.ProxyErrors, counter(float64(n), created), gateway, pair("reason", e.registry.Reason(reason)), route)
+		}
+	}
+}
+
+var (
+	asked    = pair("kind", "asked")
+	achieved = pair("kind", "achieved")
+)
+
+// share adds the shares of a route. What was achieved is left out while
+// nothing was decided.
+func (e *exposition) share(gateway *dto.LabelPair, s metrics.ShareTotals) {
+	route := pair("route", s.Route.Path())
+	e.add(metrics.RouteWeight, gauge(s.Asked), gateway, asked, route)
+	if s.Decided > 0 {
+		e.add(metrics.RouteWeight, gauge(s.Achieved), gateway, achieved, route)
+	}
+}
+
+var classes = func() (pairs [metrics.Classes]*dto.LabelPair) {
+	for class := range pairs {
+		pairs[class] = pair("code", metrics.Class(class).String())
+	}
+	return pairs
+}()
+
+// shown tells whether a class has a series. The common ones have it from the
+// beginning, so that their first request shows as an increase.
+func shown(c metrics.Class, n uint64) bool {
+	return n > 0 || c != metrics.ClassNone && c != metrics.Class1xx
+}
+
+func pair(name, value string) *dto.LabelPair {
+	return &dto.LabelPair{Name: &name, Value: &value}
+}
+
+func gauge(v float64) *dto.Metric {
+	return &dto.Metric{Gauge: &dto.Gauge{Value: &v}}
+}
+
+func counter(v float64, created *timestamppb.Timestamp) *dto.Metric {
+	return &dto.Metric{Counter: &dto.Counter{Value: &v, CreatedTimestamp: created}}
+}
+
+// classicStep is how many of our buckets make one classic bucket. Two buckets
+// in a doubling place a quantile within 41 %, and by interpolation mostly
+// within a few percent, for 42 series a histogram.
+const classicStep = 2
+
+// histogram returns both forms of a histogram, or the classic one only.
+func (e *exposition) histogram(h *metrics.Histogram, created *timestamppb.Timestamp) *dto.Metric {
+	d := &dto.Histogram{
+		SampleSum:        new(float64(h.Sum) / float64(time.Second)),
+		CreatedTimestamp: created,
+	}
+	d.SampleCount = new(classic(d, h))
+	if e.native {
+		native(d, h)
+	}
+	return &dto.Metric{Histogram: d}
+}
+
+// upperBounds holds the bounds of the classic buckets, to point to.
+var upperBounds = func() (b [(metrics.Bounds + classicStep - 1) / classicStep]float64) {
+	for i := range b {
+		b[i] = metrics.Bound(i * classicStep)
+	}
+	return b
+}()
+
+// classic adds the classic buckets and returns the number of observations.
+// The bucket without a bound is left to the encoders.
+func classic(d *dto.Histogram, h *metrics.Histogram) (count uint64) {
+	buckets := make([]dto.Bucket, len(upperBounds))
+	counts := make([]uint64, len(upperBounds))
+	d.Bucket = make([]*dto.Bucket, len(upperBounds))
+	for i, n := range h.Counts {
+		count += n
+		if i < metrics.Bounds && i%classicStep == 0 {
+			at := i / classicStep
+			counts[at] = count
+			buckets[at].CumulativeCount, buckets[at].UpperBound = &counts[at], &upperBounds[at]
+			d.Bucket[at] = &buckets[at]
+		}
+	}
+	return count
+}
+
+// maxGap is how many empty native buckets in a row are written out rather
+// than skipped by a new span: a span costs as much.
+const maxGap = 2
+
+// native adds the native buckets. What is not above the lowest bound is in
+// the zero bucket; what is above the highest one is in the bucket after it.
+func native(d *dto.Histogram, h *metrics.Histogram) {
+	d.Schema = proto.Int32(metrics.Schema)
+	d.ZeroThreshold = new(metrics.Bound(0))
+	d.ZeroCount = new(h.Counts[0])
+	next := int32(0) // the index after the last one that was written
+	var last int64   // its count
+	for i, n := range h.Counts {
+		if i == 0 || n == 0 {
+			continue
+		}
+		index := int32(metrics.FirstIndex + i)
+		gap := index - next
+		if len(d.PositiveSpan) == 0 || gap > maxGap {
+			d.PositiveSpan = append(d.PositiveSpan, &dto.BucketSpan{Offset: new(gap), Length: proto.Uint32(0)})
+			gap = 0
+		}
+		span := d.PositiveSpan[len(d.PositiveSpan)-1]
+		*span.Length += uint32(gap) + 1
+		for ; gap > 0; gap-- {
+			d.PositiveDelta = append(d.PositiveDelta, -last)
+			last = 0
+		}
+		d.PositiveDelta = append(d.PositiveDelta, int64(n)-last)
+		last, next = int64(n), index+1
+	}
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metrics
+
+import (
+	"cmp"
+	"math/bits"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Other is the label of series that stand for all names above a limit.
+const Other = "other"
+
+// Options shape a Registry. The zero Options are ready to use.
+type Options struct {
+	// Shards is how many processors count without waiting for each other: a
+	// power of two, other numbers are rounded up. Zero means as many as
+	// GOMAXPROCS. At most 64 are used.
+	Shards int
+	// Reasons names the failures of our own. Position 0 means none. Those
+	// from position 32 on are counted as Other.
+	Reasons []string
+	// MaxGateways and MaxRoutes bound the series. Gateways above the limit
+	// share the gateway Other, routes above it share the route Other of their
+	// gateway. Zero means 20,000.
+	MaxGateways, MaxRoutes int
+	// Linger is how long the series of what is gone are still shown, so that
+	// their last counts are seen, and taken up again if it comes back. Zero
+	// means 5 min; a negative value means not at all.
+	Linger time.Duration
+	// Now is the clock. nil means time.Now.
+	Now func() time.Time
+}
+
+func (o Options) withDefaults() Options {
+	if o.Shards <= 0 {
+		o.Shards = runtime.GOMAXPROCS(0)
+	}
+	o.Shards = min(1<<bits.Len(uint(o.Shards-1)), 64)
+	o.MaxGateways = cmp.Or(o.MaxGateways, 20_000)
+	o.MaxRoutes = cmp.Or(o.MaxRoutes, 20_000)
+	o.Linger = cmp.Or(o.Linger, 5*time.Minute)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// Registry holds the series of a process. It is safe for concurrent use; its
+// lock is taken to bind and to read, never to count.
+type Registry struct {
+	o        Options
+	reasons  []string
+	started  time.Time
+	spare    atomic.Int64 // see series
+	overflow *Counter
+
+	// mu guards the fields below, and those of gateways and routes that say
+	// so.
+	mu       sync.Mutex
+	gateways map[string]*Gateway
+	routes   int // how many there are, without those that are Other
+	values   map[valueKey]*value
+	helps    map[string]Family
+}
+
+// New returns an empty registry.
+func New(o Options) *Registry {
+	o = o.withDefaults()
+	r := &Registry{
+		o:        o,
+		started:  o.Now(),
+		gateways: map[string]*Gateway{},
+		values:   map[valueKey]*value{},
+		helps:    map[string]Family{},
+	}
+	r.spare.Store(maxSpread)
+	r.reasons = slices.Clone(o.Reasons[:min(len(o.Reasons), maxReasons)])
+	r.overflow = r.Counter(SeriesOverflow.Name, SeriesOverflow.Help)
+	return r
+}
+
+// Reason returns the name of a position in Totals.Reasons.
+func (r *Registry) Reason(i int) string {
+	if i == 0 || i >= len(r.reasons) {
+		return Other
+	}
+	return r.reasons[i]
+}
+
+// Started returns when the registry was made.
+func (r *Registry) Started() time.Time { return r.started }
+
+// Gateway returns the series of a gateway, the same ones whenever they are
+// asked for while the gateway stays.
+func (r *Registry) Gateway(name string) *Gateway {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.gateway(label(name))
+}
+
+// gateway is Gateway with r locked.
+func (r *Registry) gateway(name string) *Gateway {
+	g, ok := r.gateways[name]
+	if !ok && name != Other && len(r.gateways) >= r.o.MaxGateways {
+		r.overflow.Add(0, 1)
+		return r.gateway(Other)
+	}
+	if !ok {
+		g = &Gateway{registry: r, name: name, created: r.o.Now(), routes: map[string]*Route{}}
+		g.init(r.o.Shards, &r.spare)
+		g.ledger = &ledger{mu: &r.mu}
+		g.view.Store(g.ledger.open(nil, r.o.Shards))
+		r.gateways[name] = g
+	}
+	g.gone = time.Time{}
+	return g
+}
+
+// Route returns the series of a route of the gateway, the same ones whenever
+// they are asked for while the route stays.
+func (g *Gateway) Route(path string) *Route {
+	g.registry.mu.Lock()
+	defer g.registry.mu.Unlock()
+	return g.registry.route(g, label(path))
+}
+
+// route is Route with r locked.
+func (r *Registry) route(g *Gateway, path string) *Route {
+	t, ok := g.routes[path]
+	if !ok && path != Other && (g.name == Other || r.routes >= r.o.MaxRoutes) {
+		r.overflow.Add(0, 1)
+		return r.route(g, Other)
+	}
+	if !ok {
+		t = &Route{gateway: g, path: path, created: r.o.Now()}
+		t.init(r.o.Shards, &r.spare)
+		g.routes[path] = t
+		if path != Other {
+			r.routes++
+		}
+	}
+	t.gone = time.Time{}
+	return t
+}
+
+// Retain says which gateways, with which routes, are left after a table was
+// bound. The series of others linger, as Options say, and are dropped then.
+// What is still counted in them afterwards does no harm and is not shown.
+func (r *Registry) Retain(names map[string][]string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kept := make(map[*Route]bool)
+	stays := make(map[*Gateway]bool, len(names))
+	for name, paths := range names {
+		g := r.find(label(name))
+		if g == nil {
+			continue
+		}
+		stays[g] = true
+		for _, path := range paths {
+			if t, ok := g.routes[label(path)]; ok {
+				kept[t] = true
+			} else if t, ok := g.routes[Other]; ok {
+				kept[t] = true
+			}
+		}
+	}
+	now := r.o.Now()
+	for _, g := range r.gateways {
+		mark(&g.gone, stays[g], now)
+		for _, t := range g.routes {
+			mark(&t.gone, kept[t], now)
+		}
+	}
+	r.prune(now)
+}
+
+// find returns the gateway whose series carry the counts of a name.
+func (r *Registry) find(name string) *Gateway {
+	if g, ok := r.gateways[name]; ok {
+		return g
+	}
+	return r.gateways[Other]
+}
+
+// mark notes since when something is gone.
+func mark(gone *time.Time, stays bool, now time.Time) {
+	switch {
+	case stays:
+		*gone = time.Time{}
+	case gone.IsZero():
+		*gone = now
+	}
+}
+
+// prune drops what has been gone for long enough. r is locked.
+func (r *Registry) prune(now time.Time) {
+	over := func(gone time.Time) bool {
+		return !gone.IsZero() && now.Sub(gone) >= r.o.Linger
+	}
+	for name, g := range r.gateways {
+		whole := over(g.gone)
+		for path, t := range g.routes {
+			if whole || over(t.gone) {
+				delete(g.routes, path)
+				t.release()
+				if path != Other {
+					r.routes--
+				}
+			}
+		}
+		if whole {
+			delete(r.gateways, name)
+			g.release()
+		}
+	}
+}
+
+// Gateways returns the gateways to show, by name.
+func (r *Registry) Gateways() []*Gateway {
+	r.mu.Lock()
+	r.prune(r.o.Now())
+	list := make([]*Gateway, 0, len(r.gateways))
+	for _, g := range r.gateways {
+		list = append(list, g)
+	}
+	r.mu.Unlock()
+	slices.SortFunc(list, func(a, b *Gateway) int { return strings.Compare(a.name, b.name) })
+	return list
+}
+
+// Routes returns the routes of the gateway to show, by path.
+func (g *Gateway) Routes() []*Route {
+	g.registry.mu.Lock()
+	list := make([]*Route, 0, len(g.routes))
+	for _, t := range g.routes {
+		list = append(list, t)
+	}
+	g.registry.mu.Unlock()
+	slices.SortFunc(list, func(a, b *Route) int { return strings.Compare(a.path, b.path) })
+	return list
+}
+
+// label returns a text in a form that every exposition format can carry.
+func label(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
