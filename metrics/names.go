@@ -98,8 +98,12 @@ var (
 		"Changes that were not taken over, by reason.", "reason")
 	ConnectionsOpen = family(KindGauge, "sluice_connections_open",
 		"Connections that are open, by kind.", "kind")
-	Unrouted = family(KindCounter, "sluice_unrouted_requests_total",
+	RequestsRefused = family(KindCounter, "sluice_requests_refused_total",
 		"Requests that reached no gateway, by reason.", "reason")
+	Retries = family(KindCounter, "sluice_retries_total",
+		"Attempts at another instance, or on a fresh connection, by outcome.", "outcome")
+	Panics = family(KindCounter, "sluice_panics_total",
+		"Faults in the proxy that ended one exchange.")
 	SeriesOverflow = family(KindCounter, "sluice_series_overflow_total",
 		"Times that a gateway or route above the limit of series was bound to the series \"other\".")
 	BuildInfo = family(KindGauge, "sluice_build_info",
@@ -114,7 +118,7 @@ func Families() []Family {
 		GatewayRequests, GatewayRequestDuration, GatewayRequestBytes, GatewayResponseBytes,
 		GatewayRequestsInFlight, GatewayProxyErrors,
 		ConditionEvaluations, ConditionMatches, ConditionSelected,
-		TableVersion, TableAge, TableRejected, ConnectionsOpen, Unrouted, SeriesOverflow, BuildInfo,
+		TableVersion, TableAge, TableRejected, ConnectionsOpen, RequestsRefused, Retries, Panics, SeriesOverflow, BuildInfo,
 	}
 }
 
@@ -140,10 +144,20 @@ func (r *Registry) ConnectionsOpen(kind string) *Gauge {
 	return r.Gauge(ConnectionsOpen.Name, ConnectionsOpen.Help, Label{"kind", kind})
 }
 
-// Unrouted returns the counter of requests that reached no gateway for a
-// reason, such as no_gateway.
-func (r *Registry) Unrouted(reason string) *Counter {
-	return r.Counter(Unrouted.Name, Unrouted.Help, Label{"reason", reason})
+// RequestsRefused returns the counter of requests that reached no gateway for
+// a reason, such as no_gateway.
+func (r *Registry) RequestsRefused(reason string) *Counter {
+	return r.Counter(RequestsRefused.Name, RequestsRefused.Help, Label{"reason", reason})
+}
+
+// Retries returns the counter of further attempts with an outcome.
+func (r *Registry) Retries(outcome string) *Counter {
+	return r.Counter(Retries.Name, Retries.Help, Label{"outcome", outcome})
+}
+
+// Panics returns the counter of faults that ended one exchange.
+func (r *Registry) Panics() *Counter {
+	return r.Counter(Panics.Name, Panics.Help)
 }
 
 // BuildInfo says what the binary was built from. Empty texts read "unknown".

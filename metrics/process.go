@@ -75,9 +75,9 @@ type value struct {
 }
 
 // Counter returns the counter of a name and labels, always the same one. A
-// name belongs to one kind and one help text: another use of it is a bug, and
-// panics, as does the name of one of the families of this package that is
-// counted otherwise.
+// name belongs to one kind, and keeps the help text that it had first, or has
+// in Families. Another kind is a bug, and panics, as does the name of a
+// family that is counted for gateways, routes or conditions.
 func (r *Registry) Counter(name, help string, labels ...Label) *Counter {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -131,7 +131,7 @@ func (r *Registry) value(f Family, labels []Label) *value {
 	return v
 }
 
-// claim holds a name to one kind and help. r is locked.
+// claim holds a name to one kind. r is locked.
 func (r *Registry) claim(f Family) {
 	was, ok := r.helps[f.Name]
 	if !ok {
@@ -142,8 +142,8 @@ func (r *Registry) claim(f Family) {
 			}
 		}
 	}
-	if was.Kind != f.Kind || was.Help != f.Help || was.perSeries {
-		panic(fmt.Sprintf("metrics: %s is a %v already, with help %q", f.Name, was.Kind, was.Help))
+	if was.Kind != f.Kind || was.perSeries {
+		panic(fmt.Sprintf("metrics: %s cannot be a process-wide %v", f.Name, f.Kind))
 	}
 	r.helps[f.Name] = was
 }
