@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package routing
+
+// Document is one artifact as a user wrote it. It is not changed once it was
+// read, so it may be resolved again, with other documents, at any time and by
+// several goroutines.
+type Document struct {
+	Kind   string   // plural: gateways, conditions, rewrites, routes or templates
+	Name   string   // as written
+	At     Position // where the document begins
+	Broken bool     // it has a Refused fault and does not take effect
+
+	body    *value
+	imports []importRef // what body is merged over; it is decoded only then
+	content
+}
+
+// content is the decoded body of a document: the part that fits its kind.
+type content struct {
+	gateway   *gatewayForm
+	route     *routeForm
+	condition *conditionForm
+}
+
+// importRef names a document that another one is merged over.
+type importRef struct {
+	kind, name string
+	place      place
+}
+
+// gatewayForm is a gateway before its references are resolved.
+type gatewayForm struct {
+	gateway  Gateway // without routes
+	routes   []*routeForm
+	routesAt place
+}
+
+// routeForm is a route before its references are resolved and its defaults
+// applied.
+type routeForm struct {
+	route       Route // Path and At are of the gateway's key
+	ref         *reference
+	condition   conditionForm
+	hasWeight   bool
+	hasStrength bool
+	weightAt    place
+	external    bool // the path is an address
+	segments    int  // of the path
+}
+
+// conditionForm is a condition: a text, a reference, or neither.
+type conditionForm struct {
+	text  string
+	place place
+	ref   *reference
+}
+
+// given reports whether there is a condition.
+func (c *conditionForm) given() bool { return c.text != "" || c.ref != nil }
+
+// reference names a stored artifact.
+type reference struct {
+	name  string
+	place place
+}
+
+// kinds maps what may be written as kind to its plural.
+var kinds = map[string]string{
+	kindGateways: kindGateways, "gateway": kindGateways,
+	kindConditions: kindConditions, "condition": kindConditions,
+	kindRewrites: kindRewrites, "rewrite": kindRewrites,
+	kindRoutes: kindRoutes, "route": kindRoutes,
+	kindTemplates: kindTemplates, "template": kindTemplates,
+}
+
+// The kinds of documents.
+const (
+	kindGateways   = "gateways"
+	kindConditions = "conditions"
+	kindRewrites   = "rewrites"
+	kindRoutes     = "routes"
+	kindTemplates  = "templates"
+)
+
+var kindNames = []string{kindGateways, kindConditions, kindRewrites, kindRoutes, kindTemplates}
+
+// foreignKinds are Vamp's other artifacts.
+var foreignKinds = map[string]bool{
+	"breeds": true, "breed": true, "blueprints": true, "blueprint": true, "deployments": true, "deployment": true,
+	"scales": true, "scale": true, "slas": true, "sla": true, "escalations": true, "escalation": true,
+	"workflows": true, "workflow": true,
+}
+
+// The codes of faults. Those that Vamp has keep its name.
+const (
+	codeYaml              = "YamlParsingError"
+	codeUnexpectedType    = "UnexpectedTypeError"
+	codeUnexpectedElement = "UnexpectedElement"
+	codeMissing           = "MissingPathValueError"
+	codeMetadata          = "UnsupportedMetadata"
+	codeName              = "IllegalName"
+	codeGatewayName       = "UnsupportedGatewayNameError"
+	codeKind              = "InconsistentArtifactKind"
+	codeUnknownKind       = "UnexpectedArtifact"
+	codeReference         = "EitherReferenceOrAnonymous"
+	codeNotFound          = "ArtifactNotFound"
+	codePort              = "InvalidGatewayPortError"
+	codeSticky            = "IllegalGatewayStickyValue"
+	codeStickyPort        = "StickyPortTypeError"
+	codeVirtualHosts      = "IllegalGatewayVirtualHosts"
+	codeSelector          = "InvalidSelectorError"
+	codeRoutePath         = "UnsupportedRoutePathError"
+	codeSelectorPath      = "RouteSelectorOnlyRouteError"
+	codeSelectorExternal  = "RouteSelectorExternalTargetError"
+	codeWeight            = "GatewayRouteWeightError"
+	codeRewrite           = "UnsupportedPathRewriteError"
+	codeConditionPort     = "ConditionPortTypeError"
+	codeEmptyImport       = "EmptyImportError"
+	codeImport            = "ImportDefinitionError"
+	codeImportReference   = "ImportReferenceError"
+
+	// These are ours.
+	codeConditionSyntax = "ConditionSyntaxError"
+	codeNotYet          = "NotYetSupported"
+	codeDuplicateKey    = "DuplicateKey"
+	codeDuplicateName   = "DuplicateArtifactName"
+	codeIgnoredKey      = "IgnoredKey"
+	codeTooManyFaults   = "TooManyFaults"
+)

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package routing
+
+import (
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// gateway decodes the body of a gateway and checks all that needs no other
+// artifact.
+func (r *reader) gateway(v *value) *gatewayForm {
+	f := &gatewayForm{gateway: Gateway{Name: r.name, NoRoute: 503, At: v.place.position()}, routesAt: v.place}
+	g := &f.gateway
+	var sticky *value
+	portRead := true
+	r.fields(SectionGateway, v, "", func(e entry, path string) {
+		switch e.key {
+		case "metadata":
+			g.Metadata = r.metadata(e.value, path)
+		case "port":
+			g.Port, portRead = r.port(e.value, path)
+		case "sticky":
+			g.Sticky = r.sticky(e.value, path)
+			sticky = e.value
+		case "virtual_hosts":
+			g.VirtualHosts = r.virtualHosts(e.value, path)
+		case "selector":
+			g.Selector = r.selector(e.value, path)
+		case "routes":
+			f.routesAt = e.place
+			f.routes = r.routes(e.value, path)
+		case "service":
+			g.Service = r.service(e.value, path)
+		case "deployed":
+			g.Deployed = r.flag(e.value, path)
+		case "sluice":
+			r.gatewayOwn(g, e.value, path)
+		}
+	})
+	if g.Sticky != "" {
+		r.checkSticky(g, sticky)
+	}
+	if portRead {
+		r.checkConditionPorts(f, false)
+	}
+	if !f.hasReferences() {
+		r.checkWeights(f)
+	}
+	return f
+}
+
+func (f *gatewayForm) hasReferences() bool {
+	for _, route := range f.routes {
+		if route.ref != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// checkGatewayName applies the rule for names of gateways.
+func (r *reader) checkGatewayName(v *value) {
+	segments := 0
+	for s := range strings.SplitSeq(v.text, "/") {
+		if s != "" {
+			segments++
+		}
+	}
+	if segments < 1 || segments > 4 || strings.ContainsFunc(v.text, notInNames) {
+		r.refuse(codeGatewayName, v.place, "name", quote(v.text)+" is no name of a gateway",
+			"1 to 4 segments joined by / are allowed, without white space, [ and ]")
+	}
+}
+
+// sticky reads the form of sticky; "" means none.
+func (r *reader) sticky(v *value, path string) string {
+	text := ""
+	if v.kind == textValue {
+		text = strings.ToLower(v.text)
+	}
+	switch {
+	case text == "route" || text == "instance":
+		return text
+	case v.kind == textValue && v.text == "none":
+	default:
+		r.wrongType(codeSticky, v, path, "route, instance or none is allowed")
+	}
+	return ""
+}
+
+func (r *reader) checkSticky(g *Gateway, v *value) {
+	if g.Port.Type == TCP {
+		r.refuse(codeStickyPort, v.place, "sticky", "the gateway is sticky, and its port is tcp", "only http ports can be sticky")
+		return
+	}
+	r.notYet(v.place, "sticky", "sticky: "+g.Sticky, "none is allowed at present")
+}
+
+func (r *reader) virtualHosts(v *value, path string) []string {
+	const allowed = "a host name or a list of host names is allowed"
+	items := []*value{v}
+	if v.kind == listValue {
+		items = v.items
+	}
+	var hosts []string
+	seen := make(map[string]bool)
+	for i, item := range items {
+		here := path
+		if v.kind == listValue {
+			here += "[" + strconv.Itoa(i) + "]"
+		}
+		if item.kind != textValue {
+			r.wrongType(codeVirtualHosts, item, here, allowed)
+			continue
+		}
+		if host := item.text; !seen[host] {
+			seen[host] = true
+			hosts = append(hosts, host)
+			r.checkVirtualHost(item, here)
+		}
+	}
+	return hosts
+}
+
+// checkVirtualHost warns of names that no request can bear: they are
+// compared whole, and a host with a port matches none.
+func (r *reader) checkVirtualHost(v *value, path string) {
+	const code = codeVirtualHosts
+	name := strings.TrimSuffix(strings.TrimPrefix(v.text, "["), "]")
+	switch {
+	case isIPv6(name):
+	case strings.Contains(v.text, "*"):
+		r.warn(code, v.place, path, quote(v.text)+" is compared as it stands", "there are no wildcards; list the names")
+	case strings.Contains(v.text, ":"):
+		r.warn(code, v.place, path, quote(v.text)+" never matches", "virtual hosts are names without port")
+	case v.text == "" || strings.ContainsFunc(v.text, unicode.IsSpace) || strings.Contains(v.text, "/"):
+		r.warn(code, v.place, path, quote(v.text)+" never matches", "a host name is allowed, such as shop.example")
+	}
+}
+
+// selector reads a selector of a gateway.
+func (r *reader) selector(v *value, path string) string {
+	text, ok := r.selectorText(v, path)
+	if ok {
+		r.notYet(v.place, path, "a selector", "write the routes instead")
+	}
+	return text
+}
+
+func (r *reader) selectorText(v *value, path string) (string, bool) {
+	text, ok := r.text(v, path, "a selector is a text, such as label(app)(shop)")
+	if ok && strings.TrimSpace(text) == "" {
+		r.refuse(codeSelector, v.place, path, "the selector is empty", "leave the key out, or write ~, for none")
+		return "", false
+	}
+	return text, ok
+}
+
+func (r *reader) service(v *value, path string) *Service {
+	if v.kind != mapValue {
+		r.wrongType(codeUnexpectedType, v, path, "a map with host and port is allowed")
+		return nil
+	}
+	s := &Service{}
+	r.fields(SectionService, v, path, func(e entry, path string) {
+		switch e.key {
+		case "host":
+			s.Host, _ = r.text(e.value, path, "a name or address is allowed")
+		case "port":
+			s.Port, _ = r.port(e.value, path)
+		}
+	})
+	for _, key := range []string{"host", "port"} {
+		if v.get(key) == nil {
+			r.refuse(codeMissing, v.place, under(path, key), "the "+key+" is missing", "a service has host and port")
+		}
+	}
+	return s
+}
+
+func (r *reader) flag(v *value, path string) bool {
+	if v.kind != booleanValue {
+		r.wrongType(codeUnexpectedType, v, path, "true or false is allowed")
+		return false
+	}
+	return v.text == "true"
+}
+
+// gatewayOwn reads the settings that go beyond Vamp.
+func (r *reader) gatewayOwn(g *Gateway, v *value, path string) {
+	if v.kind != mapValue {
+		r.wrongType(codeUnexpectedType, v, path, "a map is allowed")
+		return
+	}
+	r.fields(SectionGatewayOwn, v, path, func(e entry, path string) {
+		switch e.key {
+		case "split":
+			if r.choice(e.value, path, "exact", "random") == "random" {
+				g.Split = SplitRandom
+			}
+		case "unavailable":
+			if r.choice(e.value, path, "error", "redistribute") == "redistribute" {
+				g.Unavailable = UnavailableRedistribute
+			}
+		case "no_route":
+			if r.choice(e.value, path, "503", "404") == "404" {
+				g.NoRoute = 404
+			}
+		}
+	})
+}
+
+// choice reads one of a few words, "" if it is none of them.
+func (r *reader) choice(v *value, path string, words ...string) string {
+	for _, w := range words {
+		if v.scalar() && v.text == w {
+			return w
+		}
+	}
+	allowed := choices(words) + " is allowed"
+	if v.kind == textValue {
+		if s := suggest(v.text, words); s != "" {
+			allowed = "did you mean " + s + "? " + allowed
+		}
+	}
+	r.wrongType(codeUnexpectedType, v, path, allowed)
+	return ""
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package routing
+
+import "slices"
+
+// Section is a map in a document whose keys are known.
+type Section string
+
+// The sections of all kinds of documents.
+const (
+	SectionGateway    Section = "gateway"
+	SectionService    Section = "gateway.service"
+	SectionGatewayOwn Section = "gateway.sluice"
+	SectionRoute      Section = "route"
+	SectionRouteOwn   Section = "route.sluice"
+	SectionCondition  Section = "condition"
+	SectionRewrite    Section = "rewrite"
+)
+
+// Support says what becomes of a known key.
+type Support uint8
+
+const (
+	// Supported keys take effect.
+	Supported Support = iota
+	// Ignored keys are answers of a control plane, accepted so that what was
+	// read from it can be sent back.
+	Ignored
+	// Planned keys are known and refused: they take no effect yet.
+	Planned
+)
+
+// Key describes a key of a section.
+type Key struct {
+	Section Section
+	Name    string
+	Support Support
+	Form    string // what is written, in words
+	Default string // what holds without the key; empty if nothing does
+	Bound   string // limits; empty if there are none
+	Meaning string
+}
+
+// Schema returns every known key, by section, in the order in which they are
+// documented. The slice may be changed.
+func Schema() []Key { return slices.Clone(schema) }
+
+const (
+	percentForm = `whole percentage: "50%"`
+	portForm    = "number, or number/http, number/tcp"
+	kindMeaning = "the kind of the artifact; the singular is accepted"
+)
+
+// schema is the one list of keys: reading, suggestions and the reference all
+// follow it.
+var schema = []Key{
+	{SectionGateway, "name", Supported, "text", "", "1 to 4 segments joined by /, no white space, no [ ]", "the name of the gateway; required"},
+	{SectionGateway, "kind", Supported, "gateways", "gateways", "", kindMeaning},
+	{SectionGateway, "metadata", Supported, "map", "", "", "free notes; kept"},
+	{SectionGateway, "import", Supported, "text or list of texts", "", "", "templates (NAME) or other artifacts (KIND/NAME) that this one is merged over"},
+	{SectionGateway, "port", Supported, portForm, "one of 40000-45000, http", "0 (assigned) to 65535", "the port to listen on, and its protocol"},
+	{SectionGateway, "sticky", Planned, "route, instance or none", "none", "http ports only", "whether a client stays with its route or instance"},
+	{SectionGateway, "virtual_hosts", Supported, "text or list of texts", "", "host names without port", "names under which the gateway is reached on the shared virtual host port"},
+	{SectionGateway, "selector", Planned, "selector", "", "not empty", "the instances whose groups become routes"},
+	{SectionGateway, "routes", Supported, "map, list or text", "no routes", "weights add up to 0% or 100%", "the routes, by path"},
+	{SectionGateway, "service", Supported, "map of host and port", "", "", "where the gateway is reached from outside; set by a control plane"},
+	{SectionGateway, "deployed", Supported, "true or false", "false", "", "set by a control plane"},
+	{SectionGateway, "sluice", Supported, "map", "", "", "settings that go beyond Vamp"},
+	{SectionGateway, "lookup_name", Ignored, "any", "", "", "answer only"},
+	{SectionGateway, "internal", Ignored, "any", "", "", "answer only"},
+	{SectionGateway, "proxy", Ignored, "any", "", "", "answer only"},
+
+	{SectionService, "host", Supported, "text", "", "", "name or address; required"},
+	{SectionService, "port", Supported, portForm, "", "0 to 65535", "port; required"},
+
+	{SectionGatewayOwn, "split", Supported, "exact or random", "exact", "", "exact: weights hold over any run of requests; random: each request is drawn on its own"},
+	{SectionGatewayOwn, "unavailable", Supported, "error or redistribute", "error", "", "what happens to the share of a route without usable instance: 503, or the other routes take it"},
+	{SectionGatewayOwn, "no_route", Supported, "503 or 404", "503", "", "the status when no route can be chosen"},
+	{SectionGatewayOwn, "balance", Planned, "", "", "", "balance between routes"},
+	{SectionGatewayOwn, "tls", Planned, "", "", "", "certificates of the listener"},
+	{SectionGatewayOwn, "affinity", Planned, "", "", "", "affinity by key"},
+	{SectionGatewayOwn, "limits", Planned, "", "", "", "sizes and counts"},
+	{SectionGatewayOwn, "timeouts", Planned, "", "", "", "times"},
+	{SectionGatewayOwn, "proxy_protocol", Planned, "", "", "", "client addresses from a balancer in front"},
+	{SectionGatewayOwn, "http2", Planned, "", "", "", "HTTP/2 towards clients"},
+	{SectionGatewayOwn, "explain", Planned, "", "", "", "explanations on request"},
+
+	{SectionRoute, "weight", Supported, percentForm, "what the written weights leave of 100%, shared", "0% to 100%", "the share of the requests that no condition took"},
+	{SectionRoute, "condition", Supported, "text, or map of condition or ref", "none", "http ports only", "when the route applies"},
+	{SectionRoute, "condition_strength", Supported, percentForm, "100% with a condition", "0% to 100%", "the share of the matching requests that the route really takes"},
+	{SectionRoute, "rewrites", Planned, "list of maps of path, or refs", "none", "path: NEW if CONDITION", "changes of the path"},
+	{SectionRoute, "balance", Supported, "text", "default", "default or roundrobin at present", "balance between the instances of the route"},
+	{SectionRoute, "selector", Planned, "selector", "", "paths of one segment", "the instances of the route"},
+	{SectionRoute, "metadata", Supported, "map", "", "", "free notes; kept"},
+	{SectionRoute, "sluice", Supported, "map", "", "", "settings that go beyond Vamp"},
+	{SectionRoute, "ref", Supported, "text", "", "", "a stored route instead; also written reference"},
+	{SectionRoute, "reference", Supported, "text", "", "", "the same as ref"},
+	{SectionRoute, "name", Supported, "text", "", "no white space, no / [ ]", "stored routes only"},
+	{SectionRoute, "kind", Supported, "routes", "routes", "", kindMeaning},
+	{SectionRoute, "import", Supported, "text or list of texts", "", "", "stored routes only: as for gateways"},
+	{SectionRoute, "lookup_name", Ignored, "any", "", "", "answer only"},
+	{SectionRoute, "targets", Ignored, "any", "", "", "answer only"},
+
+	{SectionRouteOwn, "weight", Supported, `percentage with up to two decimals: "12.5%"`, "", "0% to 100% in steps of 0.01%", "a weight finer than 1%, instead of weight"},
+	{SectionRouteOwn, "health", Planned, "", "", "", "health checks"},
+	{SectionRouteOwn, "timeouts", Planned, "", "", "", "times"},
+	{SectionRouteOwn, "retries", Planned, "", "", "", "further attempts"},
+	{SectionRouteOwn, "headers", Planned, "", "", "", "changes of header fields"},
+	{SectionRouteOwn, "redirect", Planned, "", "", "", "an answer instead of a target"},
+	{SectionRouteOwn, "protocol", Planned, "", "", "", "the protocol towards the target"},
+	{SectionRouteOwn, "limits", Planned, "", "", "", "sizes and counts"},
+	{SectionRouteOwn, "slow_start", Planned, "", "", "", "the share of new instances over time"},
+
+	{SectionCondition, "condition", Supported, "text", "", "", "the condition; required"},
+	{SectionCondition, "metadata", Supported, "map", "", "", "free notes"},
+	{SectionCondition, "ref", Supported, "text", "", "", "a stored condition instead; also written reference"},
+	{SectionCondition, "reference", Supported, "text", "", "", "the same as ref"},
+	{SectionCondition, "name", Supported, "text", "", "no white space, no / [ ]", "stored conditions only"},
+	{SectionCondition, "kind", Supported, "conditions", "conditions", "", kindMeaning},
+	{SectionCondition, "import", Supported, "text or list of texts", "", "", "stored conditions only: as for gateways"},
+	{SectionCondition, "lookup_name", Ignored, "any", "", "", "answer only"},
+
+	{SectionRewrite, "path", Supported, "NEW if CONDITION", "", "", "the new path and when it applies; required"},
+	{SectionRewrite, "metadata", Supported, "map", "", "", "free notes"},
+	{SectionRewrite, "ref", Supported, "text", "", "", "a stored rewrite instead; also written reference"},
+	{SectionRewrite, "reference", Supported, "text", "", "", "the same as ref"},
+	{SectionRewrite, "name", Supported, "text", "", "no white space, no / [ ]", "stored rewrites only"},
+	{SectionRewrite, "kind", Supported, "rewrites", "rewrites", "", kindMeaning},
+	{SectionRewrite, "import", Supported, "text or list of texts", "", "", "stored rewrites only: as for gateways"},
+	{SectionRewrite, "lookup_name", Ignored, "any", "", "", "answer only"},
+}
+
+// keysBySection indexes schema.
+var keysBySection = func() map[Section][]Key {
+	m := make(map[Section][]Key)
+	for _, k := range schema {
+		m[k.Section] = append(m[k.Section], k)
+	}
+	return m
+}()
+
+// key finds a key of a section.
+func (s Section) key(name string) (Key, bool) {
+	for _, k := range keysBySection[s] {
+		if k.Name == name {
+			return k, true
+		}
+	}
+	return Key{}, false
+}
+
+// names returns the keys of a section that a user may have meant.
+func (s Section) names() []string {
+	var names []string
+	for _, k := range keysBySection[s] {
+		if k.Support != Ignored {
+			names = append(names, k.Name)
+		}
+	}
+	return names
+}
