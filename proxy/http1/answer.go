@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http1
+
+import (
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/sluice-mesh/sluice/proxy/live"
+	"github.com/sluice-mesh/sluice/proxy/socket"
+	"github.com/sluice-mesh/sluice/proxy/upstream"
+)
+
+// framing says where the body of an answer ends (RFC 9112 section 6.3).
+type framing uint8
+
+const (
+	noBody framing = iota
+	byLength
+	byChunks
+	byClose
+)
+
+func (w *work) framing() framing {
+	a := &w.answer
+	switch {
+	case w.plan.head, a.status == http.StatusNoContent, a.status == http.StatusNotModified:
+		return noBody
+	case a.chunked:
+		return byChunks
+	case a.length >= 0:
+		return byLength
+	default:
+		return byClose
+	}
+}
+
+// clientError wraps what went wrong on the client's side of a relay.
+type clientError struct{ err error }
+
+func (e *clientError) Error() string { return "client: " + e.err.Error() }
+func (e *clientError) Unwrap() error { return e.err }
+
+// errSurplus reports bytes behind the end of an answer: the connection is not
+// used again, but the answer is good.
+var errSurplus = errors.New("bytes after the answer")
+
+// answer sends the answer whose head is in the work to the client, ends the
+// exchange, and reports whether the client's connection may carry another.
+func (c *conn) answer(u *upstream.Conn, p *pump, now int64) (keep bool) {
+	w := c.w
+	a := &w.answer
+	f := w.framing()
+	w.exchange.Seen.Code = a.status
+	keep = !w.plan.close && f != byClose && !(w.plan.http10 && f == byChunks) && !c.listener.draining.Load()
+	reuse := !a.close && f != byClose && (a.minor == 1 || a.keepAlive)
+	edit := answerEdit{
+		close:     !keep,
+		keepAlive: keep && w.plan.http10,
+		unchunked: w.plan.http10 && f == byChunks,
+	}
+	c.Due(now + int64(c.server.options.ByteTimeout))
+	err := c.relay(u, f, edit)
+	if p != nil {
+		keep, reuse = c.endPump(u, p, keep, reuse)
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, errSurplus):
+		reuse = false
+	default:
+		keep, reuse = false, false
+		c.cutShort(err, f)
+	}
+	if reuse {
+		u.Instance.Put(c.shard, u)
+	} else {
+		u.Close()
+	}
+	c.Due(0)
+	w.exchange.End(socket.Now())
+	return keep
+}
+
+// cutShort makes sure that the client cannot take what it got for complete,
+// and notes who is to blame.
+func (c *conn) cutShort(err error, f framing) {
+	var ce *clientError
+	if errors.As(err, &ce) {
+		c.w.exchange.Fail(live.RequestAborted)
+		return
+	}
+	c.w.exchange.Fail(live.ResponseAborted)
+	if f == byClose || c.w.plan.http10 {
+		c.Abort()
+	}
+}
+
+// relay sends head and body.
+func (c *conn) relay(u *upstream.Conn, f framing, e answerEdit) error {
+	w := c.w
+	rest := w.back[len(w.answer.raw):w.got]
+	switch f {
+	case noBody:
+		return surplus(c.sendHead(nil, e), len(rest) > 0)
+	case byLength:
+		n := min(w.answer.length, int64(len(rest)))
+		if err := c.sendHead(rest[:n], e); err != nil {
+			return err
+		}
+		return surplus(c.relayLength(u, w.answer.length-n), n < int64(len(rest)))
+	case byChunks:
+		return c.relayChunks(u, rest, e)
+	default:
+		if err := c.sendHead(rest, e); err != nil {
+			return err
+		}
+		return c.relayClose(u)
+	}
+}
+
+func surplus(err error, more bool) error {
+	if err == nil && more {
+		return errSurplus
+	}
+	return err
+}
+
+// sendHead sends the head and the body's bytes that stand behind it in one
+// write.
+func (c *conn) sendHead(body []byte, e answerEdit) error {
+	w := c.w
+	a := &w.answer
+	size := len(a.raw)
+	if a.unchanged(e) {
+		return c.sendBody(w.back[:size+len(body)])
+	}
+	w.out = appendAnswer(w.out[:0], a, e)
+	if len(body) > 2<<10 && len(w.out) <= size {
+		// Cheaper to move the head in front of the body than the reverse.
+		from := size - len(w.out)
+		copy(w.back[from:], w.out)
+		return c.sendBody(w.back[from : size+len(body)])
+	}
+	w.out = append(w.out, body...)
+	return c.sendBody(w.out)
+}
+
+// sendBody writes to the client; the deadline is the caller's.
+func (c *conn) sendBody(b []byte) error {
+	n, err := c.Write(b)
+	c.w.exchange.Seen.BytesOut += int64(n)
+	if err != nil {
+		return &clientError{err}
+	}
+	return nil
+}
+
+// moving gives both sides time for their next bytes.
+func (c *conn) moving(u *upstream.Conn) {
+	due := socket.Now() + int64(c.server.options.ByteTimeout)
+	u.Due(due)
+	c.Due(due + int64(c.server.options.ByteTimeout)) // the instance is to blame first
+}
+
+// relayLength relays n bytes more.
+func (c *conn) relayLength(u *upstream.Conn, n int64) error {
+	w := c.w
+	for n >= spliceAt {
+		c.moving(u)
+		m, err := c.ReadFrom(u.Conn, spliceAt)
+		w.exchange.Seen.BytesOut += m
+		n -= m
+		if err != nil {
+			return blame(u, err)
+		}
+	}
+	for n > 0 {
+		c.moving(u)
+		m, err := u.Read(w.back[:min(int64(len(w.back)), n)])
+		if m > 0 {
+			n -= int64(m)
+			if err := c.sendBody(w.back[:m]); err != nil {
+				return err
+			}
+			continue
+		}
+		return truncated(err)
+	}
+	return nil
+}
+
+// blame tells which side broke a transfer inside the kernel.
+func blame(u *upstream.Conn, err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) || u.Expired() || !u.Alive() {
+		return err
+	}
+	return &clientError{err}
+}
+
+// truncated turns the end of a connection inside a message into an error.
+func truncated(err error) error {
+	if err == nil || errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// relayChunks relays a chunked body as it is, or its payload alone.
+func (c *conn) relayChunks(u *upstream.Conn, rest []byte, e answerEdit) error {
+	w := c.w
+	w.chunks = chunks{}
+	if e.unchunked {
+		if err := c.sendHead(nil, e); err != nil {
+			return err
+		}
+		w.got = copy(w.back, rest)
+	} else {
+		n, err := w.chunks.take(rest)
+		if e := c.sendHead(rest[:n], e); e != nil {
+			return e
+		}
+		if err != nil {
+			return err
+		}
+		w.got = copy(w.back, rest[n:])
+	}
+	for {
+		used, err := c.passChunks(e)
+		if err != nil {
+			return err
+		}
+		w.got = copy(w.back, w.back[used:w.got])
+		if w.chunks.done() {
+			return surplus(nil, w.got > 0)
+		}
+		c.moving(u)
+		n, err := u.Read(w.Buffer())
+		if n == 0 {
+			return truncated(err)
+		}
+		w.got += n
+	}
+}
+
+// passChunks sends what is valid of the chunked bytes in w.back and returns
+// how many it used.
+func (c *conn) passChunks(e answerEdit) (used int, err error) {
+	w := c.w
+	if !e.unchunked {
+		n, err := w.chunks.take(w.back[:w.got])
+		if n > 0 {
+			if err := c.sendBody(w.back[:n]); err != nil {
+				return n, err
+			}
+		}
+		return n, err
+	}
+	for !w.chunks.done() && used < w.got {
+		n, payload, err := w.chunks.step(w.back[used:w.got])
+		if err != nil {
+			return used, err
+		}
+		if n == 0 {
+			break
+		}
+		if payload {
+			if err := c.sendBody(w.back[used : used+n]); err != nil {
+				return used, err
+			}
+		}
+		used += n
+	}
+	return used, nil
+}
+
+// relayClose relays a body that ends with its connection.
+func (c *conn) relayClose(u *upstream.Conn) error {
+	w := c.w
+	for {
+		c.moving(u)
+		n, err := u.Read(w.back)
+		if n > 0 {
+			if err := c.sendBody(w.back[:n]); err != nil {
+				return err
+			}
+			continue
+		}
+		if err == nil || errors.Is(err, io.EOF) {
+			return nil
+		}
+		return err
+	}
+}

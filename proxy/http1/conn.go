@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http1
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/sluice-mesh/sluice/conditions"
+	"github.com/sluice-mesh/sluice/proxy/live"
+	"github.com/sluice-mesh/sluice/proxy/socket"
+	"github.com/sluice-mesh/sluice/proxy/upstream"
+)
+
+// conn serves one client connection: it is the socket.Handler of its reads.
+type conn struct {
+	*socket.Conn
+	server    *Server
+	listener  *Listener
+	ctx       context.Context //nolint:containedctx // the connection's own life, not a call's
+	facts     conditions.Conn
+	shard     uint32
+	forwarded []byte // the fields that are the same for all requests
+
+	waiting  atomic.Bool                   // between requests
+	aborted  atomic.Bool                   // ended by Listener.Abort
+	upstream atomic.Pointer[upstream.Conn] // of the exchange under way that may wait long
+
+	w         *work  // nil while the connection waits
+	part      []byte // what stands of an incomplete head while it waits
+	headSince int64  // when the first byte of an incomplete head came; 0 if none
+	outside   bool   // the exchange in w must run outside the wait for the client
+	unread    bool   // the client may still be sending when the connection ends
+}
+
+const (
+	bufferSize = 16 << 10
+	// spliceAt is the rest of a body from which on it is moved in the kernel.
+	spliceAt = 64 << 10
+)
+
+func newConn(ctx context.Context, s *Server, l *Listener, sc *socket.Conn) *conn {
+	c := &conn{Conn: sc, server: s, listener: l, ctx: ctx, shard: s.turn.Add(1)}
+	c.facts.Client = addrPort(sc.TCP().RemoteAddr())
+	c.facts.Local = addrPort(sc.TCP().LocalAddr())
+	c.forwarded = appendForwarded(nil, &c.facts)
+	return c
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		ap := t.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// appendForwarded appends the fields that tell an instance of the client
+// connection. A client's own are dropped: no proxy before us is trusted.
+func appendForwarded(b []byte, facts *conditions.Conn) []byte {
+	b = append(b, "X-Forwarded-For: "...)
+	b = facts.Client.Addr().WithZone("").AppendTo(b)
+	b = append(b, "\r\nX-Forwarded-Proto: "...)
+	if facts.TLS != nil {
+		b = append(b, "https"...)
+	} else {
+		b = append(b, "http"...)
+	}
+	b = append(b, "\r\nX-Forwarded-Port: "...)
+	b = strconv.AppendUint(b, uint64(facts.Local.Port()), 10)
+	return append(b, "\r\n"...)
+}
+
+// serve serves the connection to its end.
+func (c *conn) serve() {
+	defer c.finish()
+	c.waiting.Store(true)
+	c.Due(socket.Now() + int64(c.server.options.HeadTimeout))
+	for {
+		err := c.Loop(c)
+		for err == nil {
+			// The callback ended the connection, or left an exchange to us.
+			if !c.outside {
+				return
+			}
+			c.outside = false
+			if !c.exchange() {
+				return
+			}
+			if c.process() != socket.Done {
+				c.Idle()
+				break
+			}
+		}
+		if err != nil {
+			if errors.Is(err, socket.ErrExpired) {
+				c.expire()
+			}
+			return
+		}
+	}
+}
+
+// expire tells a client whose head did not arrive in time.
+func (c *conn) expire() {
+	if c.headSince == 0 || c.aborted.Load() {
+		return
+	}
+	c.Revive()
+	c.take()
+	c.refuse(live.RequestTimeout)
+}
+
+// finish closes the connection; after a panic it counts and logs it.
+func (c *conn) finish() {
+	if p := recover(); p != nil {
+		c.server.options.Counters.Panics.Add(c.shard, 1)
+		c.server.options.Log.Error("panic while serving a connection", "panic", p, "stack", string(debug.Stack()))
+		c.w = nil // in an unknown state
+		c.Abort()
+		return
+	}
+	if c.unread {
+		c.linger()
+	}
+	c.Close()
+	c.release()
+	c.part = nil
+}
+
+// linger lets the client read the answer before the connection is closed: a
+// close with bytes unread would reset it (RFC 9112 section 9.6).
+func (c *conn) linger() {
+	if c.aborted.Load() || c.CloseWrite() != nil {
+		return
+	}
+	c.take()
+	c.Due(socket.Now() + 1e9)
+	for total := 0; total < 256<<10; {
+		n, err := c.Read(c.w.in)
+		if err != nil {
+			return
+		}
+		total += n
+	}
+}
+
+// take makes sure that there is a work, with what was put aside in it.
+func (c *conn) take() {
+	if c.w != nil {
+		return
+	}
+	w := c.server.works.Get().(*work)
+	if len(c.part) > len(w.in)/2 {
+		w.grow()
+	}
+	w.from, w.to = 0, copy(w.in, c.part)
+	c.part = c.part[:0]
+	c.w = w
+}
+
+// release gives the work back.
+func (c *conn) release() {
+	if c.w == nil {
+		return
+	}
+	w := c.w
+	c.w = nil
+	w.shrink()
+	c.server.works.Put(w)
+}
+
+// Buffer implements socket.Handler.
+func (c *conn) Buffer() []byte {
+	c.take()
+	w := c.w
+	if w.to == len(w.in) {
+		w.grow()
+	}
+	return w.in[w.to:]
+}
+
+// Data implements socket.Handler.
+func (c *conn) Data(n int) socket.Next {
+	c.waiting.Store(false)
+	w := c.w
+	fresh := w.in[w.to : w.to+n]
+	w.to += n
+	if c.headSince != 0 && w.to-w.from < maxRequestHead && bytes.IndexByte(fresh, '\n') < 0 {
+		return socket.More // a head that drips in is not scanned at each byte
+	}
+	return c.process()
+}
+
+// Idle implements socket.Handler.
+func (c *conn) Idle() {
+	if c.w == nil {
+		return
+	}
+	c.part = append(c.part[:0], c.w.in[c.w.from:c.w.to]...)
+	if len(c.part) == 0 && cap(c.part) > 1<<10 {
+		c.part = nil
+	}
+	c.release()
+}
+
+// Woken implements socket.Handler: a listener that drains ends connections
+// that wait, but not one whose request has just arrived.
+func (c *conn) Woken() socket.Next {
+	if c.listener.draining.Load() && c.waiting.Load() && c.Alive() {
+		return socket.Done
+	}
+	return socket.More
+}
+
+// process serves the requests that are complete in the buffer.
+func (c *conn) process() socket.Next {
+	w := c.w
+	for w.from < w.to {
+		n, reason := w.head.scanRequest(w.in[w.from:w.to])
+		switch {
+		case reason != live.None:
+			c.refuse(reason)
+			return socket.Done
+		case n == 0:
+			return c.incomplete()
+		}
+		c.headSince = 0
+		c.Due(0)
+		if !w.parser.agrees(&w.head) {
+			c.refuse(live.BadRequest)
+			return socket.Done
+		}
+		w.from += n
+		switch complete, ok := w.takeBody(); {
+		case !ok:
+			c.refuse(live.BadRequest)
+			return socket.Done
+		case !complete:
+			c.outside = true
+			return socket.Done
+		}
+		if !c.exchange() {
+			return socket.Done
+		}
+	}
+	w.from, w.to = 0, 0
+	return c.wait()
+}
+
+// wait marks the connection as one that may be closed.
+func (c *conn) wait() socket.Next {
+	c.Due(socket.Now() + int64(c.server.options.IdleTimeout))
+	c.waiting.Store(true)
+	if c.listener.draining.Load() {
+		return socket.Done
+	}
+	return socket.Park
+}
+
+// incomplete waits for the rest of a head. The time for it runs from its
+// first byte, however the rest drips in.
+func (c *conn) incomplete() socket.Next {
+	w := c.w
+	if w.from > 0 {
+		w.to = copy(w.in, w.in[w.from:w.to])
+		w.from = 0
+	}
+	if c.headSince == 0 {
+		c.headSince = socket.Now()
+		c.Due(c.headSince + int64(c.server.options.HeadTimeout))
+	}
+	return socket.More
+}
+
+// refuse answers what never became an exchange and ends the connection.
+func (c *conn) refuse(reason live.Reason) {
+	c.server.options.Counters.Refused[reason].Add(c.shard, 1)
+	c.unread = true
+	c.Due(socket.Now() + 1e9)
+	// If the client is gone there is nobody to tell.
+	_, _ = c.Write(appendFailure(c.w.out[:0], failure{reason: reason, status: reason.Status(), close: true}))
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http1
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/sluice-mesh/sluice/proxy/live"
+	"github.com/sluice-mesh/sluice/proxy/socket"
+	"github.com/sluice-mesh/sluice/proxy/upstream"
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// exchange serves the request in the work and reports whether the connection
+// may carry another.
+func (c *conn) exchange() (keep bool) {
+	w := c.w
+	gen := c.server.options.Handle.Load()
+	w.view = request{&w.head, &c.facts}
+	w.plan = c.makePlan(&w.head)
+	g := c.gateway(gen)
+	if g == nil {
+		c.refuse(live.NoGateway)
+		return false
+	}
+	reason := w.exchange.Decide(gen, g, &w.view, socket.Now(), c.shard)
+	w.exchange.Seen.BytesIn = int64(len(w.head.raw) + len(w.body.have))
+	if reason != live.None {
+		return c.fail(reason)
+	}
+	return c.forward()
+}
+
+// gateway finds who takes the request: on the port of virtual hosts by Host
+// first, otherwise by port.
+func (c *conn) gateway(gen *live.Generation) *routing.CompiledGateway {
+	if c.listener.virtualHosts.Load() {
+		if g := gen.Snapshot.ByHost(c.w.view.Host()); g != nil {
+			return g
+		}
+	}
+	return gen.Snapshot.ByPort(c.listener.Port)
+}
+
+// makePlan notes what outlives the head.
+func (c *conn) makePlan(h *head) plan {
+	method := view(h.bytes(h.method))
+	p := plan{
+		head:     method == http.MethodHead,
+		http10:   h.minor == 0,
+		close:    h.close || h.minor == 0 && !h.keepAlive || c.listener.draining.Load(),
+		buffered: !c.incompleteBody(),
+	}
+	p.safe = p.buffered && (method == http.MethodGet || p.head || method == http.MethodOptions || method == http.MethodTrace)
+	return p
+}
+
+func (c *conn) incompleteBody() bool {
+	b := &c.w.body
+	return b.left > 0 || b.framed && !b.chunks.done()
+}
+
+// forward sends the request to an instance of the decided route and brings
+// the answer back. An instance that cannot be reached is passed over for the
+// next one; a kept connection that turns out to have ended is replaced.
+func (c *conn) forward() (keep bool) {
+	w := c.w
+	w.out = appendRequest(w.out[:0], &w.head, c.forwarded)
+	w.out = append(w.out, w.body.have...)
+	w.toClient = nil
+	if !w.plan.http10 {
+		w.toClient = c
+	}
+	target := w.exchange.Target()
+	turn := target.Turn()
+	fresh := false
+	for attempt := 0; ; {
+		instance := target.Pick(turn, attempt)
+		if instance == nil {
+			return c.fail(live.NoReadyInstance)
+		}
+		u, reason := c.connect(instance, fresh)
+		if u == nil {
+			attempt++
+			if attempt >= c.server.options.Attempts || target.Pick(turn, attempt) == nil {
+				return c.fail(reason)
+			}
+			continue
+		}
+		if attempt > 0 {
+			c.server.options.Counters.Retried.Add(c.shard, 1)
+		}
+		keep, again := c.trip(u)
+		if !again {
+			return keep
+		}
+		fresh = true
+		c.server.options.Counters.Replayed.Add(c.shard, 1)
+	}
+}
+
+// connect returns a connection to the instance, a kept one unless it must be
+// fresh.
+func (c *conn) connect(i *upstream.Instance, fresh bool) (*upstream.Conn, live.Reason) {
+	if !fresh {
+		if u := i.Get(c.shard, !c.w.plan.safe); u != nil {
+			return u, live.None
+		}
+	}
+	u, err := i.Dial(c.ctx)
+	if err != nil {
+		c.server.options.Counters.RetryFailed.Add(c.shard, 1)
+		return nil, live.ConnectFailure(err)
+	}
+	return u, live.None
+}
+
+// trip sends the request over one connection and brings the answer back.
+// again reports that the connection had ended before the request could be
+// acted on, and that it is safe to send it over a fresh one.
+func (c *conn) trip(u *upstream.Conn) (keep, again bool) {
+	w := c.w
+	w.got, w.interim, w.fault = 0, 0, live.None
+	began := socket.Now()
+	u.Due(began + int64(c.server.options.ResponseTimeout))
+	c.upstream.Store(u)
+	defer c.upstream.Store(nil)
+	var p *pump
+	var err error
+	if w.plan.buffered {
+		err = u.RoundTrip(w.out, w)
+	} else {
+		p, err = c.startPump(u)
+		if err == nil {
+			err = u.RoundTrip(nil, w)
+		}
+	}
+	now := socket.Now()
+	w.exchange.Seen.Upstream = w.exchange.Since(began, now)
+	if err == nil && w.fault == live.None {
+		return c.answer(u, p, now), false
+	}
+	if p == nil && u.Reused && w.got == 0 && w.interim == 0 && c.mayReplay(err) {
+		u.Close()
+		return false, true
+	}
+	return c.abandon(u, p, err), false
+}
+
+// mayReplay reports whether a request that failed on a kept connection can be
+// sent again: always if none of it was sent, otherwise if it is safe
+// (RFC 9110 section 9.2.2).
+func (c *conn) mayReplay(err error) bool {
+	if errors.Is(err, socket.ErrExpired) {
+		return false
+	}
+	var we *socket.WriteError
+	return c.w.plan.safe || errors.As(err, &we) && we.Unsent
+}
+
+// abandon ends an exchange that got no answer.
+func (c *conn) abandon(u *upstream.Conn, p *pump, err error) (keep bool) {
+	reason := c.w.fault
+	switch {
+	case reason != live.None:
+	case errors.Is(err, socket.ErrExpired):
+		reason = live.ResponseTimeout
+	default:
+		reason = live.UpstreamReset
+	}
+	u.Close()
+	if p != nil {
+		if r := p.stop(); r != live.None {
+			reason = r
+		}
+	}
+	return c.fail(reason)
+}
+
+// fail answers an exchange with a failure of our own.
+func (c *conn) fail(reason live.Reason) (keep bool) {
+	w := c.w
+	f := failure{reason: reason, status: reason.Status(), head: w.plan.head}
+	if reason == live.NoRoute {
+		if s := w.exchange.Decision.Last().Gateway.Asked.NoRoute; s != 0 {
+			f.status = s
+		}
+	}
+	keep = !w.plan.close && w.plan.buffered
+	f.close = !keep
+	f.keepAlive = keep && w.plan.http10
+	w.out = appendFailure(w.out[:0], f)
+	w.exchange.Fail(reason)
+	w.exchange.Seen.Code = f.status
+	if reason != live.RequestAborted && c.send(w.out) != nil {
+		keep = false
+	}
+	c.unread = c.unread || !w.plan.buffered
+	w.exchange.End(socket.Now())
+	return keep
+}
+
+// send writes to the client within the time that a body may stand still.
+func (c *conn) send(b []byte) error {
+	c.Due(socket.Now() + int64(c.server.options.ByteTimeout))
+	n, err := c.Write(b)
+	c.w.exchange.Seen.BytesOut += int64(n)
+	c.Due(0)
+	return err
+}

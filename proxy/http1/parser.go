@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http1
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+
+	"github.com/valyala/fasthttp"
+)
+
+// parser gives fasthttp's opinion of a request head. It may only refuse more
+// than our scan: where the two read a head differently, it is refused.
+type parser struct {
+	header fasthttp.RequestHeader
+	reader *bufio.Reader
+	source headReader
+}
+
+// headReader is an io.Reader over one head.
+type headReader struct{ rest []byte }
+
+func (r *headReader) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// usualHead is the size of head that a parser's own buffer holds.
+const usualHead = 4 << 10
+
+func newParser() *parser {
+	p := new(parser)
+	p.reader = bufio.NewReaderSize(&p.source, usualHead)
+	return p
+}
+
+// agrees reports whether fasthttp reads the head as our scan did: the same
+// method, target and framing.
+func (p *parser) agrees(h *head) bool {
+	p.source.rest = h.raw
+	p.reader.Reset(&p.source)
+	reader := p.reader
+	if len(h.raw) > usualHead {
+		reader = bufio.NewReaderSize(&p.source, len(h.raw))
+	}
+	if err := p.header.Read(reader); err != nil {
+		return false
+	}
+	if !bytes.Equal(p.header.Method(), h.bytes(h.method)) {
+		return false
+	}
+	switch n := p.header.ContentLength(); {
+	case h.chunked:
+		return n == -1
+	case h.length >= 0:
+		return int64(n) == h.length
+	default:
+		return n <= 0 // no body; fasthttp says 0 or, for methods without one, -2
+	}
+}

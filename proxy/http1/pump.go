@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http1
+
+import (
+	"errors"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-mesh/sluice/proxy/live"
+	"github.com/sluice-mesh/sluice/proxy/socket"
+	"github.com/sluice-mesh/sluice/proxy/upstream"
+)
+
+// pump sends the rest of a request's body to an instance while its answer may
+// already come back. It uses the client's side for reading, the instance's
+// for writing, and w.in; its maker uses the other sides.
+type pump struct {
+	conn     *conn
+	upstream *upstream.Conn
+	done     chan struct{}
+	sent     atomic.Int64
+	// Of the pump until done is closed:
+	reason   live.Reason // why it ended early
+	finished bool        // the body was sent to its end
+}
+
+// startPump sends what stands in w.out and starts to pump.
+func (c *conn) startPump(u *upstream.Conn) (*pump, error) {
+	w := c.w
+	if n, err := u.Write(w.out); err != nil {
+		return nil, &socket.WriteError{Err: err, Unsent: n == 0}
+	}
+	// What follows have in the buffer moves to its front.
+	w.to = copy(w.in, w.in[w.from:w.to])
+	w.from = 0
+	p := &pump{conn: c, upstream: u, done: make(chan struct{})}
+	go p.run()
+	return p, nil
+}
+
+func (p *pump) run() {
+	defer close(p.done)
+	defer func() {
+		if r := recover(); r != nil {
+			p.reason = live.InternalError
+			p.conn.server.options.Counters.Panics.Add(p.conn.shard, 1)
+			p.conn.server.options.Log.Error("panic while sending a body", "panic", r, "stack", string(debug.Stack()))
+			p.upstream.Expire()
+		}
+	}()
+	b := &p.conn.w.body
+	if b.framed {
+		p.reason = p.chunked(b)
+	} else {
+		p.reason = p.length(b)
+	}
+	o := &p.conn.server.options
+	answerDue := socket.Now() + int64(o.ResponseTimeout)
+	p.conn.Due(answerDue + int64(o.ByteTimeout))
+	switch p.reason {
+	case live.None:
+		p.finished = true
+		p.upstream.Due(answerDue)
+	case live.UpstreamReset:
+		// It may have answered before it closed: whoever reads finds out.
+	default:
+		p.upstream.Expire() // the request will never be complete
+	}
+}
+
+// moving gives both sides time for their next bytes.
+func (p *pump) moving() {
+	due := socket.Now() + int64(p.conn.server.options.ByteTimeout)
+	p.conn.Due(due)
+	p.upstream.Due(due + int64(p.conn.server.options.ByteTimeout)) // the client is to blame first
+}
+
+// length pumps a body of known length.
+func (p *pump) length(b *body) live.Reason {
+	w := p.conn.w
+	for b.left >= spliceAt {
+		p.moving()
+		n, err := p.upstream.ReadFrom(p.conn.Conn, spliceAt)
+		b.left -= n
+		p.sent.Add(n)
+		if err != nil {
+			return p.blame(err)
+		}
+	}
+	for b.left > 0 {
+		p.moving()
+		n, err := p.conn.Read(w.in[:min(int64(len(w.in)), b.left)])
+		if n == 0 {
+			return readFailure(err)
+		}
+		if r := p.send(w.in[:n]); r != live.None {
+			return r
+		}
+		b.left -= int64(n)
+	}
+	return live.None
+}
+
+// chunked pumps a chunked body. Bytes behind its end stay in w.in.
+func (p *pump) chunked(b *body) live.Reason {
+	w := p.conn.w
+	for {
+		n, err := b.chunks.take(w.in[w.from:w.to])
+		if n > 0 {
+			if r := p.send(w.in[w.from : w.from+n]); r != live.None {
+				return r
+			}
+			w.from += n
+		}
+		if err != nil {
+			return live.BadRequest
+		}
+		if b.chunks.done() {
+			return live.None
+		}
+		w.to = copy(w.in, w.in[w.from:w.to])
+		w.from = 0
+		if w.to == len(w.in) {
+			return live.BadRequest
+		}
+		p.moving()
+		m, err := p.conn.Read(w.in[w.to:])
+		if m == 0 {
+			return readFailure(err)
+		}
+		w.to += m
+	}
+}
+
+func (p *pump) send(b []byte) live.Reason {
+	n, err := p.upstream.Write(b)
+	p.sent.Add(int64(n))
+	if err != nil {
+		return live.UpstreamReset
+	}
+	return live.None
+}
+
+// readFailure maps why the client sends no more.
+func readFailure(err error) live.Reason {
+	if errors.Is(err, socket.ErrExpired) {
+		return live.RequestTimeout
+	}
+	return live.RequestAborted
+}
+
+// blame tells which side broke a transfer inside the kernel.
+func (p *pump) blame(err error) live.Reason {
+	if p.conn.Expired() || errors.Is(err, socket.ErrExpired) {
+		return live.RequestTimeout
+	}
+	if !p.conn.Alive() {
+		return live.RequestAborted
+	}
+	return live.UpstreamReset
+}
+
+// stop ends the pump and returns why it had ended by itself, if the client is
+// to blame. The instance's connection must be closed or expired.
+func (p *pump) stop() live.Reason {
+	select {
+	case <-p.done:
+	default:
+		p.conn.StopReading()
+		<-p.done
+		p.conn.Revive()
+		return live.None
+	}
+	switch p.reason {
+	case live.RequestAborted, live.RequestTimeout, live.BadRequest:
+		return p.reason
+	default:
+		return live.None
+	}
+}
+
+// endPump settles the request's body once the answer has been sent: a pump
+// that is nearly through may finish.
+func (c *conn) endPump(u *upstream.Conn, p *pump, keep, reuse bool) (bool, bool) {
+	patience := time.NewTimer(time.Second)
+	defer patience.Stop()
+	select {
+	case <-p.done:
+	case <-patience.C:
+		u.Expire()
+		p.stop()
+	}
+	c.w.exchange.Seen.BytesIn += p.sent.Load()
+	if p.finished {
+		return keep, reuse
+	}
+	c.unread = true
+	return false, false
+}

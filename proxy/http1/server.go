@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http1
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-mesh/sluice/metrics"
+	"github.com/sluice-mesh/sluice/proxy/live"
+	"github.com/sluice-mesh/sluice/proxy/socket"
+)
+
+// Options shape a Server. Handle, Sweeper and Counters are required; other
+// zero values are ready to use.
+type Options struct {
+	Handle   *live.Handle
+	Sweeper  *socket.Sweeper
+	Counters *Counters
+	// HeadTimeout bounds the arrival of a request head. Zero means 10 s.
+	HeadTimeout time.Duration
+	// IdleTimeout is how long a client may wait with its next request. Zero
+	// means 65 s.
+	IdleTimeout time.Duration
+	// ByteTimeout is how long a body may stand still, either way. Zero means
+	// 50 s.
+	ByteTimeout time.Duration
+	// ResponseTimeout bounds the wait for the head of an answer. Zero means
+	// 50 s.
+	ResponseTimeout time.Duration
+	// Attempts is how many instances are tried when connecting fails. Zero
+	// means 3.
+	Attempts int
+	// Log is told of panics. Nil means no log.
+	Log *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	o.HeadTimeout = cmp.Or(o.HeadTimeout, 10*time.Second)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, 65*time.Second)
+	o.ByteTimeout = cmp.Or(o.ByteTimeout, 50*time.Second)
+	o.ResponseTimeout = cmp.Or(o.ResponseTimeout, 50*time.Second)
+	o.Attempts = cmp.Or(o.Attempts, 3)
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	return o
+}
+
+// Counters are the series that belong to no gateway.
+type Counters struct {
+	Refused     []*metrics.Counter // requests that reached no gateway, by live.Reason
+	Retried     *metrics.Counter   // attempts after the first that connected
+	RetryFailed *metrics.Counter   // attempts after the first that failed too
+	Replayed    *metrics.Counter   // requests sent again since a kept connection had ended
+	Panics      *metrics.Counter
+}
+
+// NewCounters registers the counters.
+func NewCounters(r *metrics.Registry) *Counters {
+	c := &Counters{
+		Retried:     r.Retries("connected"),
+		RetryFailed: r.Retries("failed"),
+		Replayed:    r.Retries("replayed"),
+		Panics:      r.Panics(),
+	}
+	for _, name := range live.Reasons() {
+		c.Refused = append(c.Refused, r.RequestsRefused(name))
+	}
+	return c
+}
+
+// Server serves client connections.
+type Server struct {
+	options Options
+	turn    atomic.Uint32 // spreads connections over shards
+	works   sync.Pool
+
+	mu      sync.Mutex // guards idle and closed
+	idle    []chan *conn
+	closed  bool
+	running sync.WaitGroup
+}
+
+// New returns a Server.
+func New(o Options) *Server {
+	s := &Server{options: o.withDefaults()}
+	s.works.New = func() any { return newWork() }
+	return s
+}
+
+// Listener is where connections were accepted. The zero Listener takes
+// requests for any gateway of its port.
+type Listener struct {
+	Port int
+
+	virtualHosts atomic.Bool
+	draining     atomic.Bool
+	mu           sync.Mutex // guards conns
+	conns        map[*conn]struct{}
+}
+
+// SetVirtualHosts says whether the Host of a request chooses the gateway
+// first.
+func (l *Listener) SetVirtualHosts(on bool) { l.virtualHosts.Store(on) }
+
+// Serve takes a connection over. It does not wait for it. ctx bounds what the
+// connection dials.
+func (s *Server) Serve(ctx context.Context, l *Listener, tcp *net.TCPConn) {
+	sc, err := s.options.Sweeper.Open(tcp)
+	if err != nil {
+		_ = tcp.Close()
+		return
+	}
+	c := newConn(ctx, s, l, sc)
+	if !l.add(c) {
+		sc.Close()
+		return
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		l.remove(c)
+		sc.Close()
+		return
+	}
+	n := len(s.idle)
+	if n == 0 {
+		s.mu.Unlock()
+		s.work(c)
+		return
+	}
+	ch := s.idle[n-1]
+	s.idle = s.idle[:n-1]
+	s.mu.Unlock()
+	ch <- c
+}
+
+// maxIdleWorkers bounds the goroutines that wait for a connection.
+const maxIdleWorkers = 256
+
+// work starts a goroutine that serves c, and then other connections: its
+// grown stack makes them cheaper than a fresh goroutine would.
+func (s *Server) work(c *conn) {
+	s.running.Go(func() {
+		ch := make(chan *conn, 1)
+		for ok := true; ok; c, ok = <-ch {
+			c.serve()
+			c.listener.remove(c)
+			if !s.park(ch) {
+				return
+			}
+		}
+	})
+}
+
+// park makes a worker wait, unless enough do.
+func (s *Server) park(ch chan *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.idle) >= maxIdleWorkers {
+		return false
+	}
+	s.idle = append(s.idle, ch)
+	return true
+}
+
+// Close waits for all connections to end; no further ones are served. Drain
+// or Abort their listeners first.
+func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	for _, ch := range s.idle {
+		close(ch)
+	}
+	s.idle = nil
+	s.mu.Unlock()
+	s.running.Wait()
+}
+
+func (l *Listener) add(c *conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conns == nil {
+		l.conns = make(map[*conn]struct{})
+	}
+	l.conns[c] = struct{}{}
+	return true
+}
+
+func (l *Listener) remove(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.conns, c)
+}
+
+// Open counts the connections.
+func (l *Listener) Open() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.conns)
+}
+
+// Announce makes every answer from now on the last one of its connection.
+func (l *Listener) Announce() { l.draining.Store(true) }
+
+// Drain announces the end and closes the connections that wait for a request;
+// exchanges under way finish.
+func (l *Listener) Drain() {
+	l.draining.Store(true)
+	for _, c := range l.all() {
+		if c.waiting.Load() {
+			c.Wake()
+		}
+	}
+}
+
+// Abort ends all connections at once.
+func (l *Listener) Abort() {
+	l.draining.Store(true)
+	for _, c := range l.all() {
+		c.aborted.Store(true)
+		c.Expire()
+		if u := c.upstream.Load(); u != nil {
+			u.Expire()
+		}
+	}
+}
+
+func (l *Listener) all() []*conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	cs := make([]*conn, 0, len(l.conns))
+	for c := range l.conns {
+		cs = append(cs, c)
+	}
+	return cs
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http1
+
+import (
+	"github.com/sluice-mesh/sluice/proxy/live"
+	"github.com/sluice-mesh/sluice/proxy/socket"
+)
+
+// work is what serving a request needs: buffers and scratch space. A
+// connection has one only while it has something to do; between requests it
+// is the pool's.
+type work struct {
+	in       []byte // what the client sent
+	from, to int    // the part of in that is not used yet
+	head     head
+	parser   *parser
+	view     request
+	body     body
+	plan     plan
+
+	out []byte // what is sent next
+
+	exchange live.Exchange
+
+	back     []byte // what the instance sent
+	got      int    // bytes in back
+	answer   head
+	interim  int         // answers 1xx so far
+	fault    live.Reason // why the answer is refused
+	chunks   chunks      // of the answer
+	toClient *conn       // who is told of answers 1xx; nil to withhold them
+}
+
+// plan is what must be known of a request once its head is overwritten.
+type plan struct {
+	head     bool // the method is HEAD
+	safe     bool // may be sent again
+	http10   bool
+	close    bool // the client wants, or is given, no further exchange
+	buffered bool // the whole body was in the buffer
+}
+
+// body is what is known of a request's body.
+type body struct {
+	have   []byte // what stands in the buffer, ready to be sent
+	left   int64  // of a Content-Length, after have
+	chunks chunks // after have
+	framed bool   // chunked
+}
+
+func newWork() *work {
+	return &work{
+		in:     make([]byte, bufferSize),
+		back:   make([]byte, bufferSize),
+		parser: newParser(),
+		out:    make([]byte, 0, 4<<10),
+		head:   head{fields: make([]field, 0, 32)},
+		answer: head{fields: make([]field, 0, 32)},
+	}
+}
+
+// grow makes room for the largest head.
+func (w *work) grow() {
+	larger := make([]byte, 2*len(w.in))
+	w.to = copy(larger, w.in[w.from:w.to])
+	w.from = 0
+	w.in = larger
+}
+
+// shrink returns to the usual size of buffers.
+func (w *work) shrink() {
+	if len(w.in) > bufferSize {
+		w.in = make([]byte, bufferSize)
+	}
+	if len(w.back) > bufferSize {
+		w.back = make([]byte, bufferSize)
+	}
+	if cap(w.out) > 4*bufferSize {
+		w.out = make([]byte, 0, 4<<10)
+	}
+	w.toClient = nil
+	w.exchange.Generation = nil
+}
+
+// takeBody takes the body's bytes that stand behind the head, and reports
+// whether that is all of it, and whether it is well formed.
+func (w *work) takeBody() (complete, ok bool) {
+	h := &w.head
+	w.body = body{framed: h.chunked}
+	rest := w.in[w.from:w.to]
+	if h.chunked {
+		n, err := w.body.chunks.take(rest)
+		if err != nil {
+			return false, false
+		}
+		w.body.have = rest[:n]
+		w.from += n
+		return w.body.chunks.done(), true
+	}
+	length := max(h.length, 0)
+	n := int(min(length, int64(len(rest))))
+	w.body.have = rest[:n]
+	w.body.left = length - int64(n)
+	w.from += n
+	return w.body.left == 0, true
+}
+
+// Buffer implements socket.Handler for answers.
+func (w *work) Buffer() []byte {
+	if w.got == len(w.back) {
+		larger := make([]byte, 2*len(w.back))
+		copy(larger, w.back)
+		w.back = larger
+	}
+	return w.back[w.got:]
+}
+
+// Data implements socket.Handler: it is done when the head of the final
+// answer is complete.
+func (w *work) Data(n int) socket.Next {
+	w.got += n
+	for w.got > 0 {
+		size, reason := w.answer.scanResponse(w.back[:w.got])
+		switch {
+		case reason != live.None:
+			w.fault = reason
+			return socket.Done
+		case size == 0:
+			return socket.More
+		case w.answer.status >= 200:
+			return socket.Done
+		}
+		if !w.passInterim() {
+			w.fault = live.UpstreamProtocol
+			return socket.Done
+		}
+		w.got = copy(w.back, w.back[size:w.got])
+	}
+	return socket.More
+}
+
+// Idle implements socket.Handler.
+func (w *work) Idle() {}
+
+// Woken implements socket.Handler.
+func (w *work) Woken() socket.Next { return socket.More }
+
+// maxInterim bounds the answers 1xx before the final one.
+const maxInterim = 20
+
+// passInterim passes an answer 1xx on (RFC 9110 section 15.2). One that
+// switches protocols was not asked for.
+func (w *work) passInterim() bool {
+	w.interim++
+	if w.answer.status == 101 || w.interim > maxInterim {
+		return false
+	}
+	if w.toClient == nil {
+		return true
+	}
+	b := appendAnswer(nil, &w.answer, answerEdit{})
+	w.toClient.Due(socket.Now() + int64(w.toClient.server.options.ByteTimeout))
+	// If the client is gone, writing the final answer tells.
+	_, _ = w.toClient.Write(b)
+	w.toClient.Due(0)
+	return true
+}

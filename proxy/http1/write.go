@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http1
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/sluice-mesh/sluice/proxy/live"
+)
+
+// appendRequest appends the head that the instance gets: the client's, less
+// what ends here and what only we may set, plus our own fields.
+func appendRequest(b []byte, h *head, forwarded []byte) []byte {
+	b = append(b, h.bytes(h.method)...)
+	b = append(b, ' ')
+	target := h.originForm()
+	if target[0] == '?' {
+		b = append(b, '/')
+	}
+	b = append(b, target...)
+	b = append(b, " HTTP/1.1\r\n"...)
+	absolute := h.authority.to > 0
+	if absolute {
+		b = append(b, "Host: "...)
+		b = append(b, h.bytes(h.authority)...)
+		b = append(b, "\r\n"...)
+	}
+	run := h.fields[0].name.from // what is kept is copied in runs
+	for i := range h.fields {
+		f := &h.fields[i]
+		if f.kind == kindOther && !h.connection {
+			continue
+		}
+		drop := f.kind == kindOwn || h.drops(f) || f.kind == kindHost && absolute ||
+			f.kind == kindExpect && h.minor == 0
+		if drop {
+			b = append(b, h.raw[run:f.name.from]...)
+			run = f.end
+		}
+	}
+	b = append(b, h.raw[run:len(h.raw)-2]...)
+	b = append(b, forwarded...)
+	b = append(b, "X-Forwarded-Host: "...)
+	b = append(b, h.effectiveHost()...)
+	b = append(b, "\r\nX-Request-Id: "...)
+	b = appendRequestID(b, time.Now(), rand.Uint64(), rand.Uint64())
+	return append(b, "\r\n\r\n"...)
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendRequestID appends a UUID version 7 (RFC 9562 section 5.7).
+func appendRequestID(b []byte, now time.Time, r1, r2 uint64) []byte {
+	var id [16]byte
+	ms := uint64(now.UnixMilli())
+	for i := range 6 {
+		id[i] = byte(ms >> (40 - 8*i))
+	}
+	id[6] = 0x70 | byte(r1>>8)&0x0f
+	id[7] = byte(r1)
+	for i := range 8 {
+		id[8+i] = byte(r2 >> (8 * i))
+	}
+	id[8] = 0x80 | id[8]&0x3f
+	for i, c := range id {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			b = append(b, '-')
+		}
+		b = append(b, hexDigits[c>>4], hexDigits[c&15])
+	}
+	return b
+}
+
+// answerEdit says what changes in the head of an answer.
+type answerEdit struct {
+	close     bool // add Connection: close
+	keepAlive bool // add Connection: keep-alive, for HTTP/1.0
+	unchunked bool // the coding is taken off
+}
+
+// unchanged reports whether the answer's head may go through as it is.
+func (h *head) unchanged(e answerEdit) bool {
+	const changing = 1<<kindHop | 1<<kindConnection | 1<<kindReason
+	return e == (answerEdit{}) && h.minor == 1 && h.seen&changing == 0
+}
+
+// appendAnswer appends the head that the client gets.
+func appendAnswer(b []byte, h *head, e answerEdit) []byte {
+	b = append(b, "HTTP/1.1 "...)
+	b = append(b, h.raw[9:12]...)
+	b = append(b, h.bytes(h.reason)...)
+	b = append(b, "\r\n"...)
+	run := h.reason.to + 2
+	for i := range h.fields {
+		f := &h.fields[i]
+		if h.drops(f) || e.unchunked && f.kind == kindTransferEncoding {
+			b = append(b, h.raw[run:f.name.from]...)
+			run = f.end
+		}
+	}
+	b = append(b, h.raw[run:len(h.raw)-2]...)
+	b = appendConnection(b, e.close, e.keepAlive)
+	return append(b, "\r\n"...)
+}
+
+func appendConnection(b []byte, closes, keepAlive bool) []byte {
+	switch {
+	case closes:
+		return append(b, "Connection: close\r\n"...)
+	case keepAlive:
+		return append(b, "Connection: keep-alive\r\n"...)
+	}
+	return b
+}
+
+// failure is an answer of our own.
+type failure struct {
+	reason    live.Reason
+	status    int
+	close     bool
+	keepAlive bool
+	head      bool // the request was HEAD: no body
+}
+
+// appendFailure appends an answer that says, to people and machines, what the
+// proxy could not do.
+func appendFailure(b []byte, f failure) []byte {
+	text := f.reason.Text()
+	name := f.reason.String()
+	b = append(b, "HTTP/1.1 "...)
+	b = strconv.AppendInt(b, int64(f.status), 10)
+	b = append(b, ' ')
+	b = append(b, http.StatusText(f.status)...)
+	b = append(b, "\r\nDate: "...)
+	b = time.Now().UTC().AppendFormat(b, http.TimeFormat)
+	b = append(b, "\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nContent-Length: "...)
+	b = strconv.AppendInt(b, int64(len(name)+len(": ")+len(text)+len("\n")), 10)
+	b = append(b, "\r\nSluice-Reason: "...)
+	b = append(b, name...)
+	b = append(b, "\r\n"...)
+	switch f.status {
+	case http.StatusServiceUnavailable:
+		b = append(b, "Retry-After: 1\r\n"...)
+	case http.StatusMethodNotAllowed:
+		b = append(b, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n"...)
+	}
+	b = appendConnection(b, f.close, f.keepAlive)
+	b = append(b, "\r\n"...)
+	if f.head {
+		return b
+	}
+	b = append(b, name...)
+	b = append(b, ": "...)
+	b = append(b, text...)
+	return append(b, '\n')
+}

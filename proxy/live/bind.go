@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package live
+
+import (
+	"context"
+
+	"github.com/sluice-mesh/sluice/metrics"
+	"github.com/sluice-mesh/sluice/proxy/upstream"
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// Binder makes generations. It is used by one goroutine at a time.
+type Binder struct {
+	Registry *metrics.Registry
+	Pool     *upstream.Pool
+}
+
+// Bind binds a snapshot. Parts that the present generation has already are
+// carried over. Names that are new are looked up; Bind waits for that until
+// ctx ends.
+func (b *Binder) Bind(ctx context.Context, present *Generation, s *routing.Snapshot) *Generation {
+	next := &Generation{Snapshot: s, gateways: make([]*Gateway, s.Slots())}
+	var fresh []*upstream.Target
+	for _, g := range s.Gateways() {
+		var old *Gateway
+		if g.Slot < len(present.gateways) {
+			old = present.gateways[g.Slot]
+		}
+		if old != nil && old.Compiled == g {
+			next.gateways[g.Slot] = old
+			continue
+		}
+		bound, targets := b.bindGateway(old, g)
+		next.gateways[g.Slot] = bound
+		fresh = append(fresh, targets...)
+	}
+	b.Pool.Settle(ctx, fresh)
+	return next
+}
+
+// Retain lets go of what only former generations used.
+func (b *Binder) Retain(gen *Generation) {
+	var targets []*upstream.Target
+	names := make(map[string][]string, len(gen.gateways))
+	for _, g := range gen.Snapshot.Gateways() {
+		paths := make([]string, 0, len(g.Routes))
+		for i, r := range gen.Gateway(g).Routes {
+			paths = append(paths, g.Routes[i].Path)
+			if r.Target != nil {
+				targets = append(targets, r.Target)
+			}
+		}
+		names[g.Name] = paths
+	}
+	b.Pool.Retain(targets)
+	b.Registry.Retain(names)
+}
+
+func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *Gateway, fresh []*upstream.Target) {
+	series := b.Registry.Gateway(g.Name)
+	bound = &Gateway{Compiled: g, Series: series, Routes: make([]Route, len(g.Routes))}
+	known := knownTargets(old, g.Name)
+	shares := make([]metrics.Share, 0, len(g.Routes))
+	total := totalWeight(g)
+	for i, r := range g.Routes {
+		route := Route{Series: series.Route(r.Path)}
+		if r.Target.Kind == routing.TargetAddress {
+			route.Target = known[r.Path]
+			if route.Target == nil {
+				route.Target = b.Pool.Target(r.Target.Host, r.Target.Port)
+				fresh = append(fresh, route.Target)
+			}
+		}
+		bound.Routes[i] = route
+		shares = append(shares, metrics.Share{Route: route.Series, Asked: float64(r.Weight) / total})
+	}
+	series.SetShares(shares)
+	series.SetConditions(conditionKeys(g))
+	bound.Conditions = series.Conditions()
+	return bound, fresh
+}
+
+// knownTargets returns the targets that a gateway had, by route path. A path
+// names its address, so an equal path leads to the same place.
+func knownTargets(old *Gateway, name string) map[string]*upstream.Target {
+	if old == nil || old.Compiled.Name != name {
+		return nil
+	}
+	known := make(map[string]*upstream.Target, len(old.Routes))
+	for i, r := range old.Compiled.Routes {
+		if t := old.Routes[i].Target; t != nil {
+			known[r.Path] = t
+		}
+	}
+	return known
+}
+
+// totalWeight returns the sum of the weights, at least 1.
+func totalWeight(g *routing.CompiledGateway) float64 {
+	total := routing.Weight(0)
+	for _, r := range g.Routes {
+		total += r.Weight
+	}
+	return float64(max(total, 1))
+}
+
+func conditionKeys(g *routing.CompiledGateway) []metrics.ConditionKey {
+	keys := make([]metrics.ConditionKey, 0, len(g.Conditions))
+	for _, r := range g.Conditions {
+		keys = append(keys, metrics.ConditionKey{Route: r.Path, Condition: r.Condition.String()})
+	}
+	return keys
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package live
+
+import (
+	"time"
+
+	"github.com/sluice-mesh/sluice/conditions"
+	"github.com/sluice-mesh/sluice/metrics"
+	"github.com/sluice-mesh/sluice/proxy/upstream"
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// Exchange is one request and its answer, as observed. It belongs to one
+// goroutine and may be used again after End.
+type Exchange struct {
+	Generation *Generation
+	Decision   routing.Decision
+	Seen       metrics.Observation
+
+	start int64 // nanoseconds
+	shard uint32
+}
+
+// Decide begins an exchange at gateway g at time now (nanoseconds on any
+// clock that End uses too): it decides the route and counts. shard spreads
+// the counters.
+func (x *Exchange) Decide(gen *Generation, g *routing.CompiledGateway, r conditions.Request, now int64, shard uint32) Reason {
+	x.Generation, x.start, x.shard = gen, now, shard
+	x.Seen = metrics.Observation{}
+	gen.Snapshot.Decide(g, r, gen, &x.Decision)
+	for i := range x.Decision.Depth {
+		x.begin(&x.Decision.Hops[i])
+	}
+	return DecisionFailure(x.Decision.Reason)
+}
+
+func (x *Exchange) begin(h *routing.Hop) {
+	g := x.Generation.Gateway(h.Gateway)
+	g.Series.Begin(x.shard)
+	if len(h.Gateway.Conditions) > 0 {
+		g.Conditions.Asked(x.shard, h.Held, h.Taken)
+	}
+	if h.Route == nil {
+		return
+	}
+	r := &g.Routes[h.Route.Index]
+	r.Series.Begin(x.shard)
+	if !h.Taken {
+		r.Series.Weighted(x.shard)
+	}
+}
+
+// Target returns where the decided route leads. It must only be called if
+// Decide returned None.
+func (x *Exchange) Target() *upstream.Target {
+	h := x.Decision.Last()
+	return x.Generation.Gateway(h.Gateway).Routes[h.Route.Index].Target
+}
+
+// Fail notes that the proxy itself ends the exchange.
+func (x *Exchange) Fail(r Reason) { x.Seen.Reason = uint8(r) }
+
+// End counts what was seen.
+func (x *Exchange) End(now int64) {
+	x.Seen.Duration = time.Duration(now - x.start)
+	for i := range x.Decision.Depth {
+		h := &x.Decision.Hops[i]
+		g := x.Generation.Gateway(h.Gateway)
+		if h.Route != nil {
+			g.Routes[h.Route.Index].Series.End(x.shard, &x.Seen)
+		}
+		g.Series.End(x.shard, &x.Seen)
+	}
+}
+
+// Elapsed returns the time since the exchange began.
+func (x *Exchange) Elapsed(now int64) time.Duration { return time.Duration(now - x.start) }
+
+// Since returns the time between two readings of the exchange's clock.
+func (x *Exchange) Since(from, to int64) time.Duration { return time.Duration(to - from) }

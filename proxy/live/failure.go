@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package live
+
+import (
+	"context"
+	"errors"
+	"os"
+	"syscall"
+
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// Reason names one way in which the proxy itself fails an exchange. It is the
+// metric label, the log field and the Sluice-Reason header alike.
+type Reason uint8
+
+// The reasons. They are stable: names are added, never changed.
+const (
+	None Reason = iota
+	NoGateway
+	NoRoute
+	NoReadyInstance
+	ConnectRefused
+	ConnectTimeout
+	ConnectFailed
+	UpstreamReset
+	UpstreamProtocol
+	ResponseTimeout
+	BadRequest
+	RequestTimeout
+	RequestAborted
+	ResponseAborted
+	HeadTooLarge
+	TargetTooLong
+	BodyTooLarge
+	VersionNotSupported
+	MethodNotAllowed
+	CodingNotSupported
+	ShuttingDown
+	InternalError
+	reasonCount
+)
+
+// failures holds what is known of each reason.
+var failures = [reasonCount]struct {
+	name   string
+	status int
+	text   string
+}{
+	None:                {"none", 0, ""},
+	NoGateway:           {"no_gateway", 503, "no gateway takes traffic for this host or port"},
+	NoRoute:             {"no_route", 503, "the gateway has no route that may take this request"},
+	NoReadyInstance:     {"no_ready_instance", 503, "the chosen route has no instance that can serve"},
+	ConnectRefused:      {"connect_refused", 502, "the instance refused the connection"},
+	ConnectTimeout:      {"connect_timeout", 504, "the instance could not be reached in time"},
+	ConnectFailed:       {"connect_failed", 502, "the instance could not be reached"},
+	UpstreamReset:       {"upstream_reset", 502, "the instance closed the connection before it answered"},
+	UpstreamProtocol:    {"upstream_protocol", 502, "the instance answered with something that is not HTTP"},
+	ResponseTimeout:     {"response_timeout", 504, "the instance did not answer in time"},
+	BadRequest:          {"bad_request", 400, "the request is malformed"},
+	RequestTimeout:      {"request_timeout", 408, "the request did not arrive in time"},
+	RequestAborted:      {"request_aborted", 400, "the client went away before the request was complete"},
+	ResponseAborted:     {"response_aborted", 502, "the answer was cut short"},
+	HeadTooLarge:        {"head_too_large", 431, "the header fields are too large or too many"},
+	TargetTooLong:       {"target_too_long", 414, "the request target is too long"},
+	BodyTooLarge:        {"body_too_large", 413, "the request body is too large"},
+	VersionNotSupported: {"version_not_supported", 505, "only HTTP/1.0 and HTTP/1.1 are spoken here"},
+	MethodNotAllowed:    {"method_not_allowed", 405, "this method is not forwarded"},
+	CodingNotSupported:  {"coding_not_supported", 501, "the only transfer coding that is understood is chunked"},
+	ShuttingDown:        {"shutting_down", 503, "this proxy is shutting down"},
+	InternalError:       {"internal_error", 500, "a fault in the proxy"},
+}
+
+// String returns the stable name, such as no_route.
+func (r Reason) String() string { return failures[r].name }
+
+// Status returns the status that is answered.
+func (r Reason) Status() int { return failures[r].status }
+
+// Text tells a person what happened.
+func (r Reason) Text() string { return failures[r].text }
+
+// Reasons returns the names of all reasons, in order.
+func Reasons() []string {
+	names := make([]string, reasonCount)
+	for i := range names {
+		names[i] = failures[i].name
+	}
+	return names
+}
+
+// DecisionFailure maps why nothing was decided.
+func DecisionFailure(r routing.Reason) Reason {
+	switch r {
+	case routing.ReasonNone:
+		return None
+	case routing.ReasonNoRoute:
+		return NoRoute
+	case routing.ReasonNoInstance:
+		return NoReadyInstance
+	default:
+		return InternalError
+	}
+}
+
+// ConnectFailure maps why an instance could not be reached.
+func ConnectFailure(err error) Reason {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return ConnectRefused
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+		return ConnectTimeout
+	default:
+		return ConnectFailed
+	}
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package live
+
+import (
+	"sync/atomic"
+
+	"github.com/sluice-mesh/sluice/metrics"
+	"github.com/sluice-mesh/sluice/proxy/upstream"
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// Generation is a snapshot bound to live parts. It is immutable; the zero
+// Generation serves nothing.
+type Generation struct {
+	Snapshot *routing.Snapshot
+	gateways []*Gateway // by slot
+}
+
+// Gateway holds the live parts of a compiled gateway.
+type Gateway struct {
+	Compiled   *routing.CompiledGateway
+	Series     *metrics.Gateway
+	Conditions *metrics.Conditions
+	Routes     []Route // by CompiledRoute.Index
+}
+
+// Route holds the live parts of a compiled route.
+type Route struct {
+	Series *metrics.Route
+	Target *upstream.Target // nil unless the route leads to an address
+}
+
+// Gateway returns the live parts of g, which is of this generation's
+// snapshot.
+func (gen *Generation) Gateway(g *routing.CompiledGateway) *Gateway { return gen.gateways[g.Slot] }
+
+// Ticket takes the next ticket of a split: with Usable, Generation is a
+// routing.Draws.
+func (gen *Generation) Ticket(s *routing.Split) uint64 { return s.Next() }
+
+// Usable reports whether a route to an address has an instance.
+func (gen *Generation) Usable(g *routing.CompiledGateway, r *routing.CompiledRoute) bool {
+	t := gen.gateways[g.Slot].Routes[r.Index].Target
+	return t != nil && t.Usable()
+}
+
+// Handle publishes the generation that serves new exchanges. The zero Handle
+// holds an empty one.
+type Handle struct{ p atomic.Pointer[Generation] }
+
+var empty = Generation{Snapshot: &routing.Snapshot{}}
+
+// Load returns the present generation, never nil. Load it once an exchange.
+func (h *Handle) Load() *Generation {
+	if g := h.p.Load(); g != nil {
+		return g
+	}
+	return &empty
+}
+
+// Store makes next the present generation.
+func (h *Handle) Store(next *Generation) { h.p.Store(next) }

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"cmp"
+	"log/slog"
+	"time"
+
+	"github.com/sluice-mesh/sluice/metrics"
+)
+
+// Options shape a Server. Metrics is required; other zero values are ready to
+// use.
+type Options struct {
+	// GatewayAddress is the address that gateways listen on, without port.
+	// Empty means 0.0.0.0.
+	GatewayAddress string
+	// VirtualHostsPort is where gateways with virtual hosts are reached by
+	// name. Zero means 80.
+	VirtualHostsPort int
+	// Resolver is the DNS server, host:port, that is asked for the names of
+	// targets. Empty means the system's.
+	Resolver string
+	// Metrics holds the series.
+	Metrics *metrics.Registry
+	// Log is told of listeners and look-ups. Nil means no log.
+	Log *slog.Logger
+	// Drain is how long connections may still carry requests after Run was
+	// told to end; each answer then is the last of its connection. Zero means
+	// 30 s; a negative value means that nothing is waited for.
+	Drain time.Duration
+	// HardStop is how long exchanges under way may take to finish after Run
+	// was told to end. Zero means 5 min.
+	HardStop time.Duration
+	// RetryBind is the period at which a port that could not be bound is
+	// tried again. Zero means 1 s.
+	RetryBind time.Duration
+	// Timeouts of exchanges; zero values mean the defaults of package http1.
+	HeadTimeout, IdleTimeout, ByteTimeout, ResponseTimeout time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	o.GatewayAddress = cmp.Or(o.GatewayAddress, "0.0.0.0")
+	o.VirtualHostsPort = cmp.Or(o.VirtualHostsPort, 80)
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	o.Drain = cmp.Or(o.Drain, 30*time.Second)
+	o.HardStop = cmp.Or(o.HardStop, 5*time.Minute)
+	o.RetryBind = cmp.Or(o.RetryBind, time.Second)
+	return o
+}

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sluice-mesh/sluice/proxy/http1"
+	"github.com/sluice-mesh/sluice/proxy/live"
+	"github.com/sluice-mesh/sluice/proxy/socket"
+	"github.com/sluice-mesh/sluice/proxy/tcp"
+	"github.com/sluice-mesh/sluice/proxy/upstream"
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// Server serves the gateways of the snapshot that was published last. Its
+// methods may be called from any goroutine.
+type Server struct {
+	options Options
+	handle  live.Handle
+	sweeper socket.Sweeper
+	pool    *upstream.Pool
+	http    *http1.Server
+	tcp     *tcp.Server
+
+	publishing sync.Mutex // guards binder and ended: one table at a time
+	binder     live.Binder
+	ended      bool
+
+	sockets  listeners
+	life     context.Context //nolint:containedctx // what connections dial with; ended by Run
+	endLife  context.CancelFunc
+	draining chan struct{}
+}
+
+// New returns a Server. Run it; Publish may come before.
+func New(o Options) *Server {
+	o = o.withDefaults()
+	s := &Server{options: o, draining: make(chan struct{})}
+	s.life, s.endLife = context.WithCancel(context.Background())
+	s.pool = upstream.New(upstream.Options{
+		Sweeper:  &s.sweeper,
+		Resolver: upstream.ResolverAt(o.Resolver),
+		Shards:   shards(),
+		Log:      o.Log,
+	})
+	s.http = http1.New(http1.Options{
+		Handle: &s.handle, Sweeper: &s.sweeper, Counters: http1.NewCounters(o.Metrics), Log: o.Log,
+		HeadTimeout: o.HeadTimeout, IdleTimeout: o.IdleTimeout, ByteTimeout: o.ByteTimeout, ResponseTimeout: o.ResponseTimeout,
+	})
+	s.tcp = tcp.New(tcp.Options{Handle: &s.handle, Sweeper: &s.sweeper})
+	s.binder = live.Binder{Registry: o.Metrics, Pool: s.pool}
+	s.sockets.want = make(map[int]want)
+	s.sockets.bound = make(map[int]*listener)
+	s.sockets.failed = make(map[int]error)
+	return s
+}
+
+// shards returns a power of two that is at least the number of processors in
+// use, at most 16.
+func shards() int {
+	n := 1
+	for n < runtime.GOMAXPROCS(0) && n < 16 {
+		n *= 2
+	}
+	return n
+}
+
+// settleTime bounds how long a table waits for the first look-up of its new
+// names.
+const settleTime = 100 * time.Millisecond
+
+// Publish makes a snapshot serve. New exchanges see it at once; exchanges
+// under way keep what they started with. A port that cannot be bound is tried
+// again; the other gateways serve.
+func (s *Server) Publish(snap *routing.Snapshot) {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	if s.ended {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.life, settleTime)
+	defer cancel()
+	next := s.binder.Bind(ctx, s.handle.Load(), snap)
+	fresh, gone := s.reshape(s.wanted(snap))
+	s.handle.Store(next)
+	for _, l := range fresh {
+		go s.accept(s.life, l)
+	}
+	for _, l := range gone {
+		l.stop()
+		l.drain()
+	}
+	s.binder.Retain(next)
+}
+
+// reshape binds the ports that are wanted and were not, and gives up those
+// that no longer are. What is fresh does not accept yet, and what is gone
+// still does.
+func (s *Server) reshape(wanted map[int]want) (fresh, gone []*listener) {
+	ls := &s.sockets
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.want = wanted
+	ls.leaving = slices.DeleteFunc(ls.leaving, func(l *listener) bool { return l.open() == 0 })
+	for port, l := range ls.bound {
+		if w, ok := wanted[port]; ok && w.kind == l.kind {
+			if l.http != nil {
+				l.http.SetVirtualHosts(w.virtualHosts)
+			}
+			continue
+		}
+		delete(ls.bound, port)
+		gone = append(gone, l)
+	}
+	ls.leaving = append(ls.leaving, gone...)
+	clear(ls.failed)
+	return s.bindMissing(), gone
+}
+
+// bindMissing binds what is wanted and is not bound. The mutex is held.
+func (s *Server) bindMissing() (fresh []*listener) {
+	ls := &s.sockets
+	for port, w := range ls.want {
+		if ls.bound[port] != nil {
+			continue
+		}
+		l, err := s.bind(s.life, w)
+		if err != nil {
+			if ls.failed[port] == nil {
+				s.options.Log.Warn("cannot listen; trying again", "port", port, "error", err)
+			}
+			ls.failed[port] = err
+			continue
+		}
+		delete(ls.failed, port)
+		ls.bound[port] = l
+		fresh = append(fresh, l)
+	}
+	return fresh
+}
+
+// Run serves until ctx ends, then drains: nothing further is accepted, kept
+// connections may send requests for the drain time, exchanges under way
+// finish. It returns when all that it started has ended.
+func (s *Server) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	helpers, stopHelpers := context.WithCancel(context.WithoutCancel(ctx))
+	wg.Go(func() { s.sweeper.Run(helpers) })
+	wg.Go(func() { s.pool.Run(helpers) })
+	s.retryUntil(ctx)
+	s.shutDown()
+	s.endLife()
+	stopHelpers()
+	wg.Wait()
+	return nil
+}
+
+// retryUntil tries failed ports again until ctx ends.
+func (s *Server) retryUntil(ctx context.Context) {
+	tick := time.NewTicker(s.options.RetryBind)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.retryBind()
+		}
+	}
+}
+
+func (s *Server) retryBind() {
+	ls := &s.sockets
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if len(ls.failed) == 0 {
+		return
+	}
+	for _, l := range s.bindMissing() {
+		s.options.Log.Info("listening at last", "port", l.port)
+		go s.accept(s.life, l)
+	}
+}
+
+// shutDown ends all listeners and waits for their connections.
+func (s *Server) shutDown() {
+	s.publishing.Lock()
+	s.ended = true
+	s.publishing.Unlock()
+	close(s.draining)
+	ls := &s.sockets
+	ls.mu.Lock()
+	all := slices.Clone(ls.leaving)
+	for _, l := range ls.bound {
+		all = append(all, l)
+	}
+	clear(ls.bound)
+	ls.leaving = all
+	ls.mu.Unlock()
+	for _, l := range all {
+		l.stop()
+		l.announce()
+	}
+	s.waitForConnections(all)
+	for _, l := range all {
+		l.abort()
+	}
+	s.http.Close()
+	s.tcp.Close()
+}
+
+// waitForConnections waits until there are none, closing those that only wait
+// when the drain time is over, and gives up at the hard stop.
+func (s *Server) waitForConnections(all []*listener) {
+	if s.options.Drain < 0 {
+		return
+	}
+	began := time.Now()
+	drained := false
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for ; ; <-tick.C {
+		open := 0
+		for _, l := range all {
+			open += l.open()
+		}
+		passed := time.Since(began)
+		if open == 0 || passed >= s.options.HardStop || s.life.Err() != nil {
+			return
+		}
+		if passed >= s.options.Drain && !drained {
+			drained = true
+			for _, l := range all {
+				l.drain()
+			}
+		}
+	}
+}
+
+// Stop ends a drain at once: what is still open is cut.
+func (s *Server) Stop() { s.endLife() }
+
+// Connections counts the client connections that are open.
+func (s *Server) Connections() int {
+	ls := &s.sockets
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	n := 0
+	for _, l := range ls.bound {
+		n += l.open()
+	}
+	for _, l := range ls.leaving {
+		n += l.open()
+	}
+	return n
+}
+
+// GatewayStatus tells how a gateway is served.
+type GatewayStatus struct {
+	Name     string        `json:"name"`
+	Port     int           `json:"port"`
+	Type     string        `json:"type"`
+	Hosts    []string      `json:"virtual_hosts,omitempty"`
+	Deployed bool          `json:"deployed"`
+	Reason   string        `json:"reason,omitempty"` // why it is not deployed
+	Routes   []RouteStatus `json:"routes"`
+}
+
+// RouteStatus tells where a route leads.
+type RouteStatus struct {
+	Path      string   `json:"path"`
+	Weight    string   `json:"weight"`
+	Condition string   `json:"condition,omitempty"`
+	Strength  string   `json:"condition_strength,omitempty"`
+	Gateway   string   `json:"gateway,omitempty"`   // chained to
+	Instances []string `json:"instances,omitempty"` // addresses
+	Problem   string   `json:"problem,omitempty"`   // why it cannot serve, or serves what it last knew
+}
+
+// Status tells of each gateway, in table order, how it is served.
+func (s *Server) Status() []GatewayStatus {
+	gen := s.handle.Load()
+	out := make([]GatewayStatus, 0, len(gen.Snapshot.Gateways()))
+	for _, g := range gen.Snapshot.Gateways() {
+		st := GatewayStatus{Name: g.Name, Port: g.Port, Type: g.Type.String(), Hosts: g.Hosts, Deployed: true}
+		if err := s.failure(g); err != nil {
+			st.Deployed, st.Reason = false, err.Error()
+		}
+		for _, r := range g.Routes {
+			st.Routes = append(st.Routes, routeStatus(gen, g, r))
+		}
+		out = append(out, st)
+	}
+	return out
+}
+
+// failure returns why a gateway does not listen, nil if it does.
+func (s *Server) failure(g *routing.CompiledGateway) error {
+	ls := &s.sockets
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if err := ls.failed[g.Port]; err != nil {
+		return err
+	}
+	if len(g.Hosts) > 0 {
+		if err := ls.failed[s.options.VirtualHostsPort]; err != nil {
+			return fmt.Errorf("virtual hosts: %w", err)
+		}
+	}
+	return nil
+}
+
+func routeStatus(gen *live.Generation, g *routing.CompiledGateway, r *routing.CompiledRoute) RouteStatus {
+	st := RouteStatus{Path: r.Path, Weight: r.Weight.String()}
+	if r.Condition != nil {
+		st.Condition, st.Strength = r.Condition.String(), r.Strength.String()
+	}
+	switch r.Target.Kind {
+	case routing.TargetNone:
+		st.Problem = "leads nowhere: no gateway has this name"
+	case routing.TargetGateway:
+		st.Gateway = gen.Snapshot.Slot(r.Target.Slot).Name
+	case routing.TargetAddress:
+		t := gen.Gateway(g).Routes[r.Index].Target
+		for _, i := range t.Instances() {
+			st.Instances = append(st.Instances, i.String())
+		}
+		if err := t.LookupError(); err != nil {
+			st.Problem = err.Error()
+		}
+	}
+	return st
+}
+
+// Ready reports whether a table serves and all its ports are bound; if not,
+// why.
+func (s *Server) Ready() (ready bool, why string) {
+	select {
+	case <-s.draining:
+		return false, "draining"
+	default:
+	}
+	if (s.handle.Load().Snapshot.Version() == routing.Version{}) {
+		return false, "no table yet"
+	}
+	ls := &s.sockets
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	for _, err := range ls.failed {
+		return false, err.Error()
+	}
+	return true, ""
+}

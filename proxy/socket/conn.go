@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package socket
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Next says what a Handler wants after it was told of data.
+type Next uint8
+
+const (
+	// More wants the rest of a message that is not complete: reading goes on
+	// until nothing is there.
+	More Next = iota
+	// Park waits for the next message, releasing the buffer. No read is tried
+	// first.
+	Park
+	// Done leaves the call.
+	Done
+)
+
+// Handler is told of the bytes that a connection receives.
+type Handler interface {
+	// Buffer returns where to read to; its length is not 0.
+	Buffer() []byte
+	// Data is told that n bytes were read into the buffer.
+	Data(n int) Next
+	// Idle is called before the goroutine parks. Bytes that Data has not used
+	// must be put aside if the buffer is given up.
+	Idle()
+	// Woken is called when Wake, and not data, ended the wait: Done leaves,
+	// anything else waits on.
+	Woken() Next
+}
+
+// Conn is a TCP connection. One goroutine reads and one writes at a time;
+// Due, Expire and Close may be called from any.
+type Conn struct {
+	tcp *net.TCPConn
+	raw syscall.RawConn
+
+	due     atomic.Int64 // when it is overdue (see Now); 0: never
+	suspect atomic.Bool  // parked after a short read: an end may have been missed
+	woken   atomic.Bool  // by Wake, not to give up
+	expired atomic.Bool
+	closed  atomic.Bool
+
+	// The call that runs: of the reading goroutine.
+	inside  bool    // the callback of Loop
+	fd      uintptr // while inside
+	handler Handler
+	out     []byte
+	err     error
+	peeked  int
+	loopFn  func(uintptr) bool
+	tripFn  func(uintptr) bool
+	peekFn  func(uintptr)
+
+	// Of the sweeper, under its shard's mutex.
+	home       *shard
+	next, prev *Conn
+	sweepPeek  int
+	sweepFn    func(uintptr)
+}
+
+// ErrExpired reports that a connection was given up since it was overdue or
+// asked to end.
+var ErrExpired = errors.New("connection expired")
+
+// WriteError reports that RoundTrip could not send what it was given: nothing
+// of an answer was received.
+type WriteError struct {
+	Err error
+	// Unsent reports that the kernel took none of the bytes.
+	Unsent bool
+}
+
+func (e *WriteError) Error() string { return "write: " + e.Err.Error() }
+func (e *WriteError) Unwrap() error { return e.Err }
+
+var epoch = time.Now()
+
+// Now returns the time since the process started, in nanoseconds, on the
+// monotonic clock.
+func Now() int64 { return int64(time.Since(epoch)) }
+
+// Due makes the connection expire when Now passes at. 0 means never.
+func (c *Conn) Due(at int64) { c.due.Store(at) }
+
+// Expired reports whether the connection was given up.
+func (c *Conn) Expired() bool { return c.expired.Load() }
+
+// Expire wakes whoever waits for the connection with ErrExpired.
+func (c *Conn) Expire() {
+	if !c.expired.Swap(true) {
+		// The error says that the connection is closed, which is as good.
+		_ = c.tcp.SetDeadline(past)
+	}
+}
+
+// Revive makes an expired connection usable once more, until it is due.
+func (c *Conn) Revive() {
+	c.expired.Store(false)
+	_ = c.tcp.SetDeadline(time.Time{})
+}
+
+// StopReading wakes whoever reads from the connection with ErrExpired;
+// writing goes on.
+func (c *Conn) StopReading() { _ = c.tcp.SetReadDeadline(past) }
+
+var past = time.Unix(1, 0)
+
+// Read reads as net.Conn does. It must not be called inside Loop.
+func (c *Conn) Read(b []byte) (int, error) {
+	for {
+		n, err := c.tcp.Read(b)
+		if err == nil || n > 0 || !c.onlyWoken(err) {
+			return n, c.translate(err)
+		}
+	}
+}
+
+// Wake ends the wait of a goroutine inside Loop, which asks its handler what
+// to do. Other reads go on.
+func (c *Conn) Wake() {
+	c.woken.Store(true)
+	_ = c.tcp.SetReadDeadline(past)
+}
+
+// onlyWoken reports whether a read failed for no other reason than Wake,
+// and makes the connection readable again.
+func (c *Conn) onlyWoken(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || !c.woken.Swap(false) || c.expired.Load() {
+		return false
+	}
+	_ = c.tcp.SetReadDeadline(time.Time{})
+	if c.expired.Load() { // it expired in between: its deadline was just wiped
+		_ = c.tcp.SetDeadline(past)
+	}
+	return true
+}
+
+// translate tells an expiry apart from what the network did.
+func (c *Conn) translate(err error) error {
+	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		return ErrExpired
+	}
+	return err
+}
+
+// ReadFrom moves exactly n bytes from src to c, inside the kernel where it
+// can, and returns how many it moved.
+func (c *Conn) ReadFrom(src *Conn, n int64) (int64, error) {
+	m, err := c.tcp.ReadFrom(&io.LimitedReader{R: src.tcp, N: n})
+	if err == nil && m < n {
+		err = io.ErrUnexpectedEOF
+	}
+	return m, c.translate(err)
+}
+
+// TCP returns the connection itself.
+func (c *Conn) TCP() *net.TCPConn { return c.tcp }
+
+// CloseWrite ends the sending half.
+func (c *Conn) CloseWrite() error { return c.tcp.CloseWrite() }
+
+// Close closes the connection. Closing it again does nothing.
+func (c *Conn) Close() {
+	if c.closed.Swap(true) {
+		return
+	}
+	c.home.remove(c)
+	_ = c.tcp.Close()
+}
+
+// Abort closes the connection with a reset, so that the peer cannot take what
+// it has received for complete.
+func (c *Conn) Abort() {
+	_ = c.tcp.SetLinger(0)
+	c.Close()
+}
+
+// Alive looks at an idle connection without reading from it: it is alive if
+// it has neither ended nor received anything.
+func (c *Conn) Alive() bool {
+	c.peeked = peekEnded
+	if err := c.raw.Control(c.peekFn); err != nil {
+		return false
+	}
+	return c.peeked == peekNothing
+}
+
+// What a look at a connection found.
+const (
+	peekNothing = iota // open, nothing received
+	peekData
+	peekEnded
+)

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package socket waits for TCP connections and moves their bytes with as few
+// system calls as the kernel needs.
+//
+// A net.Conn tries a read before it parks its goroutine, which on a proxy
+// nearly always finds nothing. Here a whole connection is served inside one
+// call of syscall.RawConn.Read: its callback reads, hands the bytes on, and
+// parks the goroutine without trying again. Under the race detector, and on
+// systems other than Linux, ordinary calls of net.Conn take its place behind
+// the same functions.
+//
+// Deadlines are a number a connection, looked at by one sweep for all of
+// them, so that an exchange arms no timer.
+package socket

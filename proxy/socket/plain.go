@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !linux || race
+
+package socket
+
+// Loop reads from the connection and tells h, until h is done (nil), the peer
+// ends (io.EOF), or the connection fails or expires. Inside it Read must not
+// be called.
+func (c *Conn) Loop(h Handler) error {
+	for {
+		n, err := c.tcp.Read(h.Buffer())
+		if n == 0 && err != nil {
+			if c.onlyWoken(err) && h.Woken() != Done {
+				continue
+			}
+			return c.translate(err)
+		}
+		if h.Data(n) == Done {
+			return nil
+		}
+		h.Idle()
+	}
+}
+
+// RoundTrip sends out in one write and reads until h is done.
+func (c *Conn) RoundTrip(out []byte, h Handler) error {
+	if out != nil {
+		if n, err := c.Write(out); err != nil {
+			return &WriteError{Err: err, Unsent: n == 0}
+		}
+	}
+	for {
+		n, err := c.Read(h.Buffer())
+		if n == 0 && err != nil {
+			return err
+		}
+		if h.Data(n) == Done {
+			return nil
+		}
+	}
+}
+
+// Write writes all of b.
+func (c *Conn) Write(b []byte) (int, error) {
+	n, err := c.tcp.Write(b)
+	return n, c.translate(err)
+}
+
+func (c *Conn) loop(uintptr) bool { return true }
+func (c *Conn) trip(uintptr) bool { return true }

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && !race
+
+package socket
+
+import (
+	"io"
+	"os"
+	"syscall"
+	"unsafe"
+)
+
+// Loop reads from the connection and tells h, until h is done (nil), the peer
+// ends (io.EOF), or the connection fails or expires. Inside it Read must not
+// be called: the callback holds the read lock.
+func (c *Conn) Loop(h Handler) error {
+	c.handler, c.err = h, nil
+	err := c.raw.Read(c.loopFn)
+	for err != nil && c.onlyWoken(err) && h.Woken() != Done {
+		err = c.raw.Read(c.loopFn)
+	}
+	c.handler = nil
+	if err != nil {
+		return c.translate(err)
+	}
+	return c.err
+}
+
+// loop is the callback of Loop. Its first call must try a read: the edge of
+// data that came with the accept may be wiped by the reset on entry.
+func (c *Conn) loop(fd uintptr) bool {
+	c.inside, c.fd = true, fd
+	defer func() { c.inside = false }()
+	for {
+		buf := c.handler.Buffer()
+		n, errno := readFD(fd, buf)
+		switch {
+		case errno == syscall.EAGAIN:
+			c.handler.Idle()
+			return false
+		case errno == syscall.EINTR:
+			continue
+		case errno != 0:
+			c.err = os.NewSyscallError("read", errno)
+			return true
+		case n == 0:
+			c.err = io.EOF
+			return true
+		}
+		switch c.handler.Data(n) {
+		case Done:
+			return true
+		case Park:
+			if n < len(buf) {
+				// The end may have come together with the data, in one edge
+				// that is used up: the sweep looks once.
+				c.handler.Idle()
+				c.suspect.Store(true)
+				return false
+			}
+		}
+	}
+}
+
+// RoundTrip sends out in one write and reads until h is done. The goroutine
+// parks after the write without trying to read.
+func (c *Conn) RoundTrip(out []byte, h Handler) error {
+	c.handler, c.out, c.err = h, out, nil
+	err := c.raw.Read(c.tripFn)
+	c.handler, c.out = nil, nil
+	if err != nil {
+		return c.translate(err)
+	}
+	return c.err
+}
+
+func (c *Conn) trip(fd uintptr) bool {
+	if out := c.out; out != nil {
+		c.out = nil
+		n, errno := writeFD(fd, out)
+		if errno == syscall.EAGAIN || errno == syscall.EINTR {
+			n, errno = 0, 0
+		}
+		if errno != 0 {
+			c.err = &WriteError{Err: os.NewSyscallError("write", errno), Unsent: true}
+			return true
+		}
+		if n < len(out) {
+			if _, err := c.tcp.Write(out[n:]); err != nil {
+				c.err = &WriteError{Err: c.translate(err)}
+				return true
+			}
+		}
+		return false
+	}
+	for {
+		n, errno := readFD(fd, c.handler.Buffer())
+		switch {
+		case errno == syscall.EAGAIN:
+			return false
+		case errno == syscall.EINTR:
+			continue
+		case errno != 0:
+			c.err = os.NewSyscallError("read", errno)
+			return true
+		case n == 0:
+			c.err = io.EOF
+			return true
+		}
+		// A short read is not trusted to be the last one before the end: a
+		// message cut short must not wait for its deadline.
+		if c.handler.Data(n) == Done {
+			return true
+		}
+	}
+}
+
+// Write writes all of b.
+func (c *Conn) Write(b []byte) (int, error) {
+	done := 0
+	if c.inside {
+		n, errno := writeFD(c.fd, b)
+		switch {
+		case n == len(b):
+			return n, nil
+		case errno != 0 && errno != syscall.EAGAIN && errno != syscall.EINTR:
+			return n, os.NewSyscallError("write", errno)
+		}
+		done = n
+	}
+	n, err := c.tcp.Write(b[done:])
+	return done + n, c.translate(err)
+}
+
+// readFD reads without telling the scheduler: the descriptor does not block.
+func readFD(fd uintptr, b []byte) (int, syscall.Errno) {
+	n, _, e := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	if e != 0 {
+		return 0, e
+	}
+	return int(n), 0
+}
+
+func writeFD(fd uintptr, b []byte) (int, syscall.Errno) {
+	n, _, e := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	if e != 0 {
+		return 0, e
+	}
+	return int(n), 0
+}

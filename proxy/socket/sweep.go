@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package socket
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// sweepPeriod bounds how late a connection expires.
+const sweepPeriod = 250 * time.Millisecond
+
+// Sweeper looks at the deadlines of all connections that it opened. The zero
+// Sweeper is ready; it must not be copied.
+type Sweeper struct {
+	turn   atomic.Uint32
+	shards [16]shard
+}
+
+// shard is a list of connections.
+type shard struct {
+	mu   sync.Mutex // guards head and the links of the connections in it
+	head *Conn
+	_    [40]byte // shards do not share cache lines
+}
+
+func (s *shard) add(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.next = s.head
+	if s.head != nil {
+		s.head.prev = c
+	}
+	s.head = c
+}
+
+func (s *shard) remove(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case c.prev != nil:
+		c.prev.next = c.next
+	case s.head == c:
+		s.head = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.next, c.prev = nil, nil
+}
+
+// Open takes a connection in. It has no deadline yet.
+func (s *Sweeper) Open(tcp *net.TCPConn) (*Conn, error) {
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("open connection: %w", err)
+	}
+	c := &Conn{tcp: tcp, raw: raw}
+	c.loopFn, c.tripFn = c.loop, c.trip
+	c.peekFn = func(fd uintptr) { c.peeked = peekFD(fd) }
+	c.sweepFn = func(fd uintptr) { c.sweepPeek = peekFD(fd) }
+	c.home = &s.shards[s.turn.Add(1)%uint32(len(s.shards))]
+	c.home.add(c)
+	return c, nil
+}
+
+// Run sweeps until ctx ends.
+func (s *Sweeper) Run(ctx context.Context) {
+	tick := time.NewTicker(sweepPeriod)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.sweep(Now())
+		}
+	}
+}
+
+func (s *Sweeper) sweep(now int64) {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		for c := sh.head; c != nil; c = c.next {
+			c.look(now)
+		}
+		sh.mu.Unlock()
+	}
+}
+
+// look expires a connection that is overdue, or whose end was missed when it
+// parked after a short read.
+func (c *Conn) look(now int64) {
+	if due := c.due.Load(); due != 0 && due <= now {
+		// Whoever moved the deadline meanwhile is busy: leave it.
+		if c.due.CompareAndSwap(due, 0) {
+			c.Expire()
+		}
+		return
+	}
+	if !c.suspect.Load() || !c.suspect.CompareAndSwap(true, false) {
+		return
+	}
+	c.sweepPeek = peekNothing
+	if err := c.raw.Control(c.sweepFn); err == nil && c.sweepPeek == peekEnded {
+		c.Wake()
+	}
+}

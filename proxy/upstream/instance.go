@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sluice-mesh/sluice/proxy/socket"
+)
+
+// Instance is one reachable address and its idle connections. It is safe for
+// concurrent use.
+type Instance struct {
+	Addr netip.AddrPort
+
+	pool    *Pool
+	text    string
+	retired atomic.Bool
+	shards  []stack
+}
+
+// stack holds idle connections; the one used last is on top, so that those
+// which are not needed grow old at the bottom.
+type stack struct {
+	mu    sync.Mutex // guards conns
+	conns []*Conn
+	_     [32]byte // stacks do not share cache lines
+}
+
+// Conn is a connection to an instance.
+type Conn struct {
+	*socket.Conn
+	Instance *Instance
+	// Reused reports that it has carried an exchange before: the instance may
+	// have closed it meanwhile.
+	Reused bool
+
+	idleSince int64
+}
+
+func newInstance(p *Pool, addr netip.AddrPort) *Instance {
+	return &Instance{Addr: addr, pool: p, text: addr.String(), shards: make([]stack, p.options.Shards)}
+}
+
+// String returns the address and port.
+func (i *Instance) String() string { return i.text }
+
+// lookAfter is how long a connection may be idle, in nanoseconds, before it
+// is looked at even for requests that can be sent again.
+const lookAfter = 100e6
+
+// Get returns an idle connection, or nil if there is none. The connection is
+// looked at before it is handed out if it has been idle for long, or if look
+// asks for it since the request cannot be sent twice. shard is any number
+// that spreads callers.
+func (i *Instance) Get(shard uint32, look bool) *Conn {
+	mask := uint32(len(i.shards) - 1)
+	for k := range uint32(len(i.shards)) {
+		st := &i.shards[(shard+k)&mask]
+		for {
+			c := st.pop()
+			if c == nil {
+				break
+			}
+			if (!look && socket.Now()-c.idleSince < lookAfter) || c.Alive() {
+				c.Reused = true
+				return c
+			}
+			c.Close()
+		}
+	}
+	return nil
+}
+
+func (s *stack) pop() *Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.conns)
+	if n == 0 {
+		return nil
+	}
+	c := s.conns[n-1]
+	s.conns[n-1] = nil
+	s.conns = s.conns[:n-1]
+	return c
+}
+
+// Dial opens a connection.
+func (i *Instance) Dial(ctx context.Context) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, i.pool.options.DialTimeout)
+	defer cancel()
+	d := net.Dialer{KeepAlive: -1}
+	nc, err := d.DialContext(ctx, "tcp", i.text)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	c, err := i.pool.options.Sweeper.Open(nc.(*net.TCPConn))
+	if err != nil {
+		_ = nc.Close()
+		return nil, err
+	}
+	return &Conn{Conn: c, Instance: i}, nil
+}
+
+// Put gives a connection back for the next request. Its last answer must have
+// been read to the end.
+func (i *Instance) Put(shard uint32, c *Conn) {
+	c.Due(0)
+	c.idleSince = socket.Now()
+	st := &i.shards[shard&uint32(len(i.shards)-1)]
+	st.mu.Lock()
+	if i.retired.Load() {
+		st.mu.Unlock()
+		c.Close()
+		return
+	}
+	st.conns = append(st.conns, c)
+	st.mu.Unlock()
+}
+
+// retire closes the idle connections; busy ones are closed when they come
+// back.
+func (i *Instance) retire() {
+	i.retired.Store(true)
+	i.reap(socket.Now() + 1)
+}
+
+// reap closes the connections that are idle since before the given time, and
+// those that ended.
+func (i *Instance) reap(before int64) {
+	for k := range i.shards {
+		for _, c := range i.shards[k].takeDead(before) {
+			c.Close()
+		}
+	}
+}
+
+func (s *stack) takeDead(before int64) []*Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var dead []*Conn
+	kept := s.conns[:0]
+	for _, c := range s.conns {
+		if c.idleSince < before || !c.Alive() {
+			dead = append(dead, c)
+			continue
+		}
+		kept = append(kept, c)
+	}
+	clear(s.conns[len(kept):])
+	s.conns = kept
+	return dead
+}
+
+// idle counts the idle connections.
+func (i *Instance) idle() int {
+	n := 0
+	for k := range i.shards {
+		i.shards[k].mu.Lock()
+		n += len(i.shards[k].conns)
+		i.shards[k].mu.Unlock()
+	}
+	return n
+}

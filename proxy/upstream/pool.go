@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package upstream
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sluice-mesh/sluice/proxy/socket"
+)
+
+// Options shape a Pool. Sweeper is required; other zero values are ready to
+// use.
+type Options struct {
+	Sweeper *socket.Sweeper
+	// DialTimeout bounds one attempt to reach an instance. Zero means 5 s.
+	DialTimeout time.Duration
+	// IdleTimeout is how long a connection may wait for its next request.
+	// Zero means 30 s.
+	IdleTimeout time.Duration
+	// LookupEvery is the period of name look-ups. Zero means 5 s.
+	LookupEvery time.Duration
+	// Resolver answers name look-ups. Nil means net.DefaultResolver.
+	Resolver *net.Resolver
+	// Shards spreads idle connections: a power of two. Zero means 1.
+	Shards int
+	// Log tells of look-ups that begin to fail and that work again. Nil means
+	// no log.
+	Log *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	o.DialTimeout = cmp.Or(o.DialTimeout, 5*time.Second)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, 30*time.Second)
+	o.LookupEvery = cmp.Or(o.LookupEvery, 5*time.Second)
+	o.Resolver = cmp.Or(o.Resolver, net.DefaultResolver)
+	o.Shards = cmp.Or(o.Shards, 1)
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	return o
+}
+
+// ResolverAt returns a resolver that asks the DNS server at addr, host:port.
+// An empty addr means the system's.
+func ResolverAt(addr string) *net.Resolver {
+	if addr == "" {
+		return net.DefaultResolver
+	}
+	return &net.Resolver{
+		PreferGo: true,
+		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, network, addr)
+		},
+	}
+}
+
+// Pool holds all instances and names that routes lead to. It is safe for
+// concurrent use.
+type Pool struct {
+	options Options
+
+	mu        sync.Mutex // guards names, instances and closed
+	names     map[nameKey]*name
+	instances map[netip.AddrPort]*Instance
+	closed    bool
+
+	lookups sync.WaitGroup
+	slots   chan struct{} // bounds the look-ups at a time
+}
+
+type nameKey struct {
+	host string
+	port uint16
+}
+
+// New returns a Pool. Run it to keep names and idle connections fresh.
+func New(o Options) *Pool {
+	return &Pool{
+		options:   o.withDefaults(),
+		names:     make(map[nameKey]*name),
+		instances: make(map[netip.AddrPort]*Instance),
+		slots:     make(chan struct{}, 32),
+	}
+}
+
+// Target returns a new target for a host, an address or a name, and a port.
+// What is behind the host is shared with other targets.
+func (p *Pool) Target(host string, port int) *Target {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := nameKey{host, uint16(port)}
+	n := p.names[key]
+	if n == nil {
+		n = &name{host: host, port: uint16(port), done: make(chan struct{})}
+		n.instances.Store(&[]*Instance{})
+		p.names[key] = n
+		if ip, err := netip.ParseAddr(host); err == nil {
+			n.literal = true
+			p.place(n, []netip.Addr{ip})
+			close(n.done)
+		}
+	}
+	return &Target{name: n}
+}
+
+// place makes addrs the instances of n. p.mu is held.
+func (p *Pool) place(n *name, addrs []netip.Addr) {
+	list := make([]*Instance, 0, len(addrs))
+	for _, a := range addrs {
+		ap := netip.AddrPortFrom(a.Unmap(), n.port)
+		i := p.instances[ap]
+		if i == nil {
+			i = newInstance(p, ap)
+			p.instances[ap] = i
+		}
+		list = append(list, i)
+	}
+	n.instances.Store(&list)
+}
+
+// Settle waits until the names behind the targets have been looked up once,
+// or ctx ends; the look-ups then go on.
+func (p *Pool) Settle(ctx context.Context, targets []*Target) {
+	for _, t := range targets {
+		if t.name.literal || t.name.lookup.Load() != nil {
+			continue
+		}
+		p.start(t.name)
+	}
+	for _, t := range targets {
+		select {
+		case <-t.name.done:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// start looks a name up in a goroutine, which Run waits for.
+func (p *Pool) start(n *name) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	p.lookups.Go(func() {
+		p.slots <- struct{}{}
+		defer func() { <-p.slots }()
+		p.look(n)
+	})
+}
+
+// look asks for the addresses of a name. A failure or an empty answer keeps
+// the last good ones.
+func (p *Pool) look(n *name) {
+	ctx, cancel := context.WithTimeout(context.Background(), p.options.LookupEvery)
+	defer cancel()
+	addrs, err := p.options.Resolver.LookupNetIP(ctx, "ip", n.host)
+	addrs = prefer(addrs)
+	if err == nil && len(addrs) == 0 {
+		err = &net.DNSError{Err: "no addresses", Name: n.host, IsNotFound: true}
+	}
+	p.tell(n, p.learn(n, addrs, err), err)
+}
+
+// learn takes in the outcome of a look-up and returns the one before.
+func (p *Pool) learn(n *name, addrs []netip.Addr, err error) *lookup {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := n.lookup.Load()
+	n.lookup.Store(&lookup{addrs: addrs, err: err})
+	if err == nil && (before == nil || before.err != nil || !slices.Equal(before.addrs, addrs)) {
+		p.place(n, addrs)
+		p.retireUnused()
+	}
+	if before == nil {
+		close(n.done)
+	}
+	return before
+}
+
+// tell logs the beginning and the end of failures.
+func (p *Pool) tell(n *name, before *lookup, err error) {
+	failed := before != nil && before.err != nil
+	switch {
+	case err != nil && !failed:
+		p.options.Log.Warn("name look-up fails; the last good addresses stay", "name", n.host, "error", err)
+	case err == nil && failed:
+		p.options.Log.Info("name look-up works again", "name", n.host)
+	}
+}
+
+// prefer returns the IPv4 addresses if there are any, otherwise all, sorted.
+func prefer(addrs []netip.Addr) []netip.Addr {
+	for i, a := range addrs {
+		addrs[i] = a.Unmap()
+	}
+	v4 := slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool { return !a.Is4() })
+	if len(v4) > 0 {
+		addrs = v4
+	}
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	return slices.Compact(addrs)
+}
+
+// Retain forgets the names that none of the targets needs and retires the
+// instances that are then behind no name.
+func (p *Pool) Retain(targets []*Target) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kept := make(map[nameKey]*name, len(targets))
+	for _, t := range targets {
+		kept[nameKey{t.name.host, t.name.port}] = t.name
+	}
+	p.names = kept
+	p.retireUnused()
+}
+
+// retireUnused retires the instances behind no name. p.mu is held.
+func (p *Pool) retireUnused() {
+	used := make(map[*Instance]bool, len(p.instances))
+	for _, n := range p.names {
+		for _, i := range *n.instances.Load() {
+			used[i] = true
+		}
+	}
+	for ap, i := range p.instances {
+		if !used[i] {
+			delete(p.instances, ap)
+			i.retire()
+		}
+	}
+}
+
+// Run looks names up again and closes connections that were idle for too
+// long, until ctx ends; then it closes all idle connections. It waits for
+// look-ups under way.
+func (p *Pool) Run(ctx context.Context) {
+	look := time.NewTicker(p.options.LookupEvery)
+	defer look.Stop()
+	reap := time.NewTicker(time.Second)
+	defer reap.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			p.close()
+			return
+		case <-look.C:
+			for _, n := range p.lookable() {
+				p.start(n)
+			}
+		case <-reap.C:
+			p.reap()
+		}
+	}
+}
+
+// lookable returns the names that are to be looked up again: those whose
+// first look-up has ended.
+func (p *Pool) lookable() []*name {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var ns []*name
+	for _, n := range p.names {
+		if !n.literal && n.lookup.Load() != nil {
+			ns = append(ns, n)
+		}
+	}
+	return ns
+}
+
+func (p *Pool) reap() {
+	before := socket.Now() - int64(p.options.IdleTimeout)
+	for _, i := range p.all() {
+		i.reap(before)
+	}
+}
+
+func (p *Pool) all() []*Instance {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	is := make([]*Instance, 0, len(p.instances))
+	for _, i := range p.instances {
+		is = append(is, i)
+	}
+	return is
+}
+
+// Idle counts the idle connections to all instances.
+func (p *Pool) Idle() int {
+	n := 0
+	for _, i := range p.all() {
+		n += i.idle()
+	}
+	return n
+}
+
+func (p *Pool) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	for _, i := range p.all() {
+		i.retire()
+	}
+	p.lookups.Wait()
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package upstream
+
+import (
+	"net/netip"
+	"sync/atomic"
+)
+
+// Target is what one route leads to: the instances behind a name, and whose
+// turn it is. It is safe for concurrent use.
+type Target struct {
+	name *name
+	_    [56]byte // the counter is written by every request
+	next atomic.Uint64
+	_    [56]byte
+}
+
+// name is a host and port, and the instances found behind it. Targets of
+// several routes share it.
+type name struct {
+	host      string
+	port      uint16
+	literal   bool // host is an address: nothing to look up
+	instances atomic.Pointer[[]*Instance]
+	lookup    atomic.Pointer[lookup]
+	done      chan struct{} // closed when the first look-up has ended
+}
+
+// lookup is the outcome of the latest look-up.
+type lookup struct {
+	addrs []netip.Addr
+	err   error
+}
+
+// Instances returns the present instances. The slice is not to be changed.
+func (t *Target) Instances() []*Instance { return *t.name.instances.Load() }
+
+// Usable reports whether there is an instance at all.
+func (t *Target) Usable() bool { return len(t.Instances()) > 0 }
+
+// Turn takes the next turn of the rotation, for Pick.
+func (t *Target) Turn() uint64 { return t.next.Add(1) - 1 }
+
+// Pick returns the instance of a turn, and for attempt 1 and up the ones after
+// it; nil if there are no more than attempt.
+func (t *Target) Pick(turn uint64, attempt int) *Instance {
+	is := t.Instances()
+	if attempt >= len(is) {
+		return nil
+	}
+	return is[(turn+uint64(attempt))%uint64(len(is))]
+}
+
+// LookupError returns why the latest look-up of the name failed, nil if it
+// did not. The instances of the last good one stay.
+func (t *Target) LookupError() error {
+	if l := t.name.lookup.Load(); l != nil {
+		return l.err
+	}
+	return nil
+}
