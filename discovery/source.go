@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package discovery
+
+import (
+	"context"
+	"time"
+
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// Source is where changes come from.
+type Source interface {
+	// Run tells sink what there is and then what changes, until ctx ends; it
+	// returns nil after that. It returns an error if the first listing is
+	// impossible, or if the source cannot go on.
+	//
+	// The first listing may take several batches; the last of them, and no
+	// other, has Listed set. Until then a key that was not named says
+	// nothing. Run calls sink from one goroutine at a time and not after it
+	// returned. A source is run once.
+	Run(ctx context.Context, sink func(Batch)) error
+}
+
+// Confirmer is a source that holds back absences.
+type Confirmer interface {
+	// Confirm believes every absence that is held back now, as if its time
+	// were up, and returns how many objects that concerns. It is safe for
+	// concurrent use; the updates follow through the sink.
+	Confirm() int
+}
+
+// Batch is what a source tells at once.
+type Batch struct {
+	// Updates hold at most one update a key, sorted by key.
+	Updates []Update
+	// Listed marks the end of the source's first listing: everything that
+	// the source knows has been told.
+	Listed bool
+}
+
+// Update is the whole state of one object, such as a file. An update takes
+// the place of every earlier one with its key. It is not changed once it was
+// handed on.
+type Update struct {
+	// Key names the object and never changes its meaning, such as the path
+	// of a file. Faults and documents name it as the source of their
+	// positions.
+	Key string
+	// Documents is what the object says now, in the order written.
+	Documents []*routing.Document
+	// Kept is what the object said last as far as that still counts, although
+	// it cannot be seen now: the object is unreadable, a part of it is, or
+	// its absence is held back. A kept document yields to one of the same
+	// kind and name in the Documents of any object.
+	Kept []*routing.Document
+	// Faults is what is wrong with the object now, in the order of its text.
+	Faults []*routing.Fault
+	// Gone says that the object is no more. Nothing but Key and Urgent is set
+	// besides.
+	Gone bool
+	// Held is set while an absence is held back: Kept is what would be gone.
+	Held *Held
+	// Urgent says that the update takes instances away, which never waits
+	// for others.
+	Urgent bool
+}
+
+// Held is an absence that only seems so, and is not yet believed.
+type Held struct {
+	Since time.Time // when it was first seen
+	Until time.Time // when it is believed
+	Why   string    // what was seen, such as "the file is empty"
+}
