@@ -32,17 +32,16 @@ func Handler(r *metrics.Registry, extra ...prometheus.Gatherer) http.Handler {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	others := append(prometheus.Gatherers{base}, extra...)
-	formats := expfmt.DefaultOpenMetricsAcceptedFormats()
 	o := promhttp.HandlerOpts{
 		Registry:            base,
 		ErrorHandling:       promhttp.ContinueOnError,
 		MaxRequestsInFlight: maxScrapes,
-		AcceptedFormats:     formats,
+		EnableOpenMetrics:   true,
 	}
 	text := promhttp.HandlerFor(gatherer{r, others, false}, o)
 	protobuf := promhttp.HandlerFor(gatherer{r, others, true}, o)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if expfmt.NegotiateAccept(req.Header, formats...).FormatType() == expfmt.TypeProtoDelim {
+		if expfmt.NegotiateIncludingOpenMetrics(req.Header).FormatType() == expfmt.TypeProtoDelim {
 			protobuf.ServeHTTP(w, req)
 			return
 		}
