@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GOLANGCI_VERSION := 2.15.0
+# How long `make fuzz` spends on each fuzz test, and how often `make bench`
+# repeats each benchmark.
+FUZZTIME ?= 10s
+COUNT    ?= 1
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X github.com/sluice-mesh/sluice/cmd/internal/boot.version=$(VERSION)
+
+.PHONY: help
+help: ## print what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/sluice
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/sluice
+
+.PHONY: run
+run: build ## build, then start the lab: a shop in two versions behind a gateway
+	@exec bin/sluice lab
+
+.PHONY: test
+test: ## unit, property, in-process and end-to-end tests (needs Go, git, make)
+	go test ./...
+	@echo "make test: passed. Left out: the race detector and the linter (make check), fuzzing beyond the seeds (make fuzz)."
+
+.PHONY: race
+race: ## the tests of make test under the race detector (needs a C compiler)
+	go test -race ./...
+
+.PHONY: linter
+linter:
+	@[ "$$(bin/golangci-lint version --short 2>/dev/null)" = "$(GOLANGCI_VERSION)" ] || \
+		GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI_VERSION)
+
+.PHONY: lint
+lint: linter ## run the linters
+	bin/golangci-lint run ./...
+
+.PHONY: fmt
+fmt: linter ## format the code
+	bin/golangci-lint fmt ./...
+
+.PHONY: generate
+generate: ## write generated files anew
+	go generate ./...
+
+.PHONY: fuzz
+fuzz: ## run each fuzz test for FUZZTIME (10s)
+	@for pkg in $$(go list ./...); do \
+		for name in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$name"; \
+			go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+.PHONY: cover
+cover: ## write the coverage of the tests to cover.out and print the total
+	go test -coverpkg ./... -coverprofile cover.out ./...
+	@go tool cover -func cover.out | tail -n 1
+
+.PHONY: bench
+bench: ## run the benchmarks, COUNT times each (1; 10 for benchstat)
+	go test -run '^$$' -bench . -benchmem -count $(COUNT) ./...
+
+.PHONY: check
+check: linter ## all that a change must pass: format, generated files, lint, tests with race
+	bin/golangci-lint fmt --diff ./...
+	@before=$$(git status --porcelain; git diff); $(MAKE) --no-print-directory generate; \
+		after=$$(git status --porcelain; git diff); \
+		[ "$$before" = "$$after" ] || { echo "make generate changed files; commit what it wrote:"; git status --short; exit 1; }
+	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory race
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin cover.out
