@@ -107,31 +107,37 @@ func TestNewLog(t *testing.T) {
 }
 
 func TestNotify(t *testing.T) {
-	s := boot.Notify(t.Context())
+	stop, s := boot.Notify(t.Context())
 	defer s.Release()
 
 	raise(t, syscall.SIGHUP)
 	<-s.Hangup
-	if s.Stop.Err() != nil {
-		t.Fatal("SIGHUP ended Stop, want it to go on")
+	if stop.Err() != nil {
+		t.Fatal("SIGHUP ended the context, want it to go on")
 	}
 
 	raise(t, syscall.SIGTERM)
-	<-s.Stop.Done()
-	if got := context.Cause(s.Stop).Error(); got != "received terminated" {
-		t.Errorf("cause of Stop = %q, want it to name the signal", got)
+	<-stop.Done()
+	if got := context.Cause(stop).Error(); got != "received terminated" {
+		t.Errorf("cause of the end = %q, want it to name the signal", got)
 	}
-	if s.Kill.Err() != nil {
-		t.Fatal("the first signal ended Kill, want only Stop to end")
+	select {
+	case <-s.Again:
+		t.Fatal("the first signal closed Again, want the second one to")
+	default:
 	}
 
 	raise(t, syscall.SIGINT)
-	<-s.Kill.Done()
-	if got := context.Cause(s.Kill).Error(); got != "received interrupt" {
-		t.Errorf("cause of Kill = %q, want it to name the second signal", got)
-	}
+	<-s.Again
+	raise(t, syscall.SIGINT) // a third one changes nothing
 	s.Release()
 	s.Release()
+}
+
+func TestReleaseEndsTheContext(t *testing.T) {
+	stop, s := boot.Notify(t.Context())
+	s.Release()
+	<-stop.Done()
 }
 
 func raise(t *testing.T, s syscall.Signal) {

@@ -11,13 +11,11 @@ import (
 	"syscall"
 )
 
-// Signals are the wishes of whoever runs the process.
+// Signals are the wishes of whoever runs the process, beyond its end in good
+// order.
 type Signals struct {
-	// Stop ends with the first SIGINT or SIGTERM: finish in good order. Its
-	// cause names the signal.
-	Stop context.Context
-	// Kill ends with the second one: end now.
-	Kill context.Context
+	// Again is closed by the second SIGINT or SIGTERM: end now.
+	Again <-chan struct{}
 	// Hangup receives a value after each SIGHUP; several that nobody took are
 	// one.
 	Hangup <-chan struct{}
@@ -25,45 +23,47 @@ type Signals struct {
 	release func()
 }
 
-// Notify starts to listen to signals. Both contexts descend from parent.
-// Release ends it.
-func Notify(parent context.Context) *Signals {
+// Notify starts to listen to signals. The context that it returns descends
+// from parent and ends with the first SIGINT or SIGTERM: finish in good order.
+// Its cause names the signal. Release ends all of it.
+func Notify(parent context.Context) (context.Context, *Signals) {
 	incoming := make(chan os.Signal, 4)
 	signal.Notify(incoming, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 
-	kill, cancelKill := context.WithCancelCause(parent)
-	stop, cancelStop := context.WithCancelCause(kill)
+	stop, cancel := context.WithCancelCause(parent)
+	again := make(chan struct{})
 	hangup := make(chan struct{}, 1)
 
 	var listening sync.WaitGroup
 	listening.Go(func() {
+		told := 0
 		for s := range incoming {
-			why := errors.New("received " + s.String())
-			switch {
-			case s == syscall.SIGHUP:
+			if s == syscall.SIGHUP {
 				select {
 				case hangup <- struct{}{}:
 				default: // one is waiting already; it stands for this one too
 				}
-			case stop.Err() == nil:
-				cancelStop(why)
-			default:
-				cancelKill(why)
+				continue
+			}
+			switch told++; told {
+			case 1:
+				cancel(errors.New("received " + s.String()))
+			case 2:
+				close(again)
 			}
 		}
 	})
-	return &Signals{
-		Stop: stop, Kill: kill, Hangup: hangup,
+	return stop, &Signals{
+		Again: again, Hangup: hangup,
 		release: sync.OnceFunc(func() {
 			signal.Stop(incoming)
 			close(incoming)
 			listening.Wait()
-			cancelStop(nil)
-			cancelKill(nil)
+			cancel(nil)
 		}),
 	}
 }
 
-// Release gives the signals back their usual effect and ends both contexts.
-// It may be called more than once.
+// Release gives the signals back their usual effect and ends the context of
+// Notify. It may be called more than once.
 func (s *Signals) Release() { s.release() }
