@@ -23,7 +23,7 @@ type Options struct {
 	// GOMAXPROCS. At most 64 are used.
 	Shards int
 	// Reasons names the failures of our own. Position 0 means none. Those
-	// from position 32 on are counted as Other.
+	// that are not named, and those from position 32 on, are counted as Other.
 	Reasons []string
 	// MaxGateways and MaxRoutes bound the series. Gateways above the limit
 	// share the gateway Other, routes above it share the route Other of their
@@ -55,7 +55,7 @@ func (o Options) withDefaults() Options {
 // lock is taken to bind and to read, never to count.
 type Registry struct {
 	o        Options
-	reasons  []string
+	folds    [maxReasons]uint8 // see series
 	started  time.Time
 	spare    atomic.Int64 // see series
 	overflow *Counter
@@ -80,17 +80,23 @@ func New(o Options) *Registry {
 		helps:    map[string]Family{},
 	}
 	r.spare.Store(maxSpread)
-	r.reasons = slices.Clone(o.Reasons[:min(len(o.Reasons), maxReasons)])
+	r.o.Reasons = slices.Clone(o.Reasons[:min(len(o.Reasons), maxReasons)])
+	for i := range r.folds {
+		// Names that are equal must not become two series.
+		if i < len(r.o.Reasons) && r.o.Reasons[i] != Other {
+			r.folds[i] = uint8(slices.Index(r.o.Reasons, r.o.Reasons[i]))
+		}
+	}
 	r.overflow = r.Counter(SeriesOverflow.Name, SeriesOverflow.Help)
 	return r
 }
 
 // Reason returns the name of a position in Totals.Reasons.
 func (r *Registry) Reason(i int) string {
-	if i == 0 || i >= len(r.reasons) {
+	if i == 0 || i >= len(r.o.Reasons) {
 		return Other
 	}
-	return r.reasons[i]
+	return r.o.Reasons[i]
 }
 
 // Started returns when the registry was made.
@@ -113,7 +119,7 @@ func (r *Registry) gateway(name string) *Gateway {
 	}
 	if !ok {
 		g = &Gateway{registry: r, name: name, created: r.o.Now(), routes: map[string]*Route{}}
-		g.init(r.o.Shards, &r.spare)
+		g.init(r)
 		g.ledger = &ledger{mu: &r.mu}
 		g.view.Store(g.ledger.open(nil, r.o.Shards))
 		r.gateways[name] = g
@@ -139,7 +145,7 @@ func (r *Registry) route(g *Gateway, path string) *Route {
 	}
 	if !ok {
 		t = &Route{gateway: g, path: path, created: r.o.Now()}
-		t.init(r.o.Shards, &r.spare)
+		t.init(r)
 		g.routes[path] = t
 		if path != Other {
 			r.routes++

@@ -100,14 +100,16 @@ type series struct {
 	cells []atomic.Pointer[cell] // by shard; never nil
 	mask  uint32
 	base  *cell
-	spare *atomic.Int64 // how many cells may still be given out
+	spare *atomic.Int64      // how many cells may still be given out
+	folds *[maxReasons]uint8 // which reason each one is shown as
 }
 
-func (s *series) init(shards int, spare *atomic.Int64) {
-	s.cells = make([]atomic.Pointer[cell], shards)
-	s.mask = uint32(shards - 1)
+func (s *series) init(r *Registry) {
+	s.cells = make([]atomic.Pointer[cell], r.o.Shards)
+	s.mask = uint32(r.o.Shards - 1)
 	s.base = new(cell)
-	s.spare = spare
+	s.spare = &r.spare
+	s.folds = &r.folds
 	for i := range s.cells {
 		s.cells[i].Store(s.base)
 	}
@@ -195,7 +197,7 @@ func (s *series) read(t *Totals) {
 		c.duration.addTo(&t.Duration)
 		c.upstream.addTo(&t.Upstream)
 		for i := range c.reasons {
-			t.Reasons[i] += c.reasons[i].Load()
+			t.Reasons[s.folds[i]] += c.reasons[i].Load()
 		}
 	})
 	// Beginnings are read last, and cells looked up anew, so that every end

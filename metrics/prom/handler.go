@@ -17,7 +17,7 @@ import (
 )
 
 // maxScrapes bounds how many answers are made at the same time: one for
-// 10,000 routes takes about a hundred megabytes while it is written. More get
+// 10,000 routes takes some 150 MB of memory while it is made. More get
 // a 503.
 const maxScrapes = 3
 
