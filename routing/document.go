@@ -34,6 +34,7 @@ type gatewayForm struct {
 	gateway  Gateway // without routes
 	routes   []*routeForm
 	routesAt place
+	partial  bool // routes that could not be read are missing from routes
 }
 
 // routeForm is a route before its references are resolved and its defaults

@@ -58,7 +58,7 @@ type reader struct {
 }
 
 func (r *reader) add(f Fault) {
-	f.Kind, f.Name = r.kind, shorten(r.name)
+	f.Kind, f.Name = r.kind, oneLine(r.name)
 	if f.Severity == Refused {
 		r.refused = true
 	}
@@ -67,6 +67,14 @@ func (r *reader) add(f Fault) {
 		return
 	}
 	r.faults = append(r.faults, &f)
+}
+
+// oneLine keeps a name that was refused from breaking the line of a message.
+func oneLine(name string) string {
+	if strings.ContainsFunc(name, unicode.IsControl) {
+		return shorten(name)
+	}
+	return name
 }
 
 func (r *reader) refuse(code string, at place, path, problem, allowed string) {
@@ -102,7 +110,7 @@ func (r *reader) sorted() []*Fault {
 
 // under joins a path and a key.
 func under(path, key string) string {
-	key = shorten(key)
+	key = cmp.Or(shorten(key), `""`)
 	if path == "" {
 		return key
 	}
@@ -156,19 +164,12 @@ func (r *reader) document(v *value) *Document {
 	if v.kind == nullValue {
 		return nil
 	}
-	r.marks(v, "", make(map[*value]bool))
-	if v.kind != mapValue {
-		r.wrongType(codeUnexpectedType, v, "", "an artifact is a map that starts with its name, such as 'name: shop'")
-		return nil
-	}
 	d := &Document{At: v.place.position(), body: v}
-	var known bool
-	d.Kind, known = r.documentKind(v)
+	known := r.documentHead(d)
+	r.marks(v, "", make(map[*value]bool))
 	if !known {
 		return nil
 	}
-	r.kind = d.Kind
-	d.Name = r.documentName(v)
 	d.imports = r.imports(v)
 	if d.imports == nil {
 		d.content = r.content(d.Kind, v)
@@ -178,6 +179,22 @@ func (r *reader) document(v *value) *Document {
 		return nil
 	}
 	return d
+}
+
+// documentHead finds the kind and name of an artifact and reports whether it
+// is one that is known here.
+func (r *reader) documentHead(d *Document) bool {
+	if d.body.kind != mapValue {
+		r.wrongType(codeUnexpectedType, d.body, "", "an artifact is a map that starts with its name, such as 'name: shop'")
+		return false
+	}
+	kind, known := r.documentKind(d.body)
+	if !known {
+		return false
+	}
+	d.Kind, r.kind = kind, kind
+	d.Name = r.documentName(d.body)
+	return true
 }
 
 // marks tells what was found wrong when the values were made.
@@ -378,12 +395,12 @@ func (r *reader) referenceTo(v *value, path string) *reference {
 }
 
 // ignored warns of keys beside a reference, which wins.
-func (r *reader) ignored(v *value, path string) {
+func (r *reader) ignored(s Section, v *value, path string) {
 	for _, e := range v.entries {
 		switch e.key {
-		case "ref", "reference", "kind", "name", "metadata", "lookup_name", "targets":
+		case "ref", "reference", "kind", "name", "metadata":
 		default:
-			if e.value.kind != nullValue {
+			if k, known := s.key(e.key); known && k.Support != Ignored && e.value.kind != nullValue {
 				r.warn(codeIgnoredKey, e.place, under(path, e.key), "the key has no effect beside a reference",
 					"write it into the stored artifact, or leave the reference out")
 			}

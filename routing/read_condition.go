@@ -17,7 +17,7 @@ func (r *reader) condition(v *value, path string) conditionForm {
 		return r.conditionText(v, path)
 	case mapValue:
 		if ref := r.reference(v, path); ref != nil {
-			r.ignored(v, path)
+			r.ignored(SectionCondition, v, path)
 			r.conditionBody(v, path)
 			return conditionForm{ref: ref, place: ref.place}
 		}

@@ -30,7 +30,7 @@ func (r *reader) gateway(v *value) *gatewayForm {
 			g.Selector = r.selector(e.value, path)
 		case "routes":
 			f.routesAt = e.place
-			f.routes = r.routes(e.value, path)
+			f.routes, f.partial = r.routes(e.value, path)
 		case "service":
 			g.Service = r.service(e.value, path)
 		case "deployed":

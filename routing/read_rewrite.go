@@ -35,7 +35,7 @@ func (r *reader) rewrite(v *value, path string) (Rewrite, bool) {
 		return Rewrite{Ref: ref.name}, ref.name != ""
 	case mapValue:
 		if ref := r.reference(v, path); ref != nil {
-			r.ignored(v, path)
+			r.ignored(SectionRewrite, v, path)
 			r.rewriteBody(v, path)
 			return Rewrite{Ref: ref.name}, ref.name != ""
 		}

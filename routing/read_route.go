@@ -10,8 +10,9 @@ import (
 
 const routesAllowed = "a map of routes by path, a list of paths and one-entry maps, or one path is allowed"
 
-// routes reads the routes of a gateway in any of their three forms.
-func (r *reader) routes(v *value, path string) []*routeForm {
+// routes reads the routes of a gateway in any of their three forms. partial
+// reports that some could not be read.
+func (r *reader) routes(v *value, path string) (forms []*routeForm, partial bool) {
 	list := routeList{reader: r, path: path, seen: make(map[string]place)}
 	switch v.kind {
 	case mapValue:
@@ -27,15 +28,16 @@ func (r *reader) routes(v *value, path string) []*routeForm {
 	default:
 		r.wrongType(codeUnexpectedType, v, path, routesAllowed)
 	}
-	return list.forms
+	return list.forms, list.partial
 }
 
 // routeList collects routes, each path once.
 type routeList struct {
 	*reader
-	path  string
-	forms []*routeForm
-	seen  map[string]place
+	path    string
+	forms   []*routeForm
+	partial bool
+	seen    map[string]place
 }
 
 func (l *routeList) addItem(item *value, path string) {
@@ -57,20 +59,23 @@ func (l *routeList) add(key string, at place, v *value) {
 	here := under(l.path, key)
 	f := &routeForm{}
 	if !l.routePath(f, key, at, here) {
+		l.partial = true
 		if v != nil && v.kind == mapValue {
 			l.routeBody(f, v, here) // for its faults
 		}
 		return
 	}
 	if first, twice := l.seen[f.route.Path]; twice {
+		l.partial = true
 		l.refuse(codeRoutePath, at, here, fmt.Sprintf("the route %s is written twice, before at %d:%d", quote(f.route.Path), first.line, first.column),
 			"each path may stand once in a gateway")
 		return
 	}
 	l.seen[f.route.Path] = at
 	f.route.At = at.position()
-	if v != nil {
-		l.routeValue(f, v, at, here)
+	if v != nil && !l.routeValue(f, v, at, here) {
+		l.partial = true
+		return
 	}
 	l.forms = append(l.forms, f)
 }
@@ -114,8 +119,9 @@ func (r *reader) externalPath(f *routeForm, key string, at place, path string) b
 	return true
 }
 
-// routeValue reads what stands behind the path of a route.
-func (r *reader) routeValue(f *routeForm, v *value, key place, path string) {
+// routeValue reads what stands behind the path of a route, and reports
+// whether it is of a type that can.
+func (r *reader) routeValue(f *routeForm, v *value, key place, path string) bool {
 	switch v.kind {
 	case nullValue:
 		r.refuse(codeMissing, key, path, "nothing stands behind the path", "write {} for a route with defaults, or its settings")
@@ -124,12 +130,13 @@ func (r *reader) routeValue(f *routeForm, v *value, key place, path string) {
 	case mapValue:
 		f.ref = r.reference(v, path)
 		if f.ref != nil {
-			r.ignored(v, path)
+			r.ignored(SectionRoute, v, path)
 		}
 		r.routeBody(f, v, path)
 	default:
 		r.wrongType(codeUnexpectedType, v, path, "a map of settings or the name of a stored route is allowed")
 	}
+	return v.kind == mapValue || v.kind == textValue
 }
 
 // storedRoute reads an artifact of kind routes.
@@ -204,6 +211,7 @@ func (r *reader) routeOwn(f *routeForm, v *value, path string) {
 		if f.weightAt.src != nil {
 			r.refuse(codeWeight, e.place, path, fmt.Sprintf("the route has a second weight, beside the one at %d:%d", f.weightAt.line, f.weightAt.column),
 				"either weight or sluice.weight is allowed")
+			f.hasWeight = false // none of them counts in the sum
 			return
 		}
 		f.weightAt = e.place
@@ -255,7 +263,9 @@ func (r *reader) finePercent(v *value, path string) (Weight, bool) {
 func (r *reader) share(v *value, path string, decimals int, allowed string) (Weight, bool) {
 	if v.kind != textValue {
 		if v.kind == integerValue || v.kind == decimalValue {
-			allowed = "did you mean " + quote(v.raw+"%") + "? " + allowed
+			if _, ok := parseShare(v.raw+"%", decimals); ok {
+				allowed = "did you mean " + quote(v.raw+"%") + "? " + allowed
+			}
 		}
 		r.wrongType(codeUnexpectedType, v, path, allowed)
 		return 0, false

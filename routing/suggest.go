@@ -5,14 +5,23 @@ package routing
 import (
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
 // maxShown bounds how much of a user's text a message repeats.
 const maxShown = 60
 
-// shorten cuts a text that is too long to be shown.
+// shorten makes a text fit to be shown: on one line, and not too long.
 func shorten(s string) string {
+	if strings.ContainsFunc(s[:min(len(s), 4*maxShown)], unicode.IsControl) {
+		s = strings.Map(func(c rune) rune {
+			if unicode.IsControl(c) {
+				return unicode.ReplacementChar
+			}
+			return c
+		}, s[:min(len(s), 4*maxShown)])
+	}
 	if utf8.RuneCountInString(s) <= maxShown {
 		return s
 	}
@@ -20,7 +29,12 @@ func shorten(s string) string {
 }
 
 // quote shows a user's text in a message.
-func quote(s string) string { return strconv.Quote(shorten(s)) }
+func quote(s string) string {
+	if len(s) <= maxShown {
+		return strconv.Quote(s)
+	}
+	return strconv.Quote(shorten(s))
+}
 
 // choices names what is allowed: a, b or c.
 func choices(words []string) string {

@@ -10,6 +10,9 @@ import (
 // checkWeights applies the rule for written weights: together they are
 // nothing or the whole.
 func (r *reader) checkWeights(f *gatewayForm) {
+	if f.partial {
+		return
+	}
 	sum, given := int64(0), 0
 	for _, route := range f.routes {
 		if route.hasWeight {

@@ -325,27 +325,41 @@ func checkCharacters(src *source) *Fault {
 	return nil
 }
 
+// hintLine says how the line of a mistake is found.
+type hintLine uint8
+
+const (
+	lineTold    hintLine = iota // by the message; none is line 1
+	lineBefore                  // the message tells the one before
+	lineReached                 // it is how far the library had read
+)
+
 // syntaxHints says in our words what the library's messages mean.
-var syntaxHints = []struct{ library, problem, allowed string }{
-	{"mapping values are not allowed", "a second key stands on one line, or the line is indented wrongly", "quote a text that has a colon and a blank in it"},
-	{"did not find expected key", "the line does not continue the map that it stands in", "keys of one map start in the same column"},
-	{"did not find expected '-' indicator", "the line does not continue the list that it stands in", "entries of one list start with '-' in the same column"},
-	{"expected ',' or ']'", "a list in [ ] lacks a comma or its closing bracket", "quote a text that starts with '['"},
-	{"expected ',' or '}'", "a map in { } lacks a comma or its closing brace", "quote a text that starts with '{'"},
-	{"could not find expected ':'", "the line is no key with a colon and no continuation of a text", "write 'key: value'"},
-	{"cannot start any token", "a text starts with a character that YAML keeps for itself", "quote a text that starts with @ ` or %, and indent with blanks instead of tabs"},
-	{"unexpected end of stream", "a quoted text has no closing quote", "close the quote that opens here"},
-	{"unexpected document indicator", "a quoted text has no closing quote", "close the quote that opens here"},
-	{"unknown escape character", "a text in double quotes has an escape that YAML does not know", `use '...' around texts with backslashes, or write \\`},
-	{"tab character", "a tab stands where blanks are expected", "indent with blanks"},
-	{"exceeded max depth", "lists or maps are nested too deeply", "at most 100 levels are allowed"},
-	{"found undefined tag handle", "a text starts with '!', which begins a tag in YAML", "quote a text that starts with '!'"},
-	{"tag", "a text starts with '!', which begins a tag in YAML", "quote a text that starts with '!'"},
-	{"alphabetic or numeric character", "a text starts with '&' or '*', which YAML keeps for anchors", "quote a text that starts with & or *"},
-	{"whitespace or line break", "a text starts with '!', which begins a tag in YAML", "quote a text that starts with '!'"},
-	{"block sequence entries are not allowed", "a list entry starts where no list can be", "put '-' on a line of its own, below the key"},
-	{"mapping keys are not allowed", "a key starts where no map can be", "put it on a line of its own"},
-	{"document start", "a second document starts without a line '---'", "separate documents by '---', and start all keys of one map in the same column"},
+var syntaxHints = []struct {
+	library, problem, allowed string
+	line                      hintLine
+}{
+	{"mapping values are not allowed", "a second key stands on one line, or the line is indented wrongly", "quote a text that has a colon and a blank in it", lineTold},
+	{"did not find expected key", "the line does not continue the map that it stands in", "keys of one map start in the same column", lineReached},
+	{"did not find expected '-' indicator", "the line does not continue the list that it stands in", "entries of one list start with '-' in the same column", lineReached},
+	{"expected ',' or ']'", "a list in [ ] lacks a comma or its closing bracket", "quote a text that starts with '['", lineBefore},
+	{"expected ',' or '}'", "a map in { } lacks a comma or its closing brace", "quote a text that starts with '{'", lineBefore},
+	{"could not find expected ':'", "the line is no key with a colon and no continuation of a text", "write 'key: value'", lineTold},
+	{"cannot start any token", "a text starts with a character that YAML keeps for itself", "quote a text that starts with @ ` or %, and indent with blanks instead of tabs", lineTold},
+	{"unexpected end of stream", "a quoted text has no closing quote", "close the quote that opens here", lineTold},
+	{"unexpected document indicator", "a quoted text has no closing quote", "close the quote that opens here", lineTold},
+	{"unknown escape character", "a text in double quotes has an escape that YAML does not know", `use '...' around texts with backslashes, or write \\`, lineTold},
+	{"invalid Unicode character escape code", "an escape stands for no character, or for half of one", "write the character itself", lineTold},
+	{"node content", "a value is missing or starts with a character that YAML keeps for itself", "quote a text that starts with , : ] or }, and an address such as \"[[::1]:80]\"", lineReached},
+	{"tab character", "a tab stands where blanks are expected", "indent with blanks", lineTold},
+	{"exceeded max depth", "lists or maps are nested too deeply", "at most 100 levels are allowed", lineTold},
+	{"found undefined tag handle", "a text starts with '!', which begins a tag in YAML", "quote a text that starts with '!'", lineReached},
+	{"tag", "a text starts with '!', which begins a tag in YAML", "quote a text that starts with '!'", lineTold},
+	{"alphabetic or numeric character", "a text starts with '&' or '*', which YAML keeps for anchors", "quote a text that starts with & or *", lineTold},
+	{"whitespace or line break", "a text starts with '!', which begins a tag in YAML", "quote a text that starts with '!'", lineTold},
+	{"block sequence entries are not allowed", "a list entry starts where no list can be", "put '-' on a line of its own, below the key", lineTold},
+	{"mapping keys are not allowed", "a key starts where no map can be", "put it on a line of its own", lineTold},
+	{"document start", "a second document starts without a line '---'", "separate documents by '---', and start all keys of one map in the same column", lineReached},
 }
 
 // syntaxFault turns an error of the library into a fault.
@@ -362,20 +376,24 @@ func syntaxFault(src *source, err error, delivered int) *Fault {
 		}
 		return f
 	}
-	line, inScanner := 0, true
-	if _, serr := fmt.Sscanf(message, "line %d:", &line); serr != nil {
-		line = 1
+	line, known := delivered, false
+	if _, serr := fmt.Sscanf(message, "line %d:", &line); serr == nil {
+		known = true
 	}
 	for _, h := range syntaxHints {
-		if strings.Contains(message, h.library) {
-			f.Problem, f.Allowed = h.problem, h.allowed
-			inScanner = h.library != "did not find expected key" && h.library != "did not find expected '-' indicator" &&
-				h.library != "document start"
-			break
+		if !strings.Contains(message, h.library) {
+			continue
 		}
-	}
-	if !inScanner {
-		line = delivered
+		f.Problem, f.Allowed = h.problem, h.allowed
+		switch {
+		case h.line == lineReached:
+			line = delivered
+		case h.line == lineBefore && known:
+			line++
+		case !known:
+			line = 1
+		}
+		break
 	}
 	f.At = src.lineStart(line).position()
 	return f
@@ -471,21 +489,14 @@ func (v *value) addMark(key string, at place, code string, severity Severity, pr
 func (c *converter) alias(n *yaml.Node, at place, depth int) *value {
 	v, known := c.anchors[n.Alias]
 	switch {
-	case known && v == nil:
+	case !known: // the library remembers anchors of earlier documents
+		c.refuseAll(at, "the alias "+quote("*"+n.Value)+" stands for nothing in this document", "define it before by &"+shorten(n.Value))
+	case v == nil:
 		c.refuseAll(at, "the alias "+quote("*"+n.Value)+" stands within what it stands for", "an alias must follow its anchor")
-	case !known:
-		// Anchors of a key that was written twice are not kept; they cannot
-		// be reached otherwise.
-		v = c.value(n.Alias, depth)
-	default:
-		if c.spend(at, v.size) {
-			c.nested(at, depth+v.depth)
-		}
+	case c.spend(at, v.size) && c.nested(at, depth+v.depth):
+		return v
 	}
-	if c.fault != nil {
-		return &value{place: at, size: 1}
-	}
-	return v
+	return &value{place: at, size: 1}
 }
 
 // customTag returns the tag of a node if it is none of YAML's own. A single
@@ -493,7 +504,7 @@ func (c *converter) alias(n *yaml.Node, at place, depth int) *value {
 func (c *converter) customTag(n *yaml.Node, at place) (string, bool) {
 	if n.Style&yaml.TaggedStyle != 0 {
 		switch n.Tag {
-		case "!!str", "!!int", "!!float", "!!bool", "!!null":
+		case "!!str", "!!int", "!!float", "!!bool", "!!null", mergeTag:
 			return n.Tag, n.Kind != yaml.ScalarNode
 		case "!!map":
 			return n.Tag, n.Kind != yaml.MappingNode
@@ -506,8 +517,7 @@ func (c *converter) customTag(n *yaml.Node, at place) (string, bool) {
 	if n.Anchor != "" && bytes.HasPrefix(written, []byte("&"+n.Anchor)) {
 		written = bytes.TrimLeft(written[1+len(n.Anchor):], " \t")
 	}
-	return "!", bytes.HasPrefix(written, []byte("! ")) || bytes.HasPrefix(written, []byte("!\n")) ||
-		bytes.HasPrefix(written, []byte("!\r"))
+	return "!", len(written) > 0 && written[0] == '!' && n.Style&yaml.TaggedStyle == 0
 }
 
 // rest is source.rest for places that mostly follow one another: it goes on
@@ -541,65 +551,86 @@ func (c *converter) list(v *value, n *yaml.Node, depth int) {
 	}
 }
 
+// pair is a key of a map with its value, as they were written.
+type pair struct {
+	node       *yaml.Node // of the key
+	key, value *value
+}
+
+// pairs converts the keys and values of a map in the order of the text, which
+// aliases depend on.
+func (c *converter) pairs(n *yaml.Node, depth int) []pair {
+	pairs := make([]pair, 0, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content) && c.fault == nil; i += 2 {
+		p := pair{node: n.Content[i], key: c.value(n.Content[i], depth+1)}
+		if c.fault == nil {
+			p.value = c.value(n.Content[i+1], depth+1)
+			pairs = append(pairs, p)
+		}
+	}
+	return pairs
+}
+
 // mapping converts a map. A key written twice keeps its first place and its
 // last value. What a merge key brings stands before what is written, and
 // gives way to it.
 func (c *converter) mapping(v *value, n *yaml.Node, depth int) {
 	v.kind = mapValue
-	index := make(map[string]int)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Tag == "!!merge" {
-			c.merge(v, index, n.Content[i], n.Content[i+1], depth)
-		}
-		if c.fault != nil {
-			return
+	pairs := c.pairs(n, depth)
+	if c.fault != nil {
+		return
+	}
+	index := make(map[string]int, len(pairs))
+	for _, p := range pairs {
+		v.include(p.key)
+		v.include(p.value)
+		if p.node.Tag == mergeTag {
+			c.merge(v, index, p)
 		}
 	}
 	merged := len(v.entries)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Tag == "!!merge" {
-			continue
+	for _, p := range pairs {
+		if p.node.Tag != mergeTag {
+			v.set(index, merged, p)
 		}
-		key, child := c.value(n.Content[i], depth+1), c.value(n.Content[i+1], depth+1)
-		if c.fault != nil {
-			return
-		}
-		v.include(key)
-		v.include(child)
-		text, ok := keyText(key)
-		e := entry{key: text, place: key.place, value: child}
-		v.marks = append(v.marks, key.marks...)
-		if !ok {
-			e.key = shorten(text)
-			v.addMark(e.key, e.place, codeYaml, Refused, "the key is a list or map of more than "+
-				strconv.Itoa(maxKeyBytes)+" characters", "write keys as texts")
-		}
-		at, seen := index[e.key]
-		if !seen {
-			index[e.key] = len(v.entries)
-			v.entries = append(v.entries, e)
-			continue
-		}
-		if old := v.entries[at]; at >= merged {
-			v.addMark(e.key, e.place, codeDuplicateKey, Warning,
-				fmt.Sprintf("the key is written twice, before at %d:%d", old.place.line, old.place.column), "the last one counts")
-		}
-		v.entries[at] = e
 	}
+}
+
+const mergeTag = "!!merge"
+
+// set adds a written key to a map whose first merged entries were merged.
+func (v *value) set(index map[string]int, merged int, p pair) {
+	text, ok := keyText(p.key)
+	e := entry{key: text, place: p.key.place, value: p.value}
+	v.marks = append(v.marks, p.key.marks...)
+	if !ok {
+		e.key = shorten(text)
+		v.addMark(e.key, e.place, codeYaml, Refused, "the key is a list or map of more than "+
+			strconv.Itoa(maxKeyBytes)+" characters", "write keys as texts")
+	}
+	at, seen := index[e.key]
+	if !seen {
+		index[e.key] = len(v.entries)
+		v.entries = append(v.entries, e)
+		return
+	}
+	if old := v.entries[at]; at >= merged {
+		v.addMark(e.key, e.place, codeDuplicateKey, Warning,
+			fmt.Sprintf("the key is written twice, before at %d:%d", old.place.line, old.place.column), "the last one counts")
+	}
+	v.entries[at] = e
 }
 
 // merge takes over the entries of the maps that a key << names. The first
 // one wins.
-func (c *converter) merge(v *value, index map[string]int, key, node *yaml.Node, depth int) {
-	from := c.value(node, depth+1)
-	v.include(from)
-	maps := []*value{from}
-	if from.kind == listValue {
-		maps = from.items
+func (c *converter) merge(v *value, index map[string]int, p pair) {
+	maps := []*value{p.value}
+	if p.value.kind == listValue {
+		maps = p.value.items
 	}
 	for _, m := range maps {
 		if m.kind != mapValue {
-			v.addMark("<<", c.place(key), codeUnexpectedType, Refused, "<< merges something that is no map",
+			v.addMark("<<", p.key.place, codeUnexpectedType, Refused, "<< merges something that is no map",
 				"a map, an alias of one or a list of these is allowed; quote a key that is to be <<")
 			return
 		}

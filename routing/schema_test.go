@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package routing_test
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+const referencePath = "../docs/gateways.md"
+
+var (
+	referenceKeys   = regexp.MustCompile(`(?s)(<!-- keys: [^\n]*-->\n).*(<!-- end of keys -->)`)
+	referenceBlocks = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+)
+
+func reference(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(referencePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestReferenceListsTheSchema(t *testing.T) {
+	text := reference(t)
+	if !referenceKeys.MatchString(text) {
+		t.Fatal("the reference has no place for the keys")
+	}
+	want := referenceKeys.ReplaceAllStringFunc(text, func(old string) string {
+		parts := referenceKeys.FindStringSubmatch(old)
+		return parts[1] + schemaTables() + parts[2]
+	})
+	if text == want {
+		return
+	}
+	if !*update {
+		t.Fatalf("%s differs from the schema; run go test ./routing -update", referencePath)
+	}
+	if err := os.WriteFile(referencePath, []byte(want), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func schemaTables() string {
+	var b strings.Builder
+	var section routing.Section
+	for _, k := range routing.Schema() {
+		if k.Section != section {
+			section = k.Section
+			fmt.Fprintf(&b, "\n### `%s`\n\n| key | form | default | bound | meaning |\n| --- | --- | --- | --- | --- |\n", section)
+		}
+		meaning := k.Meaning
+		switch k.Support {
+		case routing.Planned:
+			meaning += " (*not yet supported*)"
+		case routing.Ignored:
+			meaning += " (*ignored*)"
+		case routing.Supported:
+		}
+		row := fmt.Sprintf("| `%s` | %s | %s | %s | %s |", k.Name, k.Form, k.Default, k.Bound, meaning)
+		b.WriteString(strings.ReplaceAll(row, "|  |", "| |") + "\n")
+	}
+	return strings.ReplaceAll(b.String(), "|  |", "| |") + "\n"
+}
+
+func TestExamplesOfTheReferenceAreRead(t *testing.T) {
+	blocks := referenceBlocks.FindAllStringSubmatch(reference(t), -1)
+	if len(blocks) < 5 {
+		t.Fatalf("%d examples, want at least 5", len(blocks))
+	}
+	for i, b := range blocks {
+		docs, faults := routing.Read(fmt.Sprintf("example %d", i+1), []byte(b[1]))
+		table, more := routing.Resolve(docs)
+		for _, f := range append(faults, more...) {
+			t.Errorf("%v in\n%s", f, b[1])
+		}
+		if len(table.Gateways) == 0 {
+			t.Errorf("no gateway in\n%s", b[1])
+		}
+	}
+}
+
+// sample is a value that each supported key accepts.
+var sample = map[string]string{
+	"name": "x", "kind": "", "metadata": "{a: b}", "import": "", "port": "80", "virtual_hosts": "[a.example]",
+	"routes": "[b]", "service": "{host: h, port: 1}", "deployed": "true", "sluice": "{}",
+	"host": "h", "split": "random", "unavailable": "redistribute", "no_route": "404",
+	"weight": "100%", "condition": "host == x", "condition_strength": "50%", "balance": "roundrobin",
+	"path": "/a if path_beg /b",
+}
+
+// Every key of the schema is really read as it says: accepted, passed over or
+// refused as not yet supported.
+func TestSchemaIsWhatIsRead(t *testing.T) {
+	frames := map[routing.Section]string{
+		routing.SectionGateway:    "{name: x, %s}",
+		routing.SectionService:    "{name: x, service: {host: h, port: 1, %s}}",
+		routing.SectionGatewayOwn: "{name: x, sluice: {%s}}",
+		routing.SectionRoute:      "{kind: routes, name: x, %s}",
+		routing.SectionRouteOwn:   "{kind: routes, name: x, sluice: {%s}}",
+		routing.SectionCondition:  "{kind: conditions, name: x, condition: host == y, %s}",
+		routing.SectionRewrite:    "{kind: rewrites, name: x, path: /a if path_beg /b, %s}",
+	}
+	for _, k := range routing.Schema() {
+		value := sample[k.Name]
+		if k.Name == "ref" || k.Name == "reference" || k.Support == routing.Supported && value == "" {
+			continue // the text cases show these
+		}
+		if k.Support != routing.Supported {
+			value = map[string]string{"sticky": "route", "selector": "label(a)(b)", "rewrites": "[{path: /a if path_beg /b}]"}[k.Name]
+			if value == "" {
+				value = "5"
+			}
+		}
+		text := fmt.Sprintf(frames[k.Section], k.Name+": "+value)
+		_, faults := routing.Read("x", []byte(text))
+		var refused []string
+		for _, f := range faults {
+			if f.Severity == routing.Refused {
+				refused = append(refused, f.Code)
+			}
+		}
+		want := ""
+		if k.Support == routing.Planned {
+			want = "NotYetSupported"
+		}
+		if got := strings.Join(refused, " "); got != want {
+			t.Errorf("%s %s in %s: refused with %q, want %q", k.Section, k.Name, text, got, want)
+		}
+	}
+}
