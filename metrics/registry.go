@@ -124,7 +124,7 @@ func (r *Registry) gateway(name string) *Gateway {
 		g.view.Store(g.ledger.open(nil, r.o.Shards))
 		r.gateways[name] = g
 	}
-	g.gone = time.Time{}
+	g.left = time.Time{}
 	return g
 }
 
@@ -151,7 +151,7 @@ func (r *Registry) route(g *Gateway, path string) *Route {
 			r.routes++
 		}
 	}
-	t.gone = time.Time{}
+	t.left = time.Time{}
 	return t
 }
 
@@ -179,9 +179,9 @@ func (r *Registry) Retain(names map[string][]string) {
 	}
 	now := r.o.Now()
 	for _, g := range r.gateways {
-		mark(&g.gone, stays[g], now)
+		mark(&g.left, stays[g], now)
 		for _, t := range g.routes {
-			mark(&t.gone, kept[t], now)
+			mark(&t.left, kept[t], now)
 		}
 	}
 	r.prune(now)
@@ -211,9 +211,9 @@ func (r *Registry) prune(now time.Time) {
 		return !gone.IsZero() && now.Sub(gone) >= r.o.Linger
 	}
 	for name, g := range r.gateways {
-		whole := over(g.gone)
+		whole := over(g.left)
 		for path, t := range g.routes {
-			if whole || over(t.gone) {
+			if whole || over(t.left) {
 				delete(g.routes, path)
 				t.release()
 				if path != Other {

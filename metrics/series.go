@@ -102,6 +102,7 @@ type series struct {
 	base  *cell
 	spare *atomic.Int64      // how many cells may still be given out
 	folds *[maxReasons]uint8 // which reason each one is shown as
+	gone  atomic.Bool        // it was released, and takes no more cells
 }
 
 func (s *series) init(r *Registry) {
@@ -126,7 +127,7 @@ func (s *series) begin(shard uint32) {
 // spread gives a shard a cell of its own. Counts never move: a series is the
 // sum of its cells, so an exchange may begin in one and end in another.
 func (s *series) spread(shard uint32) {
-	if len(s.cells) == 1 {
+	if len(s.cells) == 1 || s.gone.Load() {
 		return
 	}
 	if s.spare.Add(-1) < 0 || !s.cells[shard&s.mask].CompareAndSwap(s.base, new(cell)) {
@@ -137,6 +138,7 @@ func (s *series) spread(shard uint32) {
 // release returns the cells that were given out, once nothing new is to be
 // bound to the series.
 func (s *series) release() {
+	s.gone.Store(true)
 	for i := range s.cells {
 		if s.cells[i].Load() != s.base {
 			s.spare.Add(1)
@@ -227,7 +229,7 @@ type Gateway struct {
 
 	// Guarded by registry.mu.
 	routes map[string]*Route
-	gone   time.Time // when Retain found it gone; zero while it is bound
+	left   time.Time // when Retain found it gone; zero while it is bound
 	ledger *ledger
 	shares []share
 }
@@ -256,7 +258,7 @@ type Route struct {
 	gateway *Gateway
 	path    string
 	created time.Time
-	gone    time.Time // guarded by gateway.registry.mu
+	left    time.Time // guarded by gateway.registry.mu
 }
 
 // Path returns the label that the series carry.

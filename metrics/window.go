@@ -67,7 +67,7 @@ func sameShares(a, b []share) bool {
 func (g *Gateway) ReadShares() []ShareTotals {
 	g.registry.mu.Lock()
 	defer g.registry.mu.Unlock()
-	if !g.gone.IsZero() {
+	if !g.left.IsZero() {
 		return nil
 	}
 	totals := make([]ShareTotals, len(g.shares))
