@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+const repository = "../.."
+
+// storyPorts are the ports that the documents write. Tests put free ones in
+// their place, so that they run beside each other and beside a lab.
+var storyPorts = []string{"8092", "8093", "9050", "9051", "9060", "9061"}
+
+// block is a fenced block of a document, with the mark in the comment before
+// it: what the test does with it.
+//
+//	<!-- run: lab -->      a lab, until the end of the document
+//	<!-- run: serve -->    another process with its admin server on 8093,
+//	                       until the end of the document
+//	<!-- run -->           commands that succeed and print something
+//	<!-- run: refused -->  commands of which the last exits with 2
+//	<!-- file: NAME -->    a file to save; ", refused" if validate refuses it
+//
+// Blocks of shell commands without a mark may only name targets of make, and
+// blocks of YAML always have a mark.
+type block struct {
+	mark, language, text string
+	line                 int
+}
+
+var fence = regexp.MustCompile("(?m)(?:^<!-- (.*) -->\n)?^```(\\w*)\n((?s:.*?))^```$")
+
+func blocks(document string) []block {
+	var all []block
+	for _, m := range fence.FindAllStringSubmatchIndex(document, -1) {
+		b := block{language: document[m[4]:m[5]], text: document[m[6]:m[7]], line: 1 + strings.Count(document[:m[4]], "\n")}
+		if m[2] >= 0 {
+			b.mark = document[m[2]:m[3]]
+		}
+		all = append(all, b)
+	}
+	return all
+}
+
+// TestDocuments runs what the documents tell a reader to run.
+func TestDocuments(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("curl is not installed: the documents' commands need it")
+	}
+	for _, name := range []string{"README.md", "docs/getting-started.md"} {
+		t.Run(name, func(t *testing.T) {
+			tell(t, name)
+		})
+	}
+}
+
+// tell runs one document from its beginning to its end, as a reader would.
+func tell(t *testing.T, name string) {
+	t.Helper()
+	document, err := os.ReadFile(filepath.Join(repository, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStory(t)
+	for _, b := range blocks(string(document)) {
+		switch {
+		case strings.HasPrefix(b.mark, "file: "):
+			s.save(b)
+		case b.mark == "run: lab":
+			s.lab()
+		case b.mark == "run: serve":
+			s.serve(b)
+		case b.mark == "run", b.mark == "run: refused":
+			s.run(b)
+		case b.language == "sh" && b.mark == "":
+			s.make(b)
+		default:
+			t.Errorf("line %d: a %q block with the mark %q, which no test runs", b.line, b.language, b.mark)
+		}
+	}
+}
+
+// story is the reader's working directory and what runs in it.
+type story struct {
+	t       *testing.T
+	dir     string
+	ports   map[string]string
+	replace *strings.Replacer
+	labbed  bool
+	admin   string // port on which what is served tells of itself; empty if nothing is
+}
+
+func newStory(t *testing.T) *story {
+	t.Helper()
+	s := &story{t: t, dir: t.TempDir(), ports: make(map[string]string)}
+	free, err := freePorts(t.Context(), "127.0.0.1", len(storyPorts))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pairs []string
+	for i, port := range storyPorts {
+		s.ports[port] = strconv.Itoa(free[i])
+		pairs = append(pairs, port, s.ports[port])
+	}
+	s.replace = strings.NewReplacer(pairs...)
+
+	sluice, err := exec.LookPath("sluice") // testscript.Main put it there
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(s.dir, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(sluice, filepath.Join(s.dir, "bin", "sluice")); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// save writes a file that the reader is told to save.
+func (s *story) save(b block) {
+	s.t.Helper()
+	name, refused := strings.CutSuffix(strings.TrimPrefix(b.mark, "file: "), ", refused")
+	path := filepath.Join(s.dir, name)
+	before := ""
+	if s.admin != "" {
+		before = s.standing(s.t.Context())
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(s.replace.Replace(b.text)), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	want := exitOK
+	if refused {
+		want = exitUsage
+	}
+	var out bytes.Buffer
+	if got := execute([]string{"validate", path}, nil, &out, &out); got != want {
+		s.t.Fatalf("line %d: sluice validate %s exits with %d, want %d:\n%s", b.line, name, got, want, &out)
+	}
+	if s.admin != "" {
+		s.awaitChange(before)
+	}
+}
+
+// standing is what /status says of the files that are served.
+func (s *story) standing(ctx context.Context) string {
+	s.t.Helper()
+	_, body, err := get(ctx, "http://127.0.0.1:"+s.admin+"/status")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var status struct {
+		Table  struct{ Version string }
+		Faults []struct{ Text string }
+	}
+	if err := json.Unmarshal([]byte(body), &status); err != nil {
+		s.t.Fatalf("/status = %s: %v", body, err)
+	}
+	return fmt.Sprint(status)
+}
+
+// awaitChange waits until the served process has seen a file that was saved.
+func (s *story) awaitChange(before string) {
+	s.t.Helper()
+	err := poll(func(ctx context.Context) error {
+		if s.standing(ctx) == before {
+			return errors.New("what is served has not seen the file that was saved")
+		}
+		return nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// lab starts the lab that the reader runs in a terminal of its own, unless it
+// runs.
+func (s *story) lab() {
+	s.t.Helper()
+	if s.labbed {
+		return
+	}
+	s.labbed = true
+	s.start("exec bin/sluice lab --load 0 --port "+s.ports["9050"]+" --knobs 127.0.0.1:"+s.ports["9051"]+
+		" --admin 127.0.0.1:"+s.ports["8092"], s.ports["8092"])
+}
+
+// serve starts a command that goes on until the document ends.
+func (s *story) serve(b block) {
+	s.t.Helper()
+	text := strings.TrimSpace(s.replace.Replace(b.text))
+	s.admin = s.ports["8093"]
+	s.start("exec "+text, s.admin)
+}
+
+// start starts a command and waits until it is ready. When the test is over
+// it is asked to end, which it must do well.
+func (s *story) start(command, admin string) {
+	s.t.Helper()
+	cmd := exec.CommandContext(context.Background(), "bash", "-c", command) //nolint:gosec // it is in our documents
+	cmd.Dir = s.dir
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGINT)
+		if err := cmd.Wait(); err != nil {
+			s.t.Errorf("%s: %v\n%s", command, err, &out)
+		}
+	})
+	if _, err := await("http://127.0.0.1:"+admin+"/readyz", func(string) bool { return true }); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// run runs commands that end.
+func (s *story) run(b block) {
+	s.t.Helper()
+	cmd := exec.CommandContext(s.t.Context(), "bash", "-e", "-o", "pipefail", "-c", s.replace.Replace(b.text)) //nolint:gosec // as above
+	cmd.Dir = s.dir
+	out, err := cmd.CombinedOutput()
+	want := exitOK
+	if b.mark == "run: refused" {
+		want = exitUsage
+	}
+	if got := cmd.ProcessState.ExitCode(); got != want {
+		s.t.Fatalf("line %d: %s exits with %d (%v), want %d:\n%s", b.line, b.text, got, err, want, out)
+	}
+	if len(out) == 0 {
+		s.t.Fatalf("line %d: %s prints nothing", b.line, b.text)
+	}
+}
+
+// make checks that the Makefile has the targets that the reader is told to
+// make, and does what they do where a test can.
+func (s *story) make(b block) {
+	s.t.Helper()
+	for line := range strings.Lines(b.text) {
+		command, _, _ := strings.Cut(line, "#")
+		words := strings.Fields(command)
+		if len(words) != 2 || words[0] != "make" {
+			s.t.Errorf("line %d: %q is run by no test; mark its block", b.line, line)
+			continue
+		}
+		cmd := exec.CommandContext(s.t.Context(), "make", "-n", words[1]) //nolint:gosec // as above
+		cmd.Dir = repository
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			s.t.Errorf("line %d: make %s: %v\n%s", b.line, words[1], err, out)
+		}
+		if words[1] == "run" {
+			if !strings.Contains(string(out), "bin/sluice lab") {
+				s.t.Errorf("make run runs\n%swant the lab among it", out)
+			}
+			s.lab()
+		}
+	}
+}
+
+// TestExamples checks that each example is good, and says what it shows.
+func TestExamples(t *testing.T) {
+	paths, err := filepath.Glob(filepath.Join(repository, "deploy/examples/*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(paths) == 0 {
+		t.Fatal("no examples")
+	}
+	for _, path := range paths {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			var out bytes.Buffer
+			if got := execute([]string{"validate", path}, nil, &out, &out); got != exitOK || strings.Contains(out.String(), "warning") {
+				t.Errorf("sluice validate exits with %d, want %d without warnings:\n%s", got, exitOK, &out)
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.HasPrefix(text, []byte("# ")) {
+				t.Error("it does not begin with a comment that says what it shows")
+			}
+		})
+	}
+}
+
+// TestLinks checks that the documents lead to files that exist.
+func TestLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#]+)`)
+	paths, err := filepath.Glob(filepath.Join(repository, "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := filepath.Glob(filepath.Join(repository, "docs/*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range append(paths, more...) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), m[1])); err != nil {
+				t.Errorf("%s: %v", filepath.Base(path), err)
+			}
+		}
+	}
+}
+
+// TestArchitecture checks that the map shows what exists.
+func TestArchitecture(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(repository, "ARCHITECTURE.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, m := range regexp.MustCompile("`([a-z0-9_]+(?:/[a-z0-9_]+)*(?:\\.go)?)`").FindAllStringSubmatch(string(text), -1) {
+		if !strings.Contains(m[1], "/") {
+			continue // a word, or a folder that the table of imports has
+		}
+		named++
+		if _, err := os.Stat(filepath.Join(repository, m[1])); err != nil {
+			t.Errorf("ARCHITECTURE.md: %v", err)
+		}
+	}
+	if named < 30 {
+		t.Errorf("%d files and folders are found in ARCHITECTURE.md, want all that it names", named)
+	}
+}
