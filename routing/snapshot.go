@@ -7,10 +7,14 @@ import "github.com/sluice-mesh/sluice/conditions"
 // Snapshot is a table, compiled: immutable, indexed for look-up, safe for
 // concurrent use. The zero Snapshot is empty.
 type Snapshot struct {
-	version  Version
-	gateways []*CompiledGateway // in table order
-	slots    []*CompiledGateway // by slot; nil where a slot is free
-	byHost   map[string]*CompiledGateway
+	version   Version
+	options   CompileOptions
+	gateways  []*CompiledGateway // in table order
+	slots     []*CompiledGateway // by slot; nil where a slot is free
+	byName    map[string]*CompiledGateway
+	byPort    map[int]*CompiledGateway
+	byHost    map[string]*CompiledGateway // by host in lower case
+	schedules schedules
 }
 
 // CompiledGateway is a gateway as requests see it. One that did not change
@@ -41,7 +45,8 @@ type CompiledRoute struct {
 	// condition, and for strengths of 0 and 100 %, which need no draw.
 	Taken *Split
 	// Remainder is Weights once more with a counter of its own, for requests
-	// that lost the draw of this route's strength. nil where Taken is.
+	// that lost the draw of this route's strength. nil where Taken or Weights
+	// is.
 	Remainder *Split
 	Target    Target
 }
@@ -70,12 +75,13 @@ type Target struct {
 // Version returns the version of the table that was compiled.
 func (s *Snapshot) Version() Version { return s.version }
 
-// Gateways returns the gateways in table order. The slice is not to be
+// Gateways returns the gateways in table order, then those that serve in
+// their last good form because their text is broken. The slice is not to be
 // changed.
 func (s *Snapshot) Gateways() []*CompiledGateway { return s.gateways }
 
 // Slots returns how many slots live parts need: every Slot is below it.
 func (s *Snapshot) Slots() int { return len(s.slots) }
 
-// Slot returns the gateway in a slot, or nil.
+// Slot returns the gateway in a slot, or nil. The slot is from 0 to Slots()-1.
 func (s *Snapshot) Slot(i int) *CompiledGateway { return s.slots[i] }
