@@ -25,8 +25,8 @@ func TestReadRefusesWholeTexts(t *testing.T) {
 			"x.yaml:2:1: the control character U+0000 stands in the text; write it as an escape within double quotes",
 		},
 		{
-			"more than a million values", "name: a\nmetadata: [" + strings.Repeat("1,", 1_000_000) + "]",
-			"x.yaml:2:2000002: the text has too many values, aliases counted as what they stand for; at most 1000000 are allowed",
+			"more than a million values", "name: a\nmetadata: [&a [" + strings.Repeat("1,", 1_000) + "]\n" + strings.Repeat(",*a\n", 1_000) + "]",
+			"x.yaml:1000:2: the text has too many values, aliases counted as what they stand for; at most 1000000 are allowed",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -93,7 +93,7 @@ func routesText(n int) string {
 }
 
 func TestReadKeepsTheOrderOfManyRoutes(t *testing.T) {
-	const n = 100_000
+	const n = 20_000
 	docs, faults := routing.Read("x.yaml", []byte(routesText(n)))
 	table, more := routing.Resolve(docs)
 	if len(faults)+len(more) > 0 {
@@ -110,9 +110,9 @@ func TestReadKeepsTheOrderOfManyRoutes(t *testing.T) {
 	}
 }
 
-// What grows faster than the text does not end within the test's time.
+// What grows with the square of the text would take minutes at this length.
 func TestHostileTextsAreReadInLinearTime(t *testing.T) {
-	const n = 1 << 20
+	const n = 1 << 17
 	long := strings.Repeat("k", n)
 	for _, tt := range []struct{ name, text string }{
 		{"open lists", strings.Repeat("[", n)},
@@ -184,7 +184,7 @@ func TestResolveBoundsImports(t *testing.T) {
 		fmt.Fprintf(&b, "k%d: 1, ", i)
 	}
 	b.WriteString("}\n")
-	for i := range 5_000 {
+	for i := range 500 {
 		fmt.Fprintf(&b, "---\n{name: g%d, import: t, metadata: {x: 1}}\n", i)
 	}
 	docs, faults := routing.Read("x.yaml", []byte(b.String()))
@@ -192,8 +192,8 @@ func TestResolveBoundsImports(t *testing.T) {
 		t.Fatal(faults)
 	}
 	table, faults := routing.Resolve(docs)
-	if len(table.Gateways) == 0 || len(table.Broken) == 0 || len(table.Gateways)+len(table.Broken) != 5_000 {
-		t.Errorf("%d gateways stand and %d are broken; want some of both, 5000 in all", len(table.Gateways), len(table.Broken))
+	if len(table.Gateways) == 0 || len(table.Broken) == 0 || len(table.Gateways)+len(table.Broken) != 500 {
+		t.Errorf("%d gateways stand and %d are broken; want some of both, 500 in all", len(table.Gateways), len(table.Broken))
 	}
 	if len(faults) == 0 || faults[0].Code != "ImportReferenceError" {
 		t.Errorf("faults = %v, want an ImportReferenceError", faults)
@@ -204,7 +204,7 @@ func TestResolveBoundsImports(t *testing.T) {
 func TestResolveFollowsLongImportChains(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("name: a\nimport: t0\n")
-	const n = 20_000
+	const n = 5_000
 	for i := range n {
 		fmt.Fprintf(&b, "---\n{kind: templates, name: t%d, import: t%d}\n", i, i+1)
 	}

@@ -6,7 +6,7 @@ import "fmt"
 
 // maxMerged bounds the nodes that the imports of one table make together, so
 // that a large template with many importers cannot exhaust the memory.
-const maxMerged = 8 * maxNodes
+const maxMerged = 2 * maxNodes
 
 // notImported are the keys that tell what a document is; they are its own.
 var notImported = map[string]bool{"kind": true, "name": true, "import": true, "lookup_name": true}

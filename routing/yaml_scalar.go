@@ -14,9 +14,15 @@ import (
 
 // The types of plain scalars in YAML 1.1 (yaml.org/type). Dates stay texts.
 var (
-	yamlNull    = regexp.MustCompile(`^(~|null|Null|NULL|)$`)
-	yamlTrue    = regexp.MustCompile(`^(yes|Yes|YES|true|True|TRUE|on|On|ON)$`)
-	yamlFalse   = regexp.MustCompile(`^(no|No|NO|false|False|FALSE|off|Off|OFF)$`)
+	yamlWords = map[string]valueKind{
+		"": nullValue, "~": nullValue, "null": nullValue, "Null": nullValue, "NULL": nullValue,
+		"yes": booleanValue, "Yes": booleanValue, "YES": booleanValue,
+		"no": booleanValue, "No": booleanValue, "NO": booleanValue,
+		"true": booleanValue, "True": booleanValue, "TRUE": booleanValue,
+		"false": booleanValue, "False": booleanValue, "FALSE": booleanValue,
+		"on": booleanValue, "On": booleanValue, "ON": booleanValue,
+		"off": booleanValue, "Off": booleanValue, "OFF": booleanValue,
+	}
 	yamlInteger = regexp.MustCompile(`^[-+]?(0b_*[01][01_]*|0[0-7_]*|[1-9][0-9_]*|0x_*[0-9a-fA-F][0-9a-fA-F_]*|[1-9][0-9_]*(:[0-5]?[0-9])+)$`)
 	yamlDecimal = regexp.MustCompile(`^([-+]?[0-9][0-9_]*\.[0-9_]*([eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+|` +
 		`[-+]?\.[0-9_]+([eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$`)
@@ -33,18 +39,30 @@ func resolveScalar(v *value, n *yaml.Node) {
 	if n.Style&yaml.TaggedStyle != 0 && n.Tag == "!!str" || quoted && n.Style&yaml.TaggedStyle == 0 {
 		return
 	}
-	switch s := n.Value; {
-	case yamlNull.MatchString(s):
-		v.kind, v.text = nullValue, ""
-	case len(s) > maxNumberBytes:
-	case yamlTrue.MatchString(s):
-		v.kind, v.text = booleanValue, "true"
-	case yamlFalse.MatchString(s):
-		v.kind, v.text = booleanValue, "false"
+	s := n.Value
+	if kind, ok := yamlWords[s]; ok {
+		v.kind, v.text = kind, ""
+		if kind == booleanValue {
+			v.text = wordText(s)
+		}
+		return
+	}
+	switch {
+	case len(s) > maxNumberBytes, s[0] > '9': // most texts begin with a letter
 	case yamlInteger.MatchString(s):
 		v.kind, v.text = integerValue, integer(s).String()
 	case yamlDecimal.MatchString(s):
 		v.kind, v.text = decimalValue, decimalText(decimal(s))
+	}
+}
+
+// wordText returns the text of a boolean.
+func wordText(s string) string {
+	switch strings.ToLower(s) {
+	case "yes", "true", "on":
+		return "true"
+	default:
+		return "false"
 	}
 }
 
