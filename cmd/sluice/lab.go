@@ -189,11 +189,7 @@ func (f *labFlags) open(ctx context.Context, s *shop.Shop, log *slog.Logger) (*m
 	o.Source = mesh.Text{Name: "lab.yaml", YAML: text}
 	o.Drain = -1
 	o.Log = log
-	m, err := mesh.Open(ctx, o)
-	if err != nil {
-		return nil, taken("--admin", o.Admin, err)
-	}
-	return m, nil
+	return mesh.Open(ctx, o) // its error names --admin
 }
 
 // reachable returns the address by which the lab's gateway is reached from
