@@ -125,29 +125,6 @@ func TestSplitKeepsEveryPrefixAndWindowNearItsShares(t *testing.T) {
 	}
 }
 
-func TestSplitScheduleMeetsTijdemansBoundAtEveryTurn(t *testing.T) {
-	// One rotation is the schedule itself. Some block has it: then every
-	// prefix within the block is within 1 - 1/(2k-2).
-	for _, weights := range [][]routing.Weight{{5000, 5000}, {9000, 1000}, {3300, 3300, 3400}, {5000, 2500, 1250, 1250}} {
-		s := routing.NewSplit(weights, routing.SplitExact, 1, 1)
-		best := math.Inf(1)
-		for block := range 100 * s.Period() {
-			worst := 0.0
-			counts := make([]int, len(weights))
-			for i := range s.Period() {
-				counts[s.Pick(uint64(block*s.Period()+i))]++
-				for c, w := range weights {
-					worst = max(worst, math.Abs(float64(counts[c])-float64(i+1)*float64(w)/10000))
-				}
-			}
-			best = min(best, worst)
-		}
-		if limit := bound(weights) / 2; best > limit+1e-9 {
-			t.Errorf("%v: the best of all rotations is off by %.3f, bound %.3f", weights, best, limit)
-		}
-	}
-}
-
 func TestSplitDoesNotTieClientsThatTakeTurnsToAChoice(t *testing.T) {
 	const requests = 10_000
 	for _, weights := range vectors() {
