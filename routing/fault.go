@@ -41,7 +41,7 @@ const (
 
 // Fault is one thing wrong in what a user wrote. It names its author's place
 // and what would be right.
-type Fault struct {
+type Fault struct { //nolint:errname // it is shown, counted and kept; an error is the least of it
 	Code     string   // stable name, such as GatewayRouteWeightError
 	At       Position // where it was written
 	Kind     string   // plural kind of the object, such as gateways; empty if unknown

@@ -53,7 +53,7 @@ func (c *conn) answer(u *upstream.Conn, p *pump, now int64) (keep bool) {
 	a := &w.answer
 	f := w.framing()
 	w.exchange.Seen.Code = a.status
-	keep = !w.plan.close && f != byClose && !(w.plan.http10 && f == byChunks) && !c.listener.draining.Load()
+	keep = !w.plan.close && f != byClose && (!w.plan.http10 || f != byChunks) && !c.listener.draining.Load()
 	reuse := !a.close && f != byClose && (a.minor == 1 || a.keepAlive)
 	edit := answerEdit{
 		close:     !keep,
@@ -86,15 +86,12 @@ func (c *conn) answer(u *upstream.Conn, p *pump, now int64) (keep bool) {
 // cutShort makes sure that the client cannot take what it got for complete,
 // and notes who is to blame.
 func (c *conn) cutShort(err error, f framing) {
-	var ce *clientError
-	if errors.As(err, &ce) {
+	if _, ok := errors.AsType[*clientError](err); ok {
 		c.w.exchange.Fail(live.RequestAborted)
 		return
 	}
 	c.w.exchange.Fail(live.ResponseAborted)
-	if f == byClose || c.w.plan.http10 {
-		c.Abort()
-	}
+	c.reset = f == byClose || c.w.plan.http10
 }
 
 // relay sends head and body.

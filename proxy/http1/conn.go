@@ -37,6 +37,7 @@ type conn struct {
 	headSince int64  // when the first byte of an incomplete head came; 0 if none
 	outside   bool   // the exchange in w must run outside the wait for the client
 	unread    bool   // the client may still be sending when the connection ends
+	reset     bool   // the connection ends with a reset; not to be closed inside the wait
 }
 
 const (
@@ -126,7 +127,10 @@ func (c *conn) finish() {
 		c.Abort()
 		return
 	}
-	if c.unread {
+	switch {
+	case c.reset:
+		c.Abort()
+	case c.unread:
 		c.linger()
 	}
 	c.Close()
@@ -281,7 +285,7 @@ func (c *conn) incomplete() socket.Next {
 
 // refuse answers what never became an exchange and ends the connection.
 func (c *conn) refuse(reason live.Reason) {
-	c.server.options.Counters.Refused[reason].Add(c.shard, 1)
+	c.server.options.Counters.Refused[reason-1].Add(c.shard, 1)
 	c.unread = true
 	c.Due(socket.Now() + 1e9)
 	// If the client is gone there is nobody to tell.

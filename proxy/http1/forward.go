@@ -155,8 +155,8 @@ func (c *conn) mayReplay(err error) bool {
 	if errors.Is(err, socket.ErrExpired) {
 		return false
 	}
-	var we *socket.WriteError
-	return c.w.plan.safe || errors.As(err, &we) && we.Unsent
+	we, ok := errors.AsType[*socket.WriteError](err)
+	return c.w.plan.safe || ok && we.Unsent
 }
 
 // abandon ends an exchange that got no answer.
@@ -193,6 +193,9 @@ func (c *conn) fail(reason live.Reason) (keep bool) {
 	w.out = appendFailure(w.out[:0], f)
 	w.exchange.Fail(reason)
 	w.exchange.Seen.Code = f.status
+	if c.Expired() && !c.aborted.Load() {
+		c.Revive() // the client may have been too slow: it is told
+	}
 	if reason != live.RequestAborted && c.send(w.out) != nil {
 		keep = false
 	}

@@ -14,6 +14,7 @@ const (
 	maxResponseHead = 64 << 10
 	maxTarget       = 16 << 10
 	maxFields       = 200
+	maxStray        = 32 // bytes of empty lines before a request line
 )
 
 // Classes of bytes.
@@ -53,7 +54,12 @@ func (h *head) scanRequest(b []byte) (int, live.Reason) {
 	h.reset()
 	start := 0
 	for len(b)-start >= 2 && b[start] == '\r' && b[start+1] == '\n' { // RFC 9112 section 2.2
-		start += 2
+		if start += 2; start > maxStray {
+			return 0, live.BadRequest
+		}
+	}
+	if len(b)-start == 1 && b[start] == '\r' {
+		return 0, live.None
 	}
 	p, reason := h.requestLine(b, start)
 	if p == 0 || reason != live.None {
@@ -361,7 +367,7 @@ func (h *head) checkTarget() live.Reason {
 		}
 		return live.BadRequest
 	}
-	scheme := 0
+	var scheme int
 	switch {
 	case len(t) > 7 && fold(t[:7], "http://"):
 		scheme = 7
@@ -387,31 +393,12 @@ func (h *head) checkTarget() live.Reason {
 // validHost accepts uri-host [":" port] without user information (RFC 9110
 // section 4.2.1, RFC 3986 section 3.2).
 func validHost(b []byte) bool {
-	host, port := b, []byte(nil)
 	if len(b) > 0 && b[0] == '[' {
-		end := bytes.IndexByte(b, ']')
-		if end < 2 {
-			return false
-		}
-		for _, c := range b[1:end] {
-			if !isHex(c) && c != ':' && c != '.' {
-				return false
-			}
-		}
-		switch rest := b[end+1:]; {
-		case len(rest) == 0:
-			return true
-		case rest[0] != ':':
-			return false
-		default:
-			return validPort(rest[1:])
-		}
+		return validLiteral(b)
 	}
-	if i := bytes.IndexByte(b, ':'); i >= 0 {
-		host, port = b[:i], b[i+1:]
-		if !validPort(port) {
-			return false
-		}
+	host, port, hasPort := bytes.Cut(b, colon)
+	if hasPort && !validPort(port) {
+		return false
 	}
 	for _, c := range host {
 		if class[c]&hostByte == 0 {
@@ -420,6 +407,23 @@ func validHost(b []byte) bool {
 	}
 	return len(host) > 0
 }
+
+// validLiteral accepts an IPv6 address in brackets, and a port.
+func validLiteral(b []byte) bool {
+	end := bytes.IndexByte(b, ']')
+	if end < 2 {
+		return false
+	}
+	for _, c := range b[1:end] {
+		if !isHex(c) && c != ':' && c != '.' {
+			return false
+		}
+	}
+	rest := b[end+1:]
+	return len(rest) == 0 || rest[0] == ':' && validPort(rest[1:])
+}
+
+var colon = []byte{':'}
 
 func validPort(b []byte) bool {
 	n, ok := parseLength(b)

@@ -52,11 +52,12 @@ func (o Options) withDefaults() Options {
 
 // Counters are the series that belong to no gateway.
 type Counters struct {
-	Refused     []*metrics.Counter // requests that reached no gateway, by live.Reason
+	Refused     []*metrics.Counter // requests that reached no gateway, by live.Reason - 1
 	Retried     *metrics.Counter   // attempts after the first that connected
 	RetryFailed *metrics.Counter   // attempts after the first that failed too
 	Replayed    *metrics.Counter   // requests sent again since a kept connection had ended
 	Panics      *metrics.Counter
+	Open        *metrics.Gauge // client connections
 }
 
 // NewCounters registers the counters.
@@ -66,8 +67,9 @@ func NewCounters(r *metrics.Registry) *Counters {
 		RetryFailed: r.Retries("failed"),
 		Replayed:    r.Retries("replayed"),
 		Panics:      r.Panics(),
+		Open:        r.ConnectionsOpen("client"),
 	}
-	for _, name := range live.Reasons() {
+	for _, name := range live.Reasons()[1:] {
 		c.Refused = append(c.Refused, r.RequestsRefused(name))
 	}
 	return c
@@ -188,6 +190,7 @@ func (l *Listener) add(c *conn) bool {
 		l.conns = make(map[*conn]struct{})
 	}
 	l.conns[c] = struct{}{}
+	c.server.options.Counters.Open.Add(c.shard, 1)
 	return true
 }
 
@@ -195,6 +198,7 @@ func (l *Listener) remove(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.conns, c)
+	c.server.options.Counters.Open.Add(c.shard, -1)
 }
 
 // Open counts the connections.
