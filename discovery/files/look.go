@@ -50,6 +50,11 @@ type reading struct {
 	mark mark
 }
 
+// holds reports whether a file with these facts has the text that was read.
+func (r reading) holds(info fs.FileInfo) bool {
+	return sameStamp(r.info, info) && r.at.Sub(stamp(info)) > racyAfter
+}
+
 // look is everything that stands in the paths at one time.
 type look struct {
 	marks  map[string]mark // of files, by key
@@ -207,8 +212,7 @@ func (s *Source) mark(key string) mark {
 	if err != nil {
 		return s.failed(key, err)
 	}
-	if last, ok := s.read[key]; ok && sameStamp(last.info, info) &&
-		last.at.Sub(stamp(info)) > racyAfter {
+	if last, ok := s.read[key]; ok && last.holds(info) {
 		return last.mark
 	}
 	at := time.Now()

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -542,6 +543,36 @@ func TestDirectoryThatFillsUpAgainKeepsTheRestHeldBack(t *testing.T) {
 	})
 }
 
+func TestAbsenceThatChangesItsLooksIsNotHeldBackLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := lay(t, files.Options{}, []string{"a.yaml"}, "a.yaml", gateway("a"))
+		b.write("a.yaml", "")
+		b.later(30 * time.Second)
+		b.want("when it is empty", "a.yaml: (a) held")
+		b.remove("a.yaml")
+		b.later(29 * time.Second)
+		b.want("when it is missing", "a.yaml: (a) FileMissing held")
+		time.Sleep(2 * time.Second)
+		b.want("a minute after it was emptied", "a.yaml: FileMissing")
+	})
+}
+
+func TestWhatCannotBeNamedKeepsOnlyWhatIsMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nameless := strings.TrimPrefix(gateway("b"), "name: b\n")
+		b := lay(t, files.Options{}, nil, "a.yaml", gateway("a")+"---\n"+gateway("b"))
+		b.write("a.yaml", gateway("a")+"---\n"+nameless)
+		b.later(settled)
+		b.want("when a name is missing", "a.yaml: a (b) MissingPathValueError")
+		b.write("a.yaml", gateway("b")+"---\n"+nameless)
+		b.later(settled)
+		b.want("when another name is missing", "a.yaml: b (a) MissingPathValueError")
+		b.write("a.yaml", gateway("b"))
+		b.later(settled)
+		b.want("when nothing is wrong any more", "a.yaml: b")
+	})
+}
+
 func TestConfirmReadsEveryFileAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := lay(t, files.Options{Poll: never}, nil, "a.yaml", gateway("a"))
@@ -561,6 +592,105 @@ func TestPollFindsWhatWasNotReported(t *testing.T) {
 		time.Sleep(5*time.Second + settled)
 		b.want("after a poll", "a.yaml: a2")
 	})
+}
+
+func TestPathsThatCannotBeWatchedAreLookedAtEachSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "a.yaml"), gateway("a"))
+		w := newTold(dir)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go files.NewBlind([]string{dir}, files.Options{}).Run(ctx, w.sink) //nolint:errcheck // its end is not what is tested
+		time.Sleep(time.Minute)
+		write(t, filepath.Join(dir, "a.yaml"), gateway("a2"))
+		time.Sleep(time.Second + settled)
+		if got := w.now(); got != "a.yaml: a2" {
+			t.Errorf("told %q after a second, want the change", got)
+		}
+	})
+}
+
+func TestWhatWasReadHoldsForAnUntouchedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.yaml")
+	write(t, path, "one")
+	read, err := os.Stat(path)
+	must(t, err)
+	later := files.Stamp(read).Add(time.Hour)
+	for _, tt := range []struct {
+		name   string
+		change func()
+		at     time.Time
+		want   bool
+	}{
+		{"an untouched file that was old when it was read", func() {}, later, true},
+		{"one that was new then may have changed since", func() {}, files.Stamp(read).Add(time.Second), false},
+		{"one that a clock sets in the future may have changed since", func() {}, files.Stamp(read).Add(-time.Hour), false},
+		{"another size", func() { write(t, path, "three") }, later, false},
+		{"the same size and time, set back", func() {
+			write(t, path, "two")
+			must(t, os.Chtimes(path, read.ModTime(), read.ModTime()))
+		}, later, false},
+		{"another file of the same size", func() { replace(t, path, "two") }, later, false},
+	} {
+		tt.change()
+		now, err := os.Stat(path)
+		must(t, err)
+		if got := files.Holds(read, now, tt.at); got != tt.want {
+			t.Errorf("%s: holds %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestWhateverHappensTheEndIsToldRight changes a directory at random and then
+// lays down a good end.
+func TestWhateverHappensTheEndIsToldRight(t *testing.T) {
+	for seed := range uint64(15) {
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 0))
+			b := lay(t, files.Options{}, nil, "a.yaml", gateway("a"), "b.yaml", gateway("b"), "c.yaml", gateway("c"))
+			for range 30 {
+				b.disturb(r)
+				b.later(time.Duration(r.IntN(120)) * time.Millisecond)
+			}
+			must(t, os.RemoveAll(b.dir))
+			end := []string{"a.yaml", "b.yaml", "c.yaml"}[r.IntN(3):]
+			want := make([]string, 0, len(end))
+			for i, name := range end {
+				b.write(name, gateway(fmt.Sprintf("end%d", i)))
+				want = append(want, fmt.Sprintf("%s: end%d", name, i))
+			}
+			b.later(2 * time.Minute)
+			b.want(fmt.Sprintf("at the end of seed %d", seed), strings.Join(want, "; "))
+		})
+	}
+}
+
+// disturb does something to one file, or to the directory.
+func (b *bed) disturb(r *rand.Rand) {
+	b.t.Helper()
+	name := []string{"a.yaml", "b.yaml", "c.yaml"}[r.IntN(3)]
+	b.remove(name)
+	switch r.IntN(9) {
+	case 0:
+		b.write(name, "")
+	case 1:
+		b.write(name, "{")
+	case 2:
+		b.write(name, broken("x"))
+	case 3:
+		b.write(name, gateway("x")+"---\nport: 1\n")
+	case 4:
+		must(b.t, os.MkdirAll(b.path(name), 0o700))
+	case 5:
+		must(b.t, os.MkdirAll(b.dir, 0o700), os.Symlink("none", b.path(name)))
+	case 6:
+		must(b.t, os.RemoveAll(b.dir))
+	case 7:
+		must(b.t, os.RemoveAll(b.dir), os.MkdirAll(b.dir, 0o700))
+	default:
+		b.write(name, gateway(fmt.Sprintf("x%d", r.IntN(100))))
+	}
 }
 
 func TestTextCountsOnceItReadTwiceEqual(t *testing.T) {
