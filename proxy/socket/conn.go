@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -36,21 +37,23 @@ type Handler interface {
 	// must be put aside if the buffer is given up.
 	Idle()
 	// Woken is called when Wake, and not data, ended the wait: Done leaves,
-	// anything else waits on.
+	// anything else waits on. It may be called without a Wake.
 	Woken() Next
 }
 
 // Conn is a TCP connection. One goroutine reads and one writes at a time;
-// Due, Expire and Close may be called from any.
+// Due, Expire, StopReading, Wake and Close may be called from any.
 type Conn struct {
 	tcp *net.TCPConn
 	raw syscall.RawConn
 
 	due     atomic.Int64 // when it is overdue (see Now); 0: never
 	suspect atomic.Bool  // parked after a short read: an end may have been missed
-	woken   atomic.Bool  // by Wake, not to give up
-	expired atomic.Bool
+	expired atomic.Bool  // written under mu
 	closed  atomic.Bool
+
+	mu      sync.Mutex // guards the deadlines of tcp, stopped, and writing expired
+	stopped bool       // by StopReading
 
 	// The call that runs: of the reading goroutine.
 	inside  bool    // the callback of Loop
@@ -59,9 +62,11 @@ type Conn struct {
 	out     []byte
 	err     error
 	peeked  int
+	pending int
 	loopFn  func(uintptr) bool
 	tripFn  func(uintptr) bool
 	peekFn  func(uintptr)
+	pendFn  func(uintptr)
 
 	// Of the sweeper, under its shard's mutex.
 	home       *shard
@@ -99,21 +104,47 @@ func (c *Conn) Expired() bool { return c.expired.Load() }
 
 // Expire wakes whoever waits for the connection with ErrExpired.
 func (c *Conn) Expire() {
-	if !c.expired.Swap(true) {
-		// The error says that the connection is closed, which is as good.
-		_ = c.tcp.SetDeadline(past)
-	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.expired.Store(true)
+	// An error says that the connection is closed, which is as good.
+	_ = c.tcp.SetDeadline(past)
 }
 
-// Revive makes an expired connection usable once more, until it is due.
+// expireIfDue expires the connection if it is still due at that time. Whoever
+// moves the deadline and then finds Expired false is not interrupted by it:
+// either sees what the other wrote.
+func (c *Conn) expireIfDue(at int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.expired.Swap(true) {
+		return
+	}
+	if !c.due.CompareAndSwap(at, 0) {
+		c.expired.Store(false)
+		return
+	}
+	_ = c.tcp.SetDeadline(past)
+}
+
+// Revive makes a connection usable once more, until it is due, after it
+// expired or was stopped.
 func (c *Conn) Revive() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.expired.Store(false)
+	c.stopped = false
 	_ = c.tcp.SetDeadline(time.Time{})
 }
 
 // StopReading wakes whoever reads from the connection with ErrExpired;
 // writing goes on.
-func (c *Conn) StopReading() { _ = c.tcp.SetReadDeadline(past) }
+func (c *Conn) StopReading() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = true
+	_ = c.tcp.SetReadDeadline(past)
+}
 
 var past = time.Unix(1, 0)
 
@@ -130,20 +161,24 @@ func (c *Conn) Read(b []byte) (int, error) {
 // Wake ends the wait of a goroutine inside Loop, which asks its handler what
 // to do. Other reads go on.
 func (c *Conn) Wake() {
-	c.woken.Store(true)
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	_ = c.tcp.SetReadDeadline(past)
 }
 
 // onlyWoken reports whether a read failed for no other reason than Wake,
-// and makes the connection readable again.
+// and makes the connection readable again. What is done because of a Wake
+// must be looked at after this, so that a Wake in between is not lost.
 func (c *Conn) onlyWoken(err error) bool {
-	if !errors.Is(err, os.ErrDeadlineExceeded) || !c.woken.Swap(false) || c.expired.Load() {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.expired.Load() || c.stopped {
 		return false
 	}
 	_ = c.tcp.SetReadDeadline(time.Time{})
-	if c.expired.Load() { // it expired in between: its deadline was just wiped
-		_ = c.tcp.SetDeadline(past)
-	}
 	return true
 }
 
@@ -156,13 +191,23 @@ func (c *Conn) translate(err error) error {
 }
 
 // ReadFrom moves exactly n bytes from src to c, inside the kernel where it
-// can, and returns how many it moved.
+// can, and returns how many it moved. io.ErrUnexpectedEOF means that src
+// ended before.
 func (c *Conn) ReadFrom(src *Conn, n int64) (int64, error) {
-	m, err := c.tcp.ReadFrom(&io.LimitedReader{R: src.tcp, N: n})
-	if err == nil && m < n {
-		err = io.ErrUnexpectedEOF
+	moved := int64(0)
+	for moved < n {
+		m, err := c.tcp.ReadFrom(&io.LimitedReader{R: src.tcp, N: n - moved})
+		moved += m
+		switch {
+		case err == nil && moved < n:
+			return moved, io.ErrUnexpectedEOF
+		case err == nil:
+			return moved, nil
+		case c.expired.Load() || !src.onlyWoken(err):
+			return moved, c.translate(err)
+		}
 	}
-	return m, c.translate(err)
+	return moved, nil
 }
 
 // TCP returns the connection itself.
@@ -171,30 +216,45 @@ func (c *Conn) TCP() *net.TCPConn { return c.tcp }
 // CloseWrite ends the sending half.
 func (c *Conn) CloseWrite() error { return c.tcp.CloseWrite() }
 
-// Close closes the connection. Closing it again does nothing.
-func (c *Conn) Close() {
+// Close closes the connection and reports whether it was open. Closing it
+// again does nothing.
+func (c *Conn) Close() bool {
 	if c.closed.Swap(true) {
-		return
+		return false
 	}
 	c.home.remove(c)
 	_ = c.tcp.Close()
+	return true
 }
 
 // Abort closes the connection with a reset, so that the peer cannot take what
-// it has received for complete.
-func (c *Conn) Abort() {
+// it has received for complete. It reports whether the connection was open.
+func (c *Conn) Abort() bool {
 	_ = c.tcp.SetLinger(0)
-	c.Close()
+	return c.Close()
 }
 
 // Alive looks at an idle connection without reading from it: it is alive if
-// it has neither ended nor received anything.
+// it has neither expired nor ended nor received anything.
 func (c *Conn) Alive() bool {
+	if c.expired.Load() {
+		return false
+	}
 	c.peeked = peekEnded
 	if err := c.raw.Control(c.peekFn); err != nil {
 		return false
 	}
 	return c.peeked == peekNothing
+}
+
+// Pending returns how many bytes can be read at once, 0 if that cannot be
+// told.
+func (c *Conn) Pending() int {
+	c.pending = 0
+	if err := c.raw.Control(c.pendFn); err != nil {
+		return 0
+	}
+	return c.pending
 }
 
 // What a look at a connection found.

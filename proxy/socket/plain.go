@@ -11,10 +11,13 @@ func (c *Conn) Loop(h Handler) error {
 	for {
 		n, err := c.tcp.Read(h.Buffer())
 		if n == 0 && err != nil {
-			if c.onlyWoken(err) && h.Woken() != Done {
-				continue
+			if !c.onlyWoken(err) {
+				return c.translate(err)
 			}
-			return c.translate(err)
+			if h.Woken() == Done {
+				return nil
+			}
+			continue
 		}
 		if h.Data(n) == Done {
 			return nil

@@ -17,7 +17,10 @@ import (
 func (c *Conn) Loop(h Handler) error {
 	c.handler, c.err = h, nil
 	err := c.raw.Read(c.loopFn)
-	for err != nil && c.onlyWoken(err) && h.Woken() != Done {
+	for err != nil && c.onlyWoken(err) {
+		if err = nil; h.Woken() == Done {
+			break
+		}
 		err = c.raw.Read(c.loopFn)
 	}
 	c.handler = nil
@@ -49,6 +52,7 @@ func (c *Conn) loop(fd uintptr) bool {
 			return true
 		}
 		switch c.handler.Data(n) {
+		case More:
 		case Done:
 			return true
 		case Park:
@@ -68,6 +72,12 @@ func (c *Conn) loop(fd uintptr) bool {
 func (c *Conn) RoundTrip(out []byte, h Handler) error {
 	c.handler, c.out, c.err = h, out, nil
 	err := c.raw.Read(c.tripFn)
+	for err != nil && c.onlyWoken(err) {
+		err = c.raw.Read(c.tripFn)
+	}
+	if c.out != nil { // it had expired before
+		err = &WriteError{Err: c.translate(err), Unsent: true}
+	}
 	c.handler, c.out = nil, nil
 	if err != nil {
 		return c.translate(err)
@@ -87,8 +97,8 @@ func (c *Conn) trip(fd uintptr) bool {
 			return true
 		}
 		if n < len(out) {
-			if _, err := c.tcp.Write(out[n:]); err != nil {
-				c.err = &WriteError{Err: c.translate(err)}
+			if m, err := c.tcp.Write(out[n:]); err != nil {
+				c.err = &WriteError{Err: c.translate(err), Unsent: n+m == 0}
 				return true
 			}
 		}

@@ -62,6 +62,7 @@ func (s *Sweeper) Open(tcp *net.TCPConn) (*Conn, error) {
 	c := &Conn{tcp: tcp, raw: raw}
 	c.loopFn, c.tripFn = c.loop, c.trip
 	c.peekFn = func(fd uintptr) { c.peeked = peekFD(fd) }
+	c.pendFn = func(fd uintptr) { c.pending = pendingFD(fd) }
 	c.sweepFn = func(fd uintptr) { c.sweepPeek = peekFD(fd) }
 	c.home = &s.shards[s.turn.Add(1)%uint32(len(s.shards))]
 	c.home.add(c)
@@ -97,10 +98,7 @@ func (s *Sweeper) sweep(now int64) {
 // parked after a short read.
 func (c *Conn) look(now int64) {
 	if due := c.due.Load(); due != 0 && due <= now {
-		// Whoever moved the deadline meanwhile is busy: leave it.
-		if c.due.CompareAndSwap(due, 0) {
-			c.Expire()
-		}
+		c.expireIfDue(due)
 		return
 	}
 	if !c.suspect.Load() || !c.suspect.CompareAndSwap(true, false) {

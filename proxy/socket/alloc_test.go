@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !race
+
+package socket_test
+
+import (
+	"io"
+	"testing"
+
+	"github.com/sluice-mesh/sluice/proxy/socket"
+)
+
+func TestLoopDoesNotAllocate(t *testing.T) {
+	c, peer := pair(t, new(socket.Sweeper))
+	h := &script{data: func(b []byte) socket.Next {
+		_, _ = c.Write(b)
+		return socket.Park
+	}}
+	done := start(func() error { return c.Loop(h) })
+	message, answer := []byte("ping"), make([]byte, 4)
+	echo := func() {
+		_, _ = peer.Write(message)
+		if _, err := io.ReadFull(peer, answer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := testing.AllocsPerRun(1000, echo); n != 0 {
+		t.Errorf("%v allocations a message, want 0", n)
+	}
+	_ = peer.Close()
+	_ = result(t, done)
+}
+
+func TestRoundTripDoesNotAllocate(t *testing.T) {
+	c, peer := pair(t, new(socket.Sweeper))
+	done := start(func() error {
+		b := make([]byte, 4)
+		for {
+			if _, err := io.ReadFull(peer, b); err != nil {
+				return nil //nolint:nilerr // the end of the test
+			}
+			_, _ = peer.Write(b)
+		}
+	})
+	h := &script{data: func([]byte) socket.Next { return socket.Done }}
+	message := []byte("ping")
+	trip := func() {
+		c.Due(socket.Now() + 1e10)
+		if err := c.RoundTrip(message, h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := testing.AllocsPerRun(1000, trip); n != 0 {
+		t.Errorf("%v allocations a round trip, want 0", n)
+	}
+	c.Close()
+	_ = result(t, done)
+}
