@@ -27,12 +27,12 @@ run: build ## build, then start the lab: a shop in two versions behind a gateway
 
 .PHONY: test
 test: ## unit, property, in-process and end-to-end tests (needs Go, git, make)
-	go test ./...
+	go test -timeout 5m ./...
 	@echo "make test: passed. Left out: the race detector and the linter (make check), fuzzing beyond the seeds (make fuzz)."
 
 .PHONY: race
 race: ## the tests of make test under the race detector (needs a C compiler)
-	go test -race ./...
+	go test -race -timeout 10m ./...
 
 .PHONY: linter
 linter:
