@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -67,7 +68,7 @@ func (i *Instance) Get(shard uint32, look bool) *Conn {
 			if c == nil {
 				break
 			}
-			if (!look && socket.Now()-c.idleSince < lookAfter) || c.Alive() {
+			if c.usable(look) {
 				c.Reused = true
 				return c
 			}
@@ -75,6 +76,14 @@ func (i *Instance) Get(shard uint32, look bool) *Conn {
 		}
 	}
 	return nil
+}
+
+// usable reports whether an idle connection may carry a request.
+func (c *Conn) usable(look bool) bool {
+	if !look && socket.Now()-c.idleSince < lookAfter {
+		return !c.Expired()
+	}
+	return c.Alive()
 }
 
 func (s *stack) pop() *Conn {
@@ -90,37 +99,62 @@ func (s *stack) pop() *Conn {
 	return c
 }
 
-// Dial opens a connection.
+// Dial opens a connection. It gives up after Options.DialTimeout, or when ctx
+// ends.
 func (i *Instance) Dial(ctx context.Context) (*Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, i.pool.options.DialTimeout)
+	o := &i.pool.options
+	ctx, cancel := context.WithTimeout(ctx, o.DialTimeout)
 	defer cancel()
-	d := net.Dialer{KeepAlive: -1}
+	d := net.Dialer{KeepAlive: -1} // the sweep finds dead peers
 	nc, err := d.DialContext(ctx, "tcp", i.text)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	c, err := i.pool.options.Sweeper.Open(nc.(*net.TCPConn))
+	c, err := o.Sweeper.Open(nc.(*net.TCPConn))
 	if err != nil {
 		_ = nc.Close()
 		return nil, err
 	}
+	if o.Open != nil {
+		o.Open.Add(0, 1)
+	}
 	return &Conn{Conn: c, Instance: i}, nil
+}
+
+// Close closes the connection and reports whether it was open. Closing it
+// again does nothing.
+func (c *Conn) Close() bool { return c.closed(c.Conn.Close()) }
+
+// Abort closes the connection with a reset, and reports whether it was open.
+func (c *Conn) Abort() bool { return c.closed(c.Conn.Abort()) }
+
+func (c *Conn) closed(now bool) bool {
+	if o := &c.Instance.pool.options; now && o.Open != nil {
+		o.Open.Add(0, -1)
+	}
+	return now
 }
 
 // Put gives a connection back for the next request. Its last answer must have
 // been read to the end.
 func (i *Instance) Put(shard uint32, c *Conn) {
 	c.Due(0)
+	if c.Expired() || !i.keep(shard, c) {
+		c.Close()
+	}
+}
+
+// keep makes the connection wait, unless the instance is retired.
+func (i *Instance) keep(shard uint32, c *Conn) bool {
 	c.idleSince = socket.Now()
 	st := &i.shards[shard&uint32(len(i.shards)-1)]
 	st.mu.Lock()
+	defer st.mu.Unlock()
 	if i.retired.Load() {
-		st.mu.Unlock()
-		c.Close()
-		return
+		return false
 	}
 	st.conns = append(st.conns, c)
-	st.mu.Unlock()
+	return true
 }
 
 // retire closes the idle connections; busy ones are closed when they come
@@ -134,27 +168,39 @@ func (i *Instance) retire() {
 // those that ended.
 func (i *Instance) reap(before int64) {
 	for k := range i.shards {
-		for _, c := range i.shards[k].takeDead(before) {
-			c.Close()
+		st := &i.shards[k]
+		for from, more := 0, true; more; {
+			var dead []*Conn
+			dead, from, more = st.takeDead(from, before)
+			for _, c := range dead {
+				c.Close()
+			}
 		}
 	}
 }
 
-func (s *stack) takeDead(before int64) []*Conn {
+// reapBatch bounds how many connections are looked at before requests get
+// their turn at the stack.
+const reapBatch = 64
+
+// takeDead removes the dead ones of a batch from position from on, and
+// returns where the next batch begins.
+func (s *stack) takeDead(from int, before int64) (dead []*Conn, next int, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var dead []*Conn
-	kept := s.conns[:0]
-	for _, c := range s.conns {
+	from = min(from, len(s.conns))
+	to := min(from+reapBatch, len(s.conns))
+	kept := from
+	for _, c := range s.conns[from:to] {
 		if c.idleSince < before || !c.Alive() {
 			dead = append(dead, c)
 			continue
 		}
-		kept = append(kept, c)
+		s.conns[kept] = c
+		kept++
 	}
-	clear(s.conns[len(kept):])
-	s.conns = kept
-	return dead
+	s.conns = slices.Delete(s.conns, kept, to)
+	return dead, kept, kept < len(s.conns)
 }
 
 // idle counts the idle connections.

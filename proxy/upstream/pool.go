@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-mesh/sluice/metrics"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 )
 
@@ -30,6 +31,8 @@ type Options struct {
 	Resolver *net.Resolver
 	// Shards spreads idle connections: a power of two. Zero means 1.
 	Shards int
+	// Open counts the connections to instances. Nil means that nobody does.
+	Open *metrics.Gauge
 	// Log tells of look-ups that begin to fail and that work again. Nil means
 	// no log.
 	Log *slog.Logger
@@ -70,6 +73,8 @@ type Pool struct {
 	instances map[netip.AddrPort]*Instance
 	closed    bool
 
+	life    context.Context //nolint:containedctx // of look-ups; ended by Run
+	endLife context.CancelFunc
 	lookups sync.WaitGroup
 	slots   chan struct{} // bounds the look-ups at a time
 }
@@ -81,12 +86,14 @@ type nameKey struct {
 
 // New returns a Pool. Run it to keep names and idle connections fresh.
 func New(o Options) *Pool {
-	return &Pool{
+	p := &Pool{
 		options:   o.withDefaults(),
 		names:     make(map[nameKey]*name),
 		instances: make(map[netip.AddrPort]*Instance),
 		slots:     make(chan struct{}, 32),
 	}
+	p.life, p.endLife = context.WithCancel(context.Background())
+	return p
 }
 
 // Target returns a new target for a host, an address or a name, and a port.
@@ -131,7 +138,7 @@ func (p *Pool) Settle(ctx context.Context, targets []*Target) {
 		if t.name.literal || t.name.lookup.Load() != nil {
 			continue
 		}
-		p.start(t.name)
+		p.start(t.name) //nolint:contextcheck // a look-up outlives whoever asked for it first
 	}
 	for _, t := range targets {
 		select {
@@ -142,26 +149,34 @@ func (p *Pool) Settle(ctx context.Context, targets []*Target) {
 	}
 }
 
-// start looks a name up in a goroutine, which Run waits for.
+// start looks a name up in a goroutine, which Run waits for. While a look-up
+// of the name is under way there is no second one.
 func (p *Pool) start(n *name) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
+	if p.closed || n.looking {
 		return
 	}
+	n.looking = true
 	p.lookups.Go(func() {
-		p.slots <- struct{}{}
-		defer func() { <-p.slots }()
-		p.look(n)
+		select {
+		case p.slots <- struct{}{}:
+			p.look(n)
+			<-p.slots
+		case <-p.life.Done():
+		}
 	})
 }
 
 // look asks for the addresses of a name. A failure or an empty answer keeps
 // the last good ones.
 func (p *Pool) look(n *name) {
-	ctx, cancel := context.WithTimeout(context.Background(), p.options.LookupEvery)
+	ctx, cancel := context.WithTimeout(p.life, p.options.LookupEvery)
 	defer cancel()
 	addrs, err := p.options.Resolver.LookupNetIP(ctx, "ip", n.host)
+	if p.life.Err() != nil {
+		return
+	}
 	addrs = prefer(addrs)
 	if err == nil && len(addrs) == 0 {
 		err = &net.DNSError{Err: "no addresses", Name: n.host, IsNotFound: true}
@@ -173,6 +188,7 @@ func (p *Pool) look(n *name) {
 func (p *Pool) learn(n *name, addrs []netip.Addr, err error) *lookup {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	n.looking = false
 	before := n.lookup.Load()
 	n.lookup.Store(&lookup{addrs: addrs, err: err})
 	if err == nil && (before == nil || before.err != nil || !slices.Equal(before.addrs, addrs)) {
@@ -239,8 +255,8 @@ func (p *Pool) retireUnused() {
 }
 
 // Run looks names up again and closes connections that were idle for too
-// long, until ctx ends; then it closes all idle connections. It waits for
-// look-ups under way.
+// long, until ctx ends; then it closes all idle connections and ends look-ups
+// under way. It is called once.
 func (p *Pool) Run(ctx context.Context) {
 	look := time.NewTicker(p.options.LookupEvery)
 	defer look.Stop()
@@ -253,7 +269,7 @@ func (p *Pool) Run(ctx context.Context) {
 			return
 		case <-look.C:
 			for _, n := range p.lookable() {
-				p.start(n)
+				p.start(n) //nolint:contextcheck // close ends it
 			}
 		case <-reap.C:
 			p.reap()
@@ -305,6 +321,7 @@ func (p *Pool) close() {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
+	p.endLife()
 	for _, i := range p.all() {
 		i.retire()
 	}

@@ -22,6 +22,7 @@ type name struct {
 	host      string
 	port      uint16
 	literal   bool // host is an address: nothing to look up
+	looking   bool // a look-up is under way; guarded by Pool.mu
 	instances atomic.Pointer[[]*Instance]
 	lookup    atomic.Pointer[lookup]
 	done      chan struct{} // closed when the first look-up has ended

@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package upstream_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluice-mesh/sluice/proxy/upstream"
+)
+
+// nameServer answers questions for A and AAAA records, as RFC 1035 section 4
+// has it, over UDP.
+type nameServer struct {
+	addr string
+
+	mu    sync.Mutex // guards the rest
+	addrs []netip.Addr
+	code  byte          // RCODE
+	hold  chan struct{} // answers wait until it is closed; nil: at once
+	asked map[string]int
+}
+
+const (
+	typeA    = 1
+	typeAAAA = 28
+	nxDomain = 3
+	servFail = 2
+)
+
+func serveNames(t *testing.T, addrs ...string) *nameServer {
+	t.Helper()
+	pc, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &nameServer{addr: pc.LocalAddr().String(), asked: make(map[string]int)}
+	s.set(0, addrs...)
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			b := make([]byte, 512)
+			n, from, err := pc.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			all.Go(func() { _, _ = pc.WriteTo(s.answer(b[:n]), from) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = pc.Close()
+		all.Wait()
+	})
+	return s
+}
+
+// set makes the server answer with addrs from now on.
+func (s *nameServer) set(code byte, addrs ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.code, s.addrs = code, nil
+	for _, a := range addrs {
+		s.addrs = append(s.addrs, netip.MustParseAddr(a))
+	}
+}
+
+// block makes answers wait until the returned function is called.
+func (s *nameServer) block() (release func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	hold := make(chan struct{})
+	s.hold = hold
+	return sync.OnceFunc(func() { close(hold) })
+}
+
+// questions returns how often the A records of a name were asked for.
+func (s *nameServer) questions(name string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked[name]
+}
+
+func (s *nameServer) answer(q []byte) []byte {
+	name, end := question(q)
+	kind := binary.BigEndian.Uint16(q[end:])
+	s.mu.Lock()
+	if kind == typeA {
+		s.asked[name]++
+	}
+	code, addrs, hold := s.code, s.addrs, s.hold
+	s.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
+	r := append([]byte(nil), q[:end+4]...)    // header and question
+	binary.BigEndian.PutUint16(r[2:], 0x8180) // an answer; recursion was available
+	r[3] |= code                              // RCODE
+	binary.BigEndian.PutUint16(r[10:], 0)     // no additional records
+	count := uint16(0)
+	for _, a := range addrs {
+		if a.Is4() != (kind == typeA) {
+			continue
+		}
+		count++
+		r = append(r, 0xc0, 12) // the name is the one of the question
+		r = binary.BigEndian.AppendUint16(r, kind)
+		r = append(r, 0, 1, 0, 0, 0, 0) // class IN, TTL 0
+		r = binary.BigEndian.AppendUint16(r, uint16(len(a.AsSlice())))
+		r = append(r, a.AsSlice()...)
+	}
+	binary.BigEndian.PutUint16(r[6:], count)
+	return r
+}
+
+// question returns the name that is asked for, and where it ends.
+func question(q []byte) (name string, end int) {
+	var labels []string
+	at := 12
+	for q[at] != 0 {
+		n := int(q[at])
+		labels = append(labels, string(q[at+1:at+1+n]))
+		at += 1 + n
+	}
+	return strings.Join(labels, "."), at + 1
+}
+
+// running runs a pool that asks a name server, until the test ends or the
+// returned function is called.
+func running(t *testing.T, s *nameServer, shape func(*upstream.Options)) (p *upstream.Pool, end func()) {
+	t.Helper()
+	p, _ = newPool(func(o *upstream.Options) {
+		o.Resolver = upstream.ResolverAt(s.addr)
+		if shape != nil {
+			shape(o)
+		}
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		p.Run(ctx)
+		close(done)
+	}()
+	end = func() {
+		cancel()
+		<-done
+	}
+	t.Cleanup(end)
+	return p, end
+}
+
+// often looks names up often enough for a test, and gives each look-up time
+// enough.
+func often(o *upstream.Options) { o.LookupEvery = 50 * time.Millisecond }
+
+func instances(target *upstream.Target) string {
+	var list []string
+	for _, i := range target.Instances() {
+		list = append(list, i.String())
+	}
+	return strings.Join(list, " ")
+}
+
+func TestFirstLookup(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		addrs []string
+		want  string
+	}{
+		{"an address", []string{"127.0.0.1"}, "127.0.0.1:80"},
+		{"several, sorted", []string{"127.0.0.3", "127.0.0.1", "127.0.0.2"}, "127.0.0.1:80 127.0.0.2:80 127.0.0.3:80"},
+		{"one twice", []string{"127.0.0.1", "127.0.0.1"}, "127.0.0.1:80"},
+		{"IPv4 before IPv6", []string{"::1", "127.0.0.1"}, "127.0.0.1:80"},
+		{"IPv6 if there is nothing else", []string{"::2", "::1"}, "[::1]:80 [::2]:80"},
+		{"none", nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, _ := running(t, serveNames(t, tt.addrs...), nil)
+			target := p.Target("shop.test.", 80)
+			if target.Usable() {
+				t.Error("a name is usable before it was looked up")
+			}
+			p.Settle(t.Context(), []*upstream.Target{target})
+			if got := instances(target); got != tt.want || target.Usable() != (tt.want != "") {
+				t.Errorf("instances = %q, want %q", got, tt.want)
+			}
+			if failed := target.LookupError() != nil; failed != (tt.want == "") {
+				t.Errorf("LookupError() = %v", target.LookupError())
+			}
+		})
+	}
+}
+
+func TestAddressesAreNotLookedUp(t *testing.T) {
+	s := serveNames(t)
+	p, _ := running(t, s, nil)
+	for host, want := range map[string]string{
+		"127.0.0.1": "127.0.0.1:80", "::1": "[::1]:80", "::ffff:127.0.0.1": "127.0.0.1:80",
+	} {
+		target := p.Target(host, 80)
+		p.Settle(t.Context(), []*upstream.Target{target})
+		if got := instances(target); got != want || target.LookupError() != nil {
+			t.Errorf("%s leads to %q, %v; want %q", host, got, target.LookupError(), want)
+		}
+	}
+	if p.Target("127.0.0.1", 80).Instances()[0] != p.Target("::ffff:127.0.0.1", 80).Instances()[0] {
+		t.Error("one address in two forms is two instances")
+	}
+}
+
+func TestLookupsFollowChanges(t *testing.T) {
+	s := serveNames(t, "127.0.0.1", "127.0.0.2")
+	p, _ := running(t, s, often)
+	target := p.Target("shop.test.", 80)
+	p.Settle(t.Context(), []*upstream.Target{target})
+	eventually(t, "it is found", func() bool { return instances(target) == "127.0.0.1:80 127.0.0.2:80" })
+	stays := target.Instances()[1]
+	s.set(0, "127.0.0.2", "127.0.0.3")
+	eventually(t, "the change is seen", func() bool { return instances(target) == "127.0.0.2:80 127.0.0.3:80" })
+	if target.Instances()[0] != stays {
+		t.Error("an instance that stays was replaced, and its connections with it")
+	}
+}
+
+func TestLookupRetiresWhatIsGone(t *testing.T) {
+	o := listen(t)
+	s := serveNames(t, "127.0.0.1")
+	p, _ := running(t, s, often)
+	target := p.Target("shop.test.", int(o.addr.Port()))
+	p.Settle(t.Context(), []*upstream.Target{target})
+	eventually(t, "it is found", target.Usable)
+	gone := target.Instances()[0]
+	gone.Put(0, dial(t, gone))
+	if n := p.Idle(); n != 1 {
+		t.Fatalf("%d connections are idle, want 1", n)
+	}
+	s.set(0, "127.0.0.2")
+	if _, err := io.Copy(io.Discard, o.next(t)); err != nil {
+		t.Errorf("the instance that is gone saw %v, want its idle connection to end in order", err)
+	}
+	busy := dial(t, gone)
+	gone.Put(0, busy)
+	if busy.Close() {
+		t.Error("a connection to an instance that is gone was kept")
+	}
+}
+
+// lines is a log that may be written to from any goroutine.
+type lines struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *lines) count(s string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.buf.String(), s)
+}
+
+func TestFailedLookupsKeepTheLastGoodAddresses(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		code byte
+	}{
+		{"the name does not exist", nxDomain},
+		{"the server fails", servFail},
+		{"the answer is empty", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var log lines
+			s := serveNames(t, "127.0.0.1")
+			p, _ := running(t, s, func(o *upstream.Options) {
+				often(o)
+				o.Log = slog.New(slog.NewTextHandler(&log, nil))
+			})
+			target := p.Target("shop.test.", 80)
+			p.Settle(t.Context(), []*upstream.Target{target})
+			eventually(t, "it is found", target.Usable)
+			before := target.Instances()[0]
+			s.set(tt.code)
+			eventually(t, "the failure is seen", func() bool { return target.LookupError() != nil })
+			for seen, n := s.questions("shop.test"), 0; n < seen+3; n = s.questions("shop.test") {
+				if list := target.Instances(); len(list) != 1 || list[0] != before {
+					t.Fatalf("instances = %q, want the last good one", instances(target))
+				}
+			}
+			s.set(0, "127.0.0.1")
+			eventually(t, "it works again", func() bool { return target.LookupError() == nil })
+			if target.Instances()[0] != before {
+				t.Error("the instance was replaced though its address is the same")
+			}
+			eventually(t, "the log tells both", func() bool {
+				return log.count("name look-up fails") >= 1 && log.count("works again") >= 1
+			})
+			if a, b := log.count("name look-up fails"), log.count("works again"); a-b > 1 || b > a {
+				t.Errorf("%d failures and %d recoveries in the log, want them to alternate", a, b)
+			}
+		})
+	}
+}
+
+func TestSettleGivesUpWithItsContext(t *testing.T) {
+	s := serveNames(t, "127.0.0.1")
+	release := s.block()
+	p, _ := running(t, s, nil)
+	targets := []*upstream.Target{p.Target("shop.test.", 80), p.Target("shop.test.", 80)}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 5 {
+		p.Settle(ctx, targets)
+	}
+	if targets[0].Usable() {
+		t.Error("usable before the answer came")
+	}
+	release()
+	p.Settle(t.Context(), targets)
+	if instances(targets[0]) != "127.0.0.1:80" || instances(targets[1]) != "127.0.0.1:80" {
+		t.Errorf("instances = %q and %q, want the look-up to have gone on", instances(targets[0]), instances(targets[1]))
+	}
+	if n := s.questions("shop.test"); n != 1 {
+		t.Errorf("the name was asked for %d times, want one look-up for all", n)
+	}
+}
+
+func TestRetain(t *testing.T) {
+	s := serveNames(t, "127.0.0.1")
+	p, _ := running(t, s, often)
+	stays, goes := p.Target("stays.test.", 80), p.Target("goes.test.", 80)
+	literal := p.Target("127.0.0.9", 80)
+	p.Settle(t.Context(), []*upstream.Target{stays, goes, literal})
+	eventually(t, "both are found", func() bool { return stays.Usable() && goes.Usable() })
+	shared := stays.Instances()[0]
+	if goes.Instances()[0] != shared {
+		t.Error("one address behind two names is two instances")
+	}
+	p.Retain([]*upstream.Target{stays})
+	if n := p.Names(); n != 1 {
+		t.Errorf("%d names are left, want 1", n)
+	}
+	if !goes.Usable() || !literal.Usable() {
+		t.Error("whoever still holds a target finds nothing behind it")
+	}
+	// What was under way when the name was forgotten may still come.
+	for from, n := s.questions("stays.test"), 0; n < from+2; n = s.questions("stays.test") {
+		if stays.Instances()[0] != shared {
+			t.Fatal("an instance that is needed by another name was replaced")
+		}
+	}
+	asked := s.questions("goes.test")
+	for from, n := s.questions("stays.test"), 0; n < from+3; n = s.questions("stays.test") {
+		runtime.Gosched()
+	}
+	if n := s.questions("goes.test"); n != asked {
+		t.Errorf("a forgotten name was asked for %d times more", n-asked)
+	}
+	if again := p.Target("goes.test.", 80); again.Usable() {
+		t.Error("a forgotten name is known without a look-up")
+	}
+}
+
+func TestRunEndsWithNothingLeft(t *testing.T) {
+	o := listen(t)
+	s := serveNames(t, "127.0.0.1")
+	release := s.block()
+	defer release()
+	p, end := running(t, s, nil)
+	i := o.target(p).Instances()[0]
+	idle, busy := dial(t, i), dial(t, i)
+	i.Put(0, idle)
+	hanging := p.Target("shop.test.", 80)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	p.Settle(ctx, []*upstream.Target{hanging})
+	eventually(t, "the name is asked for", func() bool { return s.questions("shop.test") == 1 })
+	began := time.Now()
+	end()
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("Run took %v to end: it waited for a look-up that hangs", took)
+	}
+	if n := p.Idle(); n != 0 {
+		t.Errorf("%d connections are idle, want 0", n)
+	}
+	i.Put(0, busy)
+	if busy.Close() {
+		t.Error("a connection was kept after the end")
+	}
+	if late := p.Target("late.test.", 80); late.Usable() {
+		t.Error("a name is known without a look-up")
+	} else {
+		p.Settle(ctx, []*upstream.Target{late}) // starts nothing that nobody waits for
+	}
+	if n := s.questions("late.test"); n != 0 {
+		t.Errorf("%d look-ups after the end", n)
+	}
+}
+
+func TestPick(t *testing.T) {
+	s := serveNames(t, "127.0.0.1", "127.0.0.2", "127.0.0.3")
+	p, _ := running(t, s, nil)
+	target := p.Target("shop.test.", 80)
+	p.Settle(t.Context(), []*upstream.Target{target})
+	counts := map[string]int{}
+	for range 300 {
+		turn := target.Turn()
+		seen := map[*upstream.Instance]bool{}
+		for attempt := range 3 {
+			seen[target.Pick(turn, attempt)] = true
+		}
+		if len(seen) != 3 {
+			t.Fatalf("turn %d: attempts lead to %d instances, want 3", turn, len(seen))
+		}
+		if target.Pick(turn, 3) != nil {
+			t.Fatalf("turn %d: there is a fourth instance", turn)
+		}
+		counts[target.Pick(turn, 0).String()]++
+	}
+	for addr, n := range counts {
+		if n != 100 {
+			t.Errorf("%s was picked %d times of 300, want 100", addr, n)
+		}
+	}
+	if other := p.Target("shop.test.", 80); other.Turn() != 0 {
+		t.Error("the rotation of one route moves that of another")
+	}
+}
