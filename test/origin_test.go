@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// origin is a server behind the gateways. It answers its name.
+type origin struct {
+	name     string
+	addr     string
+	served   atomic.Int64 // exchanges, or bytes after a half-close
+	release  chan struct{}
+	released bool
+	close    func()
+}
+
+// cmdOrigin starts an origin on an address of its own and sets $NAME to its
+// host:port and $NAME_IP to its address: origin [-tcp] NAME [PORT]. Over HTTP
+// it answers NAME, on /echo the head that it got, and on /slow the first half
+// of its answer until it is released. Over TCP it greets with NAME.
+func cmdOrigin(ts *testscript.TestScript, neg bool, args []string) {
+	tcp := len(args) > 0 && args[0] == "-tcp"
+	if tcp {
+		args = args[1:]
+	}
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: origin [-tcp] NAME [PORT]")
+	}
+	b := bedOf(ts)
+	port := "0"
+	if len(args) == 2 {
+		port = args[1]
+	}
+	ip := fmt.Sprintf("%s.%d", b.net, b.nextOrigin)
+	b.nextOrigin++
+	ln, err := listen(b.ctx, net.JoinHostPort(ip, port))
+	ts.Check(err)
+	o := &origin{name: args[0], addr: ln.Addr().String(), release: make(chan struct{})}
+	if tcp {
+		o.serveTCP(b, ln)
+	} else {
+		o.serveHTTP(b, ln)
+	}
+	b.origins[o.name] = o
+	ts.Setenv(o.name, o.addr)
+	ts.Setenv(o.name+"_IP", ip)
+}
+
+func (o *origin) serveHTTP(b *bed, ln net.Listener) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		o.served.Add(1)
+		_, _ = io.WriteString(w, o.name)
+	})
+	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
+		o.served.Add(1)
+		_, _ = io.WriteString(w, echo(r))
+	})
+	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
+		o.served.Add(1)
+		_, _ = io.WriteString(w, o.name+" began")
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-o.release:
+			_, _ = io.WriteString(w, " and ended")
+		case <-r.Context().Done():
+		}
+	})
+	// The pool of the proxy, not the origin, ends idle connections.
+	srv := &http.Server{Handler: mux, BaseContext: func(net.Listener) context.Context { return b.ctx }} //nolint:gosec // no foreign clients
+	b.wg.Go(func() { _ = srv.Serve(ln) })
+	o.close = func() { _ = srv.Close() }
+}
+
+// echo returns the head of a request, a field a line, sorted.
+func echo(r *http.Request) string {
+	lines := []string{r.Method + " " + r.RequestURI, "Host: " + r.Host}
+	for name, values := range r.Header {
+		for _, v := range values {
+			lines = append(lines, name+": "+v)
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n") + "\n"
+}
+
+func (o *origin) serveTCP(b *bed, ln net.Listener) {
+	o.close = func() { _ = ln.Close() }
+	b.wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			end := context.AfterFunc(b.ctx, func() { _ = c.Close() })
+			b.wg.Go(func() {
+				defer end()
+				defer c.Close()
+				o.talk(c.(*net.TCPConn))
+			})
+		}
+	})
+}
+
+// talk greets, and does what the first line asks for: after "count" it tells
+// how many bytes came before the client's end; after "close" it ends its own
+// half first and goes on reading.
+func (o *origin) talk(c *net.TCPConn) {
+	if _, err := io.WriteString(c, o.name+"\n"); err != nil {
+		return
+	}
+	r := bufio.NewReader(c)
+	line, err := r.ReadString('\n')
+	if err != nil {
+		return // the client only wanted to be greeted
+	}
+	if line == "close\n" && c.CloseWrite() != nil {
+		return
+	}
+	n, err := io.Copy(io.Discard, r)
+	if err != nil {
+		return
+	}
+	o.served.Add(n)
+	if line == "count\n" {
+		_, _ = fmt.Fprintf(c, "%d\n", n)
+	}
+}
+
+// cmdRelease lets the slow answers of an origin end: release ORIGIN.
+func cmdRelease(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: release ORIGIN")
+	}
+	o := bedOf(ts).origins[args[0]]
+	if o == nil || o.released {
+		ts.Fatalf("no origin %s that holds answers", args[0])
+	}
+	o.released = true
+	close(o.release)
+}
+
+// cmdServed waits until an origin has served so much: served ORIGIN N.
+func cmdServed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: served ORIGIN N")
+	}
+	b := bedOf(ts)
+	o := b.origins[args[0]]
+	want, err := strconv.ParseInt(args[1], 10, 64)
+	if o == nil {
+		err = errors.New("no origin " + args[0])
+	}
+	ts.Check(err)
+	ts.Check(b.poll(func(context.Context) error {
+		if got := o.served.Load(); got != want {
+			return fmt.Errorf("%s has served %d, want %d", o.name, got, want)
+		}
+		return nil
+	}))
+}
