@@ -19,11 +19,7 @@ import (
 // with the same bytes, without allocating.
 func rawOrigin(t *testing.T, body int, answer string) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ln.Close() })
+	ln := listen(t)
 	go func() {
 		for {
 			nc, err := ln.Accept()
@@ -87,11 +83,7 @@ routes:
 ---
 {name: c, routes: {"[%s]": {}}}
 `, p, a, a, a))
-			nc, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", p))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer nc.Close()
+			nc := dial(t, fmt.Sprintf("http://127.0.0.1:%d", p))
 			_ = nc.SetDeadline(time.Now().Add(time.Minute))
 			request, buf := []byte(tt.request), make([]byte, len(answer))
 			send := func(n int) {

@@ -22,11 +22,7 @@ import (
 // goes.
 func scripted(t *testing.T, text string, keep bool) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ln.Close() })
+	ln := listen(t)
 	go func() {
 		for {
 			nc, err := ln.Accept()
@@ -111,12 +107,7 @@ func TestAnswers(t *testing.T) {
 
 func TestUnchunkedAnswerCutShortIsReset(t *testing.T) {
 	url := through(t, scripted(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n", false), nil)
-	nc, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	nc := dial(t, url)
 	_, _ = io.WriteString(nc, "GET / HTTP/1.0\r\nHost: a\r\n\r\n")
 	if b, err := io.ReadAll(nc); err == nil {
 		t.Errorf("read %q to a clean end; a client would take it for complete", b)
@@ -128,13 +119,14 @@ func TestSurplusIsNobodysAnswer(t *testing.T) {
 	url := through(t, scripted(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", true), nil)
 	c := client(t)
 	for range 20 {
-		if _, body := get(t, c, url); body != "ok" {
-			t.Fatalf("body = %q, want ok", body)
+		if got := get(t, c, url); got.body != "ok" {
+			t.Fatalf("body = %q, want ok", got.body)
 		}
 	}
 }
 
 func TestTimeouts(t *testing.T) {
+	t.Parallel()
 	short := func(o *proxy.Options) {
 		o.HeadTimeout, o.IdleTimeout = 300*time.Millisecond, 300*time.Millisecond
 		o.ByteTimeout, o.ResponseTimeout = 300*time.Millisecond, 300*time.Millisecond
@@ -162,11 +154,7 @@ func TestTimeouts(t *testing.T) {
 func TestKeptConnectionThatEnded(t *testing.T) {
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		t.Run(method+" over connections that the origin closes while idle", func(t *testing.T) {
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer ln.Close()
+			ln := listen(t)
 			closed := make(chan struct{}, 1)
 			var seen atomic.Int32
 			go func() {
@@ -193,8 +181,7 @@ func TestKeptConnectionThatEnded(t *testing.T) {
 				if method == http.MethodPost {
 					body = bytes.NewReader([]byte("abc"))
 				}
-				req, _ := http.NewRequest(method, url, body)
-				r, err := c.Do(req)
+				r, err := c.Do(request(t, method, url, body))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -219,8 +206,8 @@ func TestAnInstanceThatRefusesIsPassedOver(t *testing.T) {
 	url := through(t, "shop.test:"+portText, func(o *proxy.Options) { o.Resolver = dns })
 	c := client(t)
 	for range 20 {
-		if r, body := get(t, c, url); body != "a" {
-			t.Fatalf("status %d, body %q; want a", r.StatusCode, body)
+		if got := get(t, c, url); got.body != "a" {
+			t.Fatalf("status %d, body %q; want a", got.status, got.body)
 		}
 	}
 }
@@ -229,7 +216,7 @@ func TestAnInstanceThatRefusesIsPassedOver(t *testing.T) {
 // IPv4 addresses, and others with none (RFC 1035 section 4).
 func answering(t *testing.T, addresses ...string) string {
 	t.Helper()
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	pc, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,12 +80,43 @@ func (b *bed) apply(text string) {
 // port returns a port that nothing listens on.
 func port(t *testing.T) int {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln := listen(t)
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
+}
+
+// listen opens a listener that ends with the test.
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
+	t.Cleanup(func() { _ = ln.Close() })
+	return ln
+}
+
+// dial opens a connection to the host of a URL. It ends with the test, and
+// nothing on it waits for longer than 20 s.
+func dial(t *testing.T, url string) net.Conn {
+	t.Helper()
+	nc, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = nc.Close() })
+	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	return nc
+}
+
+// request makes a request that ends with the test.
+func request(t *testing.T, method, url string, body io.Reader) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // origin starts an HTTP server and returns its address.
@@ -109,9 +140,16 @@ func client(t *testing.T) *http.Client {
 	return &http.Client{Transport: tr, Timeout: 20 * time.Second}
 }
 
-func get(t *testing.T, c *http.Client, url string) (*http.Response, string) {
+// answer is what a client got.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func get(t *testing.T, c *http.Client, url string) answer {
 	t.Helper()
-	r, err := c.Get(url)
+	r, err := c.Do(request(t, http.MethodGet, url, http.NoBody))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +158,7 @@ func get(t *testing.T, c *http.Client, url string) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r, string(body)
+	return answer{r.StatusCode, r.Header, string(body)}
 }
 
 func TestSplit(t *testing.T) {
@@ -131,8 +169,7 @@ func TestSplit(t *testing.T) {
 	counts := map[string]int{}
 	c := client(t)
 	for range 1000 {
-		_, body := get(t, c, fmt.Sprintf("http://127.0.0.1:%d/", p))
-		counts[body]++
+		counts[get(t, c, fmt.Sprintf("http://127.0.0.1:%d/", p)).body]++
 	}
 	if counts["a"] != 900 || counts["b"] != 100 {
 		t.Errorf("counts = %v, want 900 of a and 100 of b", counts)
@@ -141,23 +178,19 @@ func TestSplit(t *testing.T) {
 
 // relay starts a proxy with one gateway that leads to h and returns the
 // gateway's base URL.
-func relay(t *testing.T, h http.HandlerFunc) (url string, b *bed) {
+func relay(t *testing.T, h http.HandlerFunc) (url string) {
 	t.Helper()
-	a := origin(t, h)
-	p := port(t)
-	b = start(t, nil)
-	b.apply(fmt.Sprintf("name: g\nport: %d\nroutes:\n  \"[%s]\": {}\n", p, a))
-	return "http://127.0.0.1:" + strconv.Itoa(p), b
+	return through(t, origin(t, h), nil)
 }
 
 func echo(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("X-Framing", fmt.Sprint(r.ContentLength))
+	w.Header().Set("X-Framing", strconv.FormatInt(r.ContentLength, 10))
 	_ = http.NewResponseController(w).EnableFullDuplex()
 	_, _ = io.Copy(w, r.Body)
 }
 
 func TestBodies(t *testing.T) {
-	url, _ := relay(t, echo)
+	url := relay(t, echo)
 	c := client(t)
 	for _, size := range []int{0, 1, 100, 4 << 10, 16 << 10, 16<<10 + 1, 100 << 10, 3 << 20} {
 		payload := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
@@ -168,7 +201,7 @@ func TestBodies(t *testing.T) {
 					body = struct{ io.Reader }{body}
 				}
 				for range 3 { // over the same connection
-					r, err := c.Post(url, "text/plain", body)
+					r, err := c.Do(request(t, http.MethodPost, url, body))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -189,12 +222,12 @@ func TestBodies(t *testing.T) {
 
 func TestForwardedFields(t *testing.T) {
 	got := make(chan http.Header, 1)
-	url, _ := relay(t, func(_ http.ResponseWriter, r *http.Request) {
+	url := relay(t, func(_ http.ResponseWriter, r *http.Request) {
 		h := r.Header.Clone()
 		h.Set("Host", r.Host)
 		got <- h
 	})
-	req, _ := http.NewRequest(http.MethodGet, url+"/a?b=c", http.NoBody)
+	req := request(t, http.MethodGet, url+"/a?b=c", http.NoBody)
 	req.Host = "shop.example"
 	for k, v := range map[string]string{
 		"X-Forwarded-For": "1.2.3.4", "X_Forwarded_For": "1.2.3.4", "Forwarded": "for=1.2.3.4", "Proxy": "evil",
@@ -242,12 +275,12 @@ func TestFailures(t *testing.T) {
 			p := port(t)
 			bed := start(t, nil)
 			bed.apply(fmt.Sprintf("name: g\nport: %d\nroutes: %s\n", p, tt.routes))
-			r, body := get(t, client(t), fmt.Sprintf("http://127.0.0.1:%d/", p))
-			if r.StatusCode != tt.status || r.Header.Get("Sluice-Reason") != tt.reason {
-				t.Errorf("status %d, reason %q; want %d, %q", r.StatusCode, r.Header.Get("Sluice-Reason"), tt.status, tt.reason)
+			got := get(t, client(t), fmt.Sprintf("http://127.0.0.1:%d/", p))
+			if reason := got.header.Get("Sluice-Reason"); got.status != tt.status || reason != tt.reason {
+				t.Errorf("status %d, reason %q; want %d, %q", got.status, reason, tt.status, tt.reason)
 			}
-			if !strings.HasPrefix(body, tt.reason+": ") {
-				t.Errorf("body = %q, want it to begin with the reason", body)
+			if !strings.HasPrefix(got.body, tt.reason+": ") {
+				t.Errorf("body = %q, want it to begin with the reason", got.body)
 			}
 		})
 	}
@@ -256,12 +289,7 @@ func TestFailures(t *testing.T) {
 // raw sends bytes over a fresh connection and returns all that comes back.
 func raw(t *testing.T, url, request string) string {
 	t.Helper()
-	nc, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	nc := dial(t, url)
 	if _, err := io.WriteString(nc, request); err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +302,7 @@ func raw(t *testing.T, url, request string) string {
 
 func TestRefusals(t *testing.T) {
 	var reached atomic.Int32
-	url, _ := relay(t, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
+	url := relay(t, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
 	for _, tt := range []struct {
 		name, request string
 		status        int
@@ -332,7 +360,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestAccepted(t *testing.T) {
-	url, _ := relay(t, func(w http.ResponseWriter, r *http.Request) {
+	url := relay(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(w, "<%s %s %s>", r.Method, r.Host, r.RequestURI)
 	})
 	host := strings.TrimPrefix(url, "http://")
@@ -355,7 +383,7 @@ func TestAccepted(t *testing.T) {
 }
 
 func TestPipelining(t *testing.T) {
-	url, _ := relay(t, func(w http.ResponseWriter, r *http.Request) {
+	url := relay(t, func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		_, _ = fmt.Fprintf(w, "%s=%s;", r.URL.Path, b)
 	})
@@ -387,7 +415,7 @@ func TestPipelining(t *testing.T) {
 }
 
 func TestExpectContinue(t *testing.T) {
-	url, _ := relay(t, func(w http.ResponseWriter, r *http.Request) {
+	url := relay(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/no" {
 			w.WriteHeader(http.StatusExpectationFailed)
 			return
@@ -395,12 +423,7 @@ func TestExpectContinue(t *testing.T) {
 		b, _ := io.ReadAll(r.Body)
 		_, _ = w.Write(b)
 	})
-	nc, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	nc := dial(t, url)
 	br := bufio.NewReader(nc)
 	_, _ = io.WriteString(nc, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
 	line, err := br.ReadString('\n')
