@@ -7,16 +7,21 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sluice-mesh/sluice/conditions"
+	"github.com/sluice-mesh/sluice/metrics"
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // Options shape a Server. Handle and Sweeper are required.
@@ -29,6 +34,12 @@ type Options struct {
 	// Attempts is how many instances are tried when connecting fails. Zero
 	// means 3.
 	Attempts int
+	// Open counts the client connections, Panics the faults that ended one.
+	// Nil means that nobody does.
+	Open   *metrics.Gauge
+	Panics *metrics.Counter
+	// Log is told of panics. Nil means no log.
+	Log *slog.Logger
 }
 
 // Server forwards connections.
@@ -42,6 +53,7 @@ type Server struct {
 func New(o Options) *Server {
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, time.Hour)
 	o.Attempts = cmp.Or(o.Attempts, 3)
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return &Server{options: o}
 }
 
@@ -61,11 +73,11 @@ func (l *Listener) Announce() {
 	l.draining = true
 }
 
-// Abort ends all connections at once.
+// Abort ends all connections at once, with a reset on both sides.
 func (l *Listener) Abort() {
-	l.Announce()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.draining = true
 	for f := range l.conns {
 		f.expire()
 	}
@@ -102,12 +114,14 @@ type forward struct {
 	server *Server
 	client *socket.Conn
 	facts  conditions.Conn
+	random uint32 // once drawn
+	drawn  bool
 
-	mu       sync.Mutex // guards instance
+	mu       sync.Mutex // guards the two below, until both directions move
 	instance *upstream.Conn
 	expired  bool
 
-	in, out atomic.Int64
+	in, out atomic.Int64 // bytes from the client, and to it
 }
 
 // Serve takes a connection over. It does not wait for it.
@@ -126,8 +140,17 @@ func (s *Server) Serve(ctx context.Context, l *Listener, nc *net.TCPConn) {
 	shard := s.turn.Add(1)
 	s.running.Go(func() {
 		defer l.remove(f)
+		s.count(shard, 1)
+		defer s.count(shard, -1)
+		defer f.finish(shard)
 		f.run(ctx, l.Port, shard)
 	})
+}
+
+func (s *Server) count(shard uint32, n int64) {
+	if s.options.Open != nil {
+		s.options.Open.Add(shard, n)
+	}
 }
 
 // Close waits for all connections to end. Abort their listeners first to end
@@ -142,13 +165,26 @@ func addrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
+// finish closes what is still open. A fault ends this connection, not the
+// process.
+func (f *forward) finish(shard uint32) {
+	if p := recover(); p != nil {
+		if c := f.server.options.Panics; c != nil {
+			c.Add(shard, 1)
+		}
+		f.server.options.Log.Error("panic while forwarding a connection", "panic", p, "stack", string(debug.Stack()))
+		f.abort()
+		return
+	}
+	f.client.Close()
+}
+
 // run serves one connection.
 func (f *forward) run(ctx context.Context, port int, shard uint32) {
-	defer f.client.Close()
 	gen := f.server.options.Handle.Load()
 	g := gen.Snapshot.ByPort(port)
-	if g == nil {
-		f.client.Abort()
+	if g == nil || g.Type != routing.TCP {
+		f.client.Abort() // the table changed since the connection was accepted
 		return
 	}
 	var x live.Exchange
@@ -192,6 +228,7 @@ func (f *forward) connect(ctx context.Context, t *upstream.Target) live.Reason {
 	return reason
 }
 
+// expire ends both directions, wherever they wait.
 func (f *forward) expire() {
 	f.client.Expire()
 	f.mu.Lock()
@@ -202,58 +239,122 @@ func (f *forward) expire() {
 	}
 }
 
+// abort resets both sides, so that neither takes what it got for complete.
+func (f *forward) abort() {
+	f.client.Abort()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.instance != nil {
+		f.instance.Abort()
+	}
+}
+
 // copyBoth moves bytes both ways; the end of one half is passed on, and the
-// other half goes on.
+// other half goes on. A connection of which a half did not come to its end is
+// reset on both sides.
 func (f *forward) copyBoth() live.Reason {
 	defer f.instance.Close()
 	var wg sync.WaitGroup
-	var up, down error
+	var up error
 	wg.Go(func() { up = f.copyHalf(f.instance.Conn, f.client, &f.in) })
-	down = f.copyHalf(f.client, f.instance.Conn, &f.out)
+	down := f.copyHalf(f.client, f.instance.Conn, &f.out)
 	wg.Wait()
-	switch {
-	case down != nil && !errors.Is(down, socket.ErrExpired):
-		return live.UpstreamReset
-	case up != nil && !errors.Is(up, socket.ErrExpired):
-		return live.RequestAborted
+	if up == nil && down == nil {
+		return live.None
+	}
+	f.abort()
+	return f.blame(up, down)
+}
+
+// blame names what broke a connection: live.None if it stood still for too
+// long or was ended by us. Only one direction holds the cause, the other one
+// was ended because of it.
+func (f *forward) blame(up, down error) live.Reason {
+	for _, err := range []error{up, down} {
+		var broken *brokenError
+		switch {
+		case !errors.As(err, &broken) || errors.Is(err, socket.ErrExpired):
+		case broken.side == f.client:
+			return live.RequestAborted
+		default:
+			return live.UpstreamReset
+		}
 	}
 	return live.None
 }
 
+// brokenError says which side of a connection broke.
+type brokenError struct {
+	side *socket.Conn
+	err  error
+}
+
+func (e *brokenError) Error() string { return e.err.Error() }
+func (e *brokenError) Unwrap() error { return e.err }
+
+const (
+	bufferSize = 16 << 10
+	// spliceMost bounds what is spliced before both directions are given time
+	// once more.
+	spliceMost = 1 << 20
+)
+
 // copyHalf moves bytes from src to dst until src ends. Small messages are
-// read and written; a direction that moves much is spliced in the kernel.
+// read and written. Where more has arrived than fits the buffer, the rest is
+// spliced in the kernel: no more than is there, so that a direction that
+// moves slowly is never taken for one that stands still.
 func (f *forward) copyHalf(dst, src *socket.Conn, moved *atomic.Int64) error {
-	const spliceAt = 64 << 10
-	buf := make([]byte, 16<<10)
+	buf := make([]byte, bufferSize)
 	for {
 		f.moving()
-		if moved.Load() >= spliceAt {
-			n, err := dst.ReadFrom(src, spliceAt)
-			moved.Add(n)
-			if errors.Is(err, io.ErrUnexpectedEOF) {
-				return dst.CloseWrite()
-			}
-			if err != nil {
-				f.expire()
-				return err
-			}
-			continue
-		}
 		n, err := src.Read(buf)
-		if n > 0 {
-			moved.Add(int64(n))
-			if _, err := dst.Write(buf[:n]); err != nil {
-				f.expire()
-				return err
+		if n == 0 {
+			if errors.Is(err, io.EOF) {
+				return f.endHalf(dst)
 			}
-			continue
+			f.expire()
+			return &brokenError{src, err}
 		}
-		if errors.Is(err, io.EOF) {
-			return dst.CloseWrite()
+		full := n == len(buf)
+		n, err = dst.Write(buf[:n])
+		moved.Add(int64(n))
+		if err == nil && full {
+			err = f.splice(dst, src, moved)
 		}
-		f.expire()
-		return err
+		if err != nil {
+			f.expire()
+			return &brokenError{dst, err}
+		}
 	}
+}
+
+// splice moves what has arrived, as long as that is much. What is there can
+// be read, so that an error is of dst.
+func (f *forward) splice(dst, src *socket.Conn, moved *atomic.Int64) error {
+	for {
+		n := min(src.Pending(), spliceMost)
+		if n < bufferSize {
+			return nil
+		}
+		f.moving()
+		m, err := dst.ReadFrom(src, int64(n))
+		moved.Add(m)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// endHalf passes the end of one half on. If that fails the peer is gone, and
+// the other half must not wait for it.
+func (f *forward) endHalf(dst *socket.Conn) error {
+	f.moving()
+	err := dst.CloseWrite()
+	if err != nil {
+		f.expire()
+		return &brokenError{dst, err}
+	}
+	return nil
 }
 
 // moving gives both directions time: one may be silent while the other moves.
@@ -276,3 +377,11 @@ func (*request) Path() string                    { return "" }
 func (*request) Query() string                   { return "" }
 func (*request) Field(string, int) (string, int) { return "", -1 }
 func (r *request) Conn() *conditions.Conn        { return &r.facts }
+
+// Random draws when it is asked first: few conditions ask.
+func (r *request) Random() uint32 {
+	if !r.drawn {
+		r.random, r.drawn = rand.Uint32(), true
+	}
+	return r.random
+}

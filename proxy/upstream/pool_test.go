@@ -5,11 +5,8 @@ package upstream_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"io"
 	"log/slog"
-	"net"
-	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -17,129 +14,15 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/proxy/upstream"
+	"github.com/sluice-mesh/sluice/proxy/upstream/upstreamtest"
 )
-
-// nameServer answers questions for A and AAAA records, as RFC 1035 section 4
-// has it, over UDP.
-type nameServer struct {
-	addr string
-
-	mu    sync.Mutex // guards the rest
-	addrs []netip.Addr
-	code  byte          // RCODE
-	hold  chan struct{} // answers wait until it is closed; nil: at once
-	asked map[string]int
-}
-
-const (
-	typeA    = 1
-	typeAAAA = 28
-	nxDomain = 3
-	servFail = 2
-)
-
-func serveNames(t *testing.T, addrs ...string) *nameServer {
-	t.Helper()
-	pc, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &nameServer{addr: pc.LocalAddr().String(), asked: make(map[string]int)}
-	s.set(0, addrs...)
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			b := make([]byte, 512)
-			n, from, err := pc.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			all.Go(func() { _, _ = pc.WriteTo(s.answer(b[:n]), from) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = pc.Close()
-		all.Wait()
-	})
-	return s
-}
-
-// set makes the server answer with addrs from now on.
-func (s *nameServer) set(code byte, addrs ...string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.code, s.addrs = code, nil
-	for _, a := range addrs {
-		s.addrs = append(s.addrs, netip.MustParseAddr(a))
-	}
-}
-
-// block makes answers wait until the returned function is called.
-func (s *nameServer) block() (release func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	hold := make(chan struct{})
-	s.hold = hold
-	return sync.OnceFunc(func() { close(hold) })
-}
-
-// questions returns how often the A records of a name were asked for.
-func (s *nameServer) questions(name string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.asked[name]
-}
-
-func (s *nameServer) answer(q []byte) []byte {
-	name, end := question(q)
-	kind := binary.BigEndian.Uint16(q[end:])
-	s.mu.Lock()
-	if kind == typeA {
-		s.asked[name]++
-	}
-	code, addrs, hold := s.code, s.addrs, s.hold
-	s.mu.Unlock()
-	if hold != nil {
-		<-hold
-	}
-	r := append([]byte(nil), q[:end+4]...)    // header and question
-	binary.BigEndian.PutUint16(r[2:], 0x8180) // an answer; recursion was available
-	r[3] |= code                              // RCODE
-	binary.BigEndian.PutUint16(r[10:], 0)     // no additional records
-	count := uint16(0)
-	for _, a := range addrs {
-		if a.Is4() != (kind == typeA) {
-			continue
-		}
-		count++
-		r = append(r, 0xc0, 12) // the name is the one of the question
-		r = binary.BigEndian.AppendUint16(r, kind)
-		r = append(r, 0, 1, 0, 0, 0, 0) // class IN, TTL 0
-		r = binary.BigEndian.AppendUint16(r, uint16(len(a.AsSlice())))
-		r = append(r, a.AsSlice()...)
-	}
-	binary.BigEndian.PutUint16(r[6:], count)
-	return r
-}
-
-// question returns the name that is asked for, and where it ends.
-func question(q []byte) (name string, end int) {
-	var labels []string
-	at := 12
-	for q[at] != 0 {
-		n := int(q[at])
-		labels = append(labels, string(q[at+1:at+1+n]))
-		at += 1 + n
-	}
-	return strings.Join(labels, "."), at + 1
-}
 
 // running runs a pool that asks a name server, until the test ends or the
 // returned function is called.
-func running(t *testing.T, s *nameServer, shape func(*upstream.Options)) (p *upstream.Pool, end func()) {
+func running(t *testing.T, s *upstreamtest.NameServer, shape func(*upstream.Options)) (p *upstream.Pool, end func()) {
 	t.Helper()
 	p, _ = newPool(func(o *upstream.Options) {
-		o.Resolver = upstream.ResolverAt(s.addr)
+		o.Resolver = upstream.ResolverAt(s.Addr())
 		if shape != nil {
 			shape(o)
 		}
@@ -184,7 +67,7 @@ func TestFirstLookup(t *testing.T) {
 		{"none", nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p, _ := running(t, serveNames(t, tt.addrs...), nil)
+			p, _ := running(t, upstreamtest.ServeNames(t, tt.addrs...), nil)
 			target := p.Target("shop.test.", 80)
 			if target.Usable() {
 				t.Error("a name is usable before it was looked up")
@@ -201,7 +84,7 @@ func TestFirstLookup(t *testing.T) {
 }
 
 func TestAddressesAreNotLookedUp(t *testing.T) {
-	s := serveNames(t)
+	s := upstreamtest.ServeNames(t)
 	p, _ := running(t, s, nil)
 	for host, want := range map[string]string{
 		"127.0.0.1": "127.0.0.1:80", "::1": "[::1]:80", "::ffff:127.0.0.1": "127.0.0.1:80",
@@ -218,13 +101,13 @@ func TestAddressesAreNotLookedUp(t *testing.T) {
 }
 
 func TestLookupsFollowChanges(t *testing.T) {
-	s := serveNames(t, "127.0.0.1", "127.0.0.2")
+	s := upstreamtest.ServeNames(t, "127.0.0.1", "127.0.0.2")
 	p, _ := running(t, s, often)
 	target := p.Target("shop.test.", 80)
 	p.Settle(t.Context(), []*upstream.Target{target})
 	eventually(t, "it is found", func() bool { return instances(target) == "127.0.0.1:80 127.0.0.2:80" })
 	stays := target.Instances()[1]
-	s.set(0, "127.0.0.2", "127.0.0.3")
+	s.Set(0, "127.0.0.2", "127.0.0.3")
 	eventually(t, "the change is seen", func() bool { return instances(target) == "127.0.0.2:80 127.0.0.3:80" })
 	if target.Instances()[0] != stays {
 		t.Error("an instance that stays was replaced, and its connections with it")
@@ -233,7 +116,7 @@ func TestLookupsFollowChanges(t *testing.T) {
 
 func TestLookupRetiresWhatIsGone(t *testing.T) {
 	o := listen(t)
-	s := serveNames(t, "127.0.0.1")
+	s := upstreamtest.ServeNames(t, "127.0.0.1")
 	p, _ := running(t, s, often)
 	target := p.Target("shop.test.", int(o.addr.Port()))
 	p.Settle(t.Context(), []*upstream.Target{target})
@@ -243,7 +126,7 @@ func TestLookupRetiresWhatIsGone(t *testing.T) {
 	if n := p.Idle(); n != 1 {
 		t.Fatalf("%d connections are idle, want 1", n)
 	}
-	s.set(0, "127.0.0.2")
+	s.Set(0, "127.0.0.2")
 	if _, err := io.Copy(io.Discard, o.next(t)); err != nil {
 		t.Errorf("the instance that is gone saw %v, want its idle connection to end in order", err)
 	}
@@ -277,13 +160,13 @@ func TestFailedLookupsKeepTheLastGoodAddresses(t *testing.T) {
 		name string
 		code byte
 	}{
-		{"the name does not exist", nxDomain},
-		{"the server fails", servFail},
+		{"the name does not exist", upstreamtest.NameError},
+		{"the server fails", upstreamtest.ServerFailure},
 		{"the answer is empty", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var log lines
-			s := serveNames(t, "127.0.0.1")
+			s := upstreamtest.ServeNames(t, "127.0.0.1")
 			p, _ := running(t, s, func(o *upstream.Options) {
 				often(o)
 				o.Log = slog.New(slog.NewTextHandler(&log, nil))
@@ -292,14 +175,14 @@ func TestFailedLookupsKeepTheLastGoodAddresses(t *testing.T) {
 			p.Settle(t.Context(), []*upstream.Target{target})
 			eventually(t, "it is found", target.Usable)
 			before := target.Instances()[0]
-			s.set(tt.code)
+			s.Set(tt.code)
 			eventually(t, "the failure is seen", func() bool { return target.LookupError() != nil })
-			for seen, n := s.questions("shop.test"), 0; n < seen+3; n = s.questions("shop.test") {
+			for seen, n := s.Questions("shop.test"), 0; n < seen+3; n = s.Questions("shop.test") {
 				if list := target.Instances(); len(list) != 1 || list[0] != before {
 					t.Fatalf("instances = %q, want the last good one", instances(target))
 				}
 			}
-			s.set(0, "127.0.0.1")
+			s.Set(0, "127.0.0.1")
 			eventually(t, "it works again", func() bool { return target.LookupError() == nil })
 			if target.Instances()[0] != before {
 				t.Error("the instance was replaced though its address is the same")
@@ -315,8 +198,8 @@ func TestFailedLookupsKeepTheLastGoodAddresses(t *testing.T) {
 }
 
 func TestSettleGivesUpWithItsContext(t *testing.T) {
-	s := serveNames(t, "127.0.0.1")
-	release := s.block()
+	s := upstreamtest.ServeNames(t, "127.0.0.1")
+	release := s.Block()
 	p, _ := running(t, s, nil)
 	targets := []*upstream.Target{p.Target("shop.test.", 80), p.Target("shop.test.", 80)}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -332,13 +215,13 @@ func TestSettleGivesUpWithItsContext(t *testing.T) {
 	if instances(targets[0]) != "127.0.0.1:80" || instances(targets[1]) != "127.0.0.1:80" {
 		t.Errorf("instances = %q and %q, want the look-up to have gone on", instances(targets[0]), instances(targets[1]))
 	}
-	if n := s.questions("shop.test"); n != 1 {
+	if n := s.Questions("shop.test"); n != 1 {
 		t.Errorf("the name was asked for %d times, want one look-up for all", n)
 	}
 }
 
 func TestRetain(t *testing.T) {
-	s := serveNames(t, "127.0.0.1")
+	s := upstreamtest.ServeNames(t, "127.0.0.1")
 	p, _ := running(t, s, often)
 	stays, goes := p.Target("stays.test.", 80), p.Target("goes.test.", 80)
 	literal := p.Target("127.0.0.9", 80)
@@ -356,16 +239,16 @@ func TestRetain(t *testing.T) {
 		t.Error("whoever still holds a target finds nothing behind it")
 	}
 	// What was under way when the name was forgotten may still come.
-	for from, n := s.questions("stays.test"), 0; n < from+2; n = s.questions("stays.test") {
+	for from, n := s.Questions("stays.test"), 0; n < from+2; n = s.Questions("stays.test") {
 		if stays.Instances()[0] != shared {
 			t.Fatal("an instance that is needed by another name was replaced")
 		}
 	}
-	asked := s.questions("goes.test")
-	for from, n := s.questions("stays.test"), 0; n < from+3; n = s.questions("stays.test") {
+	asked := s.Questions("goes.test")
+	for from, n := s.Questions("stays.test"), 0; n < from+3; n = s.Questions("stays.test") {
 		runtime.Gosched()
 	}
-	if n := s.questions("goes.test"); n != asked {
+	if n := s.Questions("goes.test"); n != asked {
 		t.Errorf("a forgotten name was asked for %d times more", n-asked)
 	}
 	if again := p.Target("goes.test.", 80); again.Usable() {
@@ -375,8 +258,8 @@ func TestRetain(t *testing.T) {
 
 func TestRunEndsWithNothingLeft(t *testing.T) {
 	o := listen(t)
-	s := serveNames(t, "127.0.0.1")
-	release := s.block()
+	s := upstreamtest.ServeNames(t, "127.0.0.1")
+	release := s.Block()
 	defer release()
 	p, end := running(t, s, nil)
 	i := o.target(p).Instances()[0]
@@ -386,7 +269,7 @@ func TestRunEndsWithNothingLeft(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	p.Settle(ctx, []*upstream.Target{hanging})
-	eventually(t, "the name is asked for", func() bool { return s.questions("shop.test") == 1 })
+	eventually(t, "the name is asked for", func() bool { return s.Questions("shop.test") == 1 })
 	began := time.Now()
 	end()
 	if took := time.Since(began); took > 4*time.Second {
@@ -404,13 +287,13 @@ func TestRunEndsWithNothingLeft(t *testing.T) {
 	} else {
 		p.Settle(ctx, []*upstream.Target{late}) // starts nothing that nobody waits for
 	}
-	if n := s.questions("late.test"); n != 0 {
+	if n := s.Questions("late.test"); n != 0 {
 		t.Errorf("%d look-ups after the end", n)
 	}
 }
 
 func TestPick(t *testing.T) {
-	s := serveNames(t, "127.0.0.1", "127.0.0.2", "127.0.0.3")
+	s := upstreamtest.ServeNames(t, "127.0.0.1", "127.0.0.2", "127.0.0.3")
 	p, _ := running(t, s, nil)
 	target := p.Target("shop.test.", 80)
 	p.Settle(t.Context(), []*upstream.Target{target})
