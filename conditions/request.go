@@ -28,6 +28,9 @@ type Request interface {
 	Field(name string, from int) (value string, next int)
 	// Conn describes the connection; never nil.
 	Conn() *Conn
+	// Random returns a number drawn anew for every request by whoever shows
+	// it; the same each time it is asked of one request.
+	Random() uint32
 }
 
 // Conn describes the connection that a request came on. It does not change

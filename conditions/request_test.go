@@ -12,6 +12,7 @@ import (
 type staticRequest struct {
 	fields []field
 	conn   conditions.Conn
+	random uint32
 }
 
 type field struct{ name, value string }
@@ -31,6 +32,7 @@ func (r *staticRequest) Target() string         { return "/" }
 func (r *staticRequest) Path() string           { return "/" }
 func (r *staticRequest) Query() string          { return "" }
 func (r *staticRequest) Conn() *conditions.Conn { return &r.conn }
+func (r *staticRequest) Random() uint32         { return r.random }
 
 func (r *staticRequest) Host() string {
 	host, _ := r.Field("Host", 0)

@@ -112,6 +112,7 @@ func (maskRequest) Target() string         { return "" }
 func (maskRequest) Path() string           { return "" }
 func (maskRequest) Query() string          { return "" }
 func (maskRequest) Conn() *conditions.Conn { return &noConn }
+func (maskRequest) Random() uint32         { return 0 }
 
 func (m maskRequest) Field(name string, from int) (string, int) {
 	if from > 0 || m>>(name[2]-'0')&1 == 0 {

@@ -17,7 +17,7 @@ import (
 func (c *conn) exchange() (keep bool) {
 	w := c.w
 	gen := c.server.options.Handle.Load()
-	w.view = request{&w.head, &c.facts}
+	w.view = request{head: &w.head, conn: &c.facts}
 	w.plan = c.makePlan(&w.head)
 	g := c.gateway(gen)
 	if g == nil {

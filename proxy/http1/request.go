@@ -4,6 +4,7 @@ package http1
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"unsafe"
 
 	"github.com/sluice-mesh/sluice/conditions"
@@ -11,8 +12,10 @@ import (
 
 // request shows a scanned head as a conditions.Request.
 type request struct {
-	head *head
-	conn *conditions.Conn
+	head   *head
+	conn   *conditions.Conn
+	random uint32 // once drawn
+	drawn  bool
 }
 
 var _ conditions.Request = (*request)(nil)
@@ -21,7 +24,11 @@ func (r *request) Method() string { return view(r.head.bytes(r.head.method)) }
 
 func (r *request) Host() string { return view(r.head.effectiveHost()) }
 
-func (r *request) Target() string { return view(r.head.originForm()) }
+// Target returns scheme and authority of an absolute form, too.
+func (r *request) Target() string {
+	h := r.head
+	return view(h.bytes(span{h.method.to + 1, h.target.to}))
+}
 
 func (r *request) Path() string {
 	path, _, _ := bytes.Cut(r.head.originForm(), question)
@@ -45,6 +52,14 @@ func (r *request) Field(name string, from int) (value string, next int) {
 }
 
 func (r *request) Conn() *conditions.Conn { return r.conn }
+
+// Random draws when it is asked first: few conditions ask.
+func (r *request) Random() uint32 {
+	if !r.drawn {
+		r.random, r.drawn = rand.Uint32(), true
+	}
+	return r.random
+}
 
 // effectiveHost returns the authority that the request is for.
 func (h *head) effectiveHost() []byte {

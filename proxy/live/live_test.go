@@ -93,6 +93,7 @@ func (request) Target() string         { return "/" }
 func (request) Path() string           { return "/" }
 func (request) Query() string          { return "" }
 func (request) Conn() *conditions.Conn { return new(conditions.Conn) }
+func (request) Random() uint32         { return 0 }
 func (r request) Field(name string, from int) (string, int) {
 	if from == 0 && strings.EqualFold(name, r.name) {
 		return r.value, 1

@@ -9,11 +9,12 @@ import (
 )
 
 // Request is a conditions.Request that is written down. Make it with
-// NewRequest. It is immutable but for what Conn returns.
+// NewRequest. It is immutable but for what Conn returns and SetRandom sets.
 type Request struct {
 	method, host, target string
 	fields               []field
 	conn                 conditions.Conn
+	random               uint32
 }
 
 type field struct{ name, value string }
@@ -63,3 +64,9 @@ func (r *Request) Field(name string, from int) (value string, next int) {
 
 // Conn returns the connection, which the caller may fill in.
 func (r *Request) Conn() *conditions.Conn { return &r.conn }
+
+// SetRandom sets what Random returns, which is 0 unless set.
+func (r *Request) SetRandom(n uint32) { r.random = n }
+
+// Random returns the number that was set.
+func (r *Request) Random() uint32 { return r.random }
