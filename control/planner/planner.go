@@ -41,6 +41,9 @@ type Planner struct {
 	faults  []*routing.Fault // of the last plan
 	served  map[string]bool  // gateways that have had a good form since they are asked for
 	stats   Stats
+
+	refusals []*routing.Fault // of compiling the last plan, warnings among them
+	compiled map[string]State // gateways that compiling refused
 }
 
 // object is what the planner knows of one key.

@@ -455,3 +455,30 @@ func BenchmarkPlan(b *testing.B) {
 		})
 	}
 }
+
+func TestWhatCompilingRefusesIsTold(t *testing.T) {
+	p := planner.New(planner.Options{})
+	text := "{name: north, routes: {south: {}}}\n---\n{name: south, routes: {north: {}}}\n---\n{name: fine}\n"
+	docs, faults := routing.Read("chain.yaml", []byte(text))
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	p.Put([]discovery.Update{{Key: "chain.yaml", Documents: docs}, {Key: "other.yaml"}})
+	table, _ := p.Plan()
+	snapshot, faults := routing.Compile(nil, table, routing.CompileOptions{})
+	p.Compiled(faults, func(name string) bool { return name == "south" || snapshot.ByName(name) != nil })
+	s := p.Status()
+	if s.Objects[0].State != planner.Faulty || len(s.Objects[0].Faults) != 2 || s.Objects[1].State != planner.Good {
+		t.Errorf("objects = %+v, want the cycle's two faults on chain.yaml alone", s.Objects)
+	}
+	for i, want := range []planner.State{planner.Good, planner.Refused, planner.LastGood} {
+		if got := s.Gateways[i]; got.State != want {
+			t.Errorf("gateway %s is %q, want %q", got.Name, got.State, want)
+		}
+	}
+	// A plan that compiles well clears it.
+	p.Compiled(nil, func(string) bool { return true })
+	if s := p.Status(); s.Objects[0].State != planner.Good || s.Gateways[1].State != planner.Good {
+		t.Errorf("status = %+v, want all good", s)
+	}
+}

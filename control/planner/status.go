@@ -63,8 +63,8 @@ type Held struct {
 	RemainingSeconds float64 `json:"remaining_seconds"`
 }
 
-// Gateway is how one gateway fares, as far as it was planned: compiling and
-// binding may refuse it yet.
+// Gateway is how one gateway fares, as far as it was planned and compiled: its
+// port may be taken yet.
 type Gateway struct {
 	Name  string `json:"name"`
 	State State  `json:"state"`        // Good, LastGood, HeldBack or Refused
@@ -108,15 +108,42 @@ func (p *Planner) Status() Status {
 	}
 	now := time.Now()
 	for _, key := range p.keys() {
-		s.Objects = append(s.Objects, p.objects[key].status(now))
+		s.Objects = append(s.Objects, p.objects[key].status(now, p.refusals))
 	}
 	s.Gateways = p.gateways(s.Gateways)
 	return s
 }
 
-func (o *object) status(now time.Time) Object {
+// Compiled takes in what compiling the last plan refused or warned of, so
+// that Status tells of it too. serves reports whether a gateway has a compiled
+// form all the same: its last good one.
+func (p *Planner) Compiled(faults []*routing.Fault, serves func(gateway string) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refusals = faults
+	p.compiled = make(map[string]State)
+	for _, f := range faults {
+		switch {
+		case f.Severity != routing.Refused:
+		case serves(f.Name):
+			p.compiled[f.Name] = LastGood
+		default:
+			p.compiled[f.Name] = Refused
+		}
+	}
+}
+
+// status tells how an object fares; refusals are those of compiling, some of
+// which may be of this object.
+func (o *object) status(now time.Time, refusals []*routing.Fault) Object {
 	s := Object{Key: o.Key, State: Good, Documents: len(o.Documents), Kept: len(o.Kept)}
-	for _, f := range slices.Concat(o.Faults, o.resolved) {
+	faults := slices.Concat(o.Faults, o.resolved)
+	for _, f := range refusals {
+		if f.At.Source == o.Key {
+			faults = append(faults, f)
+		}
+	}
+	for _, f := range faults {
 		s.Faults = append(s.Faults, f.Error())
 		if f.Severity == routing.Refused {
 			s.State = Faulty
@@ -137,7 +164,7 @@ func (p *Planner) gateways(all []Gateway) []Gateway {
 	kept := p.kept()
 	for _, g := range p.table.Gateways {
 		all = append(all, Gateway{
-			Name: g.Name, State: cmp.Or(kept[g.Name], Good), At: g.At.String(),
+			Name: g.Name, State: cmp.Or(p.compiled[g.Name], kept[g.Name], Good), At: g.At.String(),
 		})
 	}
 	for _, name := range p.table.Broken {

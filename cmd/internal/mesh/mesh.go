@@ -150,6 +150,7 @@ func (m *Mesh) publish(table *routing.Table, faults []*routing.Fault) {
 		Seed:               m.seed,
 		VirtualHostsDomain: m.o.VirtualHostsDomain,
 	})
+	m.planner.Compiled(more, func(name string) bool { return snapshot.ByName(name) != nil })
 	faults = append(slices.Clip(faults), more...)
 	changed := before == nil || snapshot.Version() != before.Version()
 	if changed {
@@ -192,7 +193,7 @@ func (m *Mesh) tell(s *routing.Snapshot, old, faults []*routing.Fault) {
 			continue
 		}
 		m.registry.TableRejected(f.Code).Add(0, 1)
-		m.log.Error("refused; what it was stays", "fault", text, "code", f.Code)
+		m.log.Error("refused; its last good form stays, if there was one", "fault", text, "code", f.Code)
 	}
 	m.log.Info("table published", "version", s.Version().String(), "gateways", len(s.Gateways()), "faults", len(faults))
 }
