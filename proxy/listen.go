@@ -5,7 +5,10 @@ package proxy
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
+	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -25,10 +28,11 @@ type want struct {
 // listener accepts on one port for as long as it is wanted.
 type listener struct {
 	want
-	ln   *net.TCPListener
-	http *http1.Listener
-	tcp  *tcp.Listener
-	done chan struct{} // closed when accepting has ended
+	ln     *net.TCPListener
+	http   *http1.Listener
+	tcp    *tcp.Listener
+	done   chan struct{} // closed when accepting has ended
+	handed bool          // another listener has taken ln over
 }
 
 // wanted returns what a snapshot asks to listen on, by port. The port of
@@ -58,54 +62,100 @@ func (s *Server) bind(ctx context.Context, w want) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{want: w, ln: ln.(*net.TCPListener), done: make(chan struct{})}
+	return newListener(w, ln.(*net.TCPListener)), nil
+}
+
+func newListener(w want, ln *net.TCPListener) *listener {
+	l := &listener{want: w, ln: ln, done: make(chan struct{})}
 	if w.kind == routing.TCP {
 		l.tcp = &tcp.Listener{Port: w.port}
 	} else {
 		l.http = &http1.Listener{Port: w.port}
 		l.http.SetVirtualHosts(w.virtualHosts)
 	}
-	return l, nil
+	return l
 }
 
-// accept hands connections on until the listener is closed.
+// handOn returns a listener of another kind on the socket of l, which is to
+// be paused before the other one accepts: the port is never closed.
+func (l *listener) handOn(w want) *listener {
+	l.handed = true
+	return newListener(w, l.ln)
+}
+
+// accept hands connections on until the listener is paused.
 func (s *Server) accept(ctx context.Context, l *listener) {
 	defer close(l.done)
+	failing := false
 	for {
 		nc, err := l.ln.AcceptTCP()
-		switch {
-		case err == nil:
-		case errors.Is(err, net.ErrClosed), isDeadline(err):
+		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 			return
-		default:
-			// Out of descriptors, or a connection that ended before it was
-			// accepted: wait a little rather than spin.
-			s.options.Log.Warn("accept failed", "port", l.port, "error", err)
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(20 * time.Millisecond):
+		}
+		if err != nil {
+			// Out of descriptors or memory: connections wait in the kernel
+			// meanwhile. One log entry tells of it, not fifty a second.
+			if !failing {
+				s.options.Log.WarnContext(ctx, "cannot accept connections; trying again", "port", l.port, "error", err)
 			}
+			failing = true
+			pause(ctx, acceptAgain)
 			continue
 		}
-		if l.tcp != nil {
-			s.tcp.Serve(ctx, l.tcp, nc)
-		} else {
-			s.http.Serve(ctx, l.http, nc)
+		if failing {
+			s.options.Log.InfoContext(ctx, "accepting connections again", "port", l.port)
+			failing = false
 		}
+		s.serve(ctx, l, nc)
 	}
 }
 
-func isDeadline(err error) bool {
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
+// acceptAgain is how long after a failure accepting is tried again.
+const acceptAgain = 20 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
 }
+
+func (s *Server) serve(ctx context.Context, l *listener, nc *net.TCPConn) {
+	if l.tcp != nil {
+		s.tcp.Serve(ctx, l.tcp, nc)
+	} else {
+		s.http.Serve(ctx, l.http, nc)
+	}
+}
+
+// pause ends accepting; the socket stays open.
+func (l *listener) pause() {
+	_ = l.ln.SetDeadline(time.Unix(1, 0))
+	<-l.done
+	_ = l.ln.SetDeadline(time.Time{})
+}
+
+// maxBacklog is more than the kernel lets wait: what is still there after so
+// many has come since.
+const maxBacklog = 1 << 16
 
 // stop ends accepting. Connections that the kernel has taken already are
 // accepted first: closing the socket would reset them.
-func (l *listener) stop() {
-	_ = l.ln.SetDeadline(time.Now().Add(5 * time.Millisecond))
-	<-l.done
+func (s *Server) stop(ctx context.Context, l *listener) {
+	l.pause()
+	for range maxBacklog {
+		if !acceptable(l.ln) {
+			break
+		}
+		_ = l.ln.SetDeadline(time.Now().Add(time.Second)) // it may be gone again
+		nc, err := l.ln.AcceptTCP()
+		if err != nil {
+			break
+		}
+		s.serve(ctx, l, nc)
+	}
 	_ = l.ln.Close()
 }
 
@@ -151,5 +201,10 @@ type listeners struct {
 	want    map[int]want
 	bound   map[int]*listener
 	failed  map[int]error
-	leaving []*listener // no longer wanted; their exchanges finish
+	leaving []*listener // no longer wanted; their connections finish
+}
+
+// all returns the listeners that may have connections. The mutex is held.
+func (ls *listeners) all() []*listener {
+	return slices.AppendSeq(slices.Clone(ls.leaving), maps.Values(ls.bound))
 }

@@ -5,6 +5,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -48,12 +49,16 @@ func New(o Options) *Server {
 		Resolver: upstream.ResolverAt(o.Resolver),
 		Shards:   shards(),
 		Log:      o.Log,
+		Open:     o.Metrics.ConnectionsOpen("upstream"),
 	})
 	s.http = http1.New(http1.Options{
 		Handle: &s.handle, Sweeper: &s.sweeper, Counters: http1.NewCounters(o.Metrics), Log: o.Log,
 		HeadTimeout: o.HeadTimeout, IdleTimeout: o.IdleTimeout, ByteTimeout: o.ByteTimeout, ResponseTimeout: o.ResponseTimeout,
 	})
-	s.tcp = tcp.New(tcp.Options{Handle: &s.handle, Sweeper: &s.sweeper})
+	s.tcp = tcp.New(tcp.Options{
+		Handle: &s.handle, Sweeper: &s.sweeper, Log: o.Log,
+		Open: o.Metrics.ConnectionsOpen("tcp"), Panics: o.Metrics.Panics(),
+	})
 	s.binder = live.Binder{Registry: o.Metrics, Pool: s.pool}
 	s.sockets.want = make(map[int]want)
 	s.sockets.bound = make(map[int]*listener)
@@ -88,12 +93,19 @@ func (s *Server) Publish(snap *routing.Snapshot) {
 	defer cancel()
 	next := s.binder.Bind(ctx, s.handle.Load(), snap)
 	fresh, gone := s.reshape(s.wanted(snap))
+	for _, l := range gone {
+		if l.handed {
+			l.pause()
+		}
+	}
 	s.handle.Store(next)
 	for _, l := range fresh {
 		go s.accept(s.life, l)
 	}
 	for _, l := range gone {
-		l.stop()
+		if !l.handed {
+			s.stop(s.life, l)
+		}
 		l.drain()
 	}
 	s.binder.Retain(next)
@@ -101,7 +113,7 @@ func (s *Server) Publish(snap *routing.Snapshot) {
 
 // reshape binds the ports that are wanted and were not, and gives up those
 // that no longer are. What is fresh does not accept yet, and what is gone
-// still does.
+// still does. A port whose kind changes is both: its socket is handed on.
 func (s *Server) reshape(wanted map[int]want) (fresh, gone []*listener) {
 	ls := &s.sockets
 	ls.mu.Lock()
@@ -109,18 +121,23 @@ func (s *Server) reshape(wanted map[int]want) (fresh, gone []*listener) {
 	ls.want = wanted
 	ls.leaving = slices.DeleteFunc(ls.leaving, func(l *listener) bool { return l.open() == 0 })
 	for port, l := range ls.bound {
-		if w, ok := wanted[port]; ok && w.kind == l.kind {
+		w, ok := wanted[port]
+		if ok && w.kind == l.kind {
 			if l.http != nil {
 				l.http.SetVirtualHosts(w.virtualHosts)
 			}
 			continue
 		}
-		delete(ls.bound, port)
 		gone = append(gone, l)
+		delete(ls.bound, port)
+		if ok {
+			ls.bound[port] = l.handOn(w)
+			fresh = append(fresh, ls.bound[port])
+		}
 	}
 	ls.leaving = append(ls.leaving, gone...)
-	clear(ls.failed)
-	return s.bindMissing(), gone
+	maps.DeleteFunc(ls.failed, func(port int, _ error) bool { return wanted[port] == want{} })
+	return append(fresh, s.bindMissing()...), gone
 }
 
 // bindMissing binds what is wanted and is not bound. The mutex is held.
@@ -155,7 +172,6 @@ func (s *Server) Run(ctx context.Context) error {
 	wg.Go(func() { s.pool.Run(helpers) })
 	s.retryUntil(ctx)
 	s.shutDown()
-	s.endLife()
 	stopHelpers()
 	wg.Wait()
 	return nil
@@ -196,18 +212,17 @@ func (s *Server) shutDown() {
 	close(s.draining)
 	ls := &s.sockets
 	ls.mu.Lock()
-	all := slices.Clone(ls.leaving)
-	for _, l := range ls.bound {
-		all = append(all, l)
-	}
+	open := slices.Collect(maps.Values(ls.bound))
+	all := ls.all()
 	clear(ls.bound)
 	ls.leaving = all
 	ls.mu.Unlock()
-	for _, l := range all {
-		l.stop()
+	for _, l := range open {
+		s.stop(s.life, l)
 		l.announce()
 	}
 	s.waitForConnections(all)
+	s.endLife() // what still connects to an instance gives up
 	for _, l := range all {
 		l.abort()
 	}
@@ -252,10 +267,7 @@ func (s *Server) Connections() int {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	n := 0
-	for _, l := range ls.bound {
-		n += l.open()
-	}
-	for _, l := range ls.leaving {
+	for _, l := range ls.all() {
 		n += l.open()
 	}
 	return n

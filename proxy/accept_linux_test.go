@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-mesh/sluice/proxy"
+)
+
+// lines is a log that may be written to from any goroutine.
+type lines struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *lines) count(s string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.buf.String(), s)
+}
+
+// limitDescriptors leaves n descriptors free until the returned function is
+// called.
+func limitDescriptors(t *testing.T, n int) (lift func()) {
+	t.Helper()
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	lift = sync.OnceFunc(func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(lift)
+	// The lowest free number, n times: the limit bounds the numbers.
+	var held []int
+	for range n {
+		fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, fd)
+	}
+	limit := was
+	limit.Cur = uint64(held[n-1] + 1)
+	err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	for _, fd := range held {
+		_ = unix.Close(fd)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lift
+}
+
+func TestConnectionsWaitWhileDescriptorsAreShort(t *testing.T) {
+	var log lines
+	p := port(t)
+	bed := start(t, func(o *proxy.Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	bed.apply(fmt.Sprintf("{name: g, port: %d, routes: {}}", p)) // answers by itself
+	lift := limitDescriptors(t, 1)                               // for the client's end
+	nc, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(local(p), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	k := keepOn(nc)
+	k.send(t, "/")
+	eventually(t, "accepting fails", func() bool { return log.count("cannot accept connections") > 0 })
+	lift()
+	if a, _ := k.receive(t); a.header.Get("Sluice-Reason") != "no_route" {
+		t.Errorf("got %q, want the answer once there are descriptors", a.body)
+	}
+	eventually(t, "the log tells that it is over", func() bool { return log.count("accepting connections again") == 1 })
+	if n := log.count("cannot accept connections"); n != 1 {
+		t.Errorf("%d log entries of one failure, want 1", n)
+	}
+}
