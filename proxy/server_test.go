@@ -45,6 +45,13 @@ func start(t *testing.T, shape func(*proxy.Options)) *bed {
 		shape(&o)
 	}
 	b := &bed{t: t, server: proxy.New(o), registry: registry}
+	t.Cleanup(func() {
+		for _, v := range registry.Values() {
+			if v.Family.Name == "sluice_panics_total" && v.Value != 0 {
+				t.Errorf("%v panics while serving", v.Value)
+			}
+		}
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- b.server.Run(ctx) }()

@@ -81,7 +81,8 @@ func appendForwarded(b []byte, facts *conditions.Conn) []byte {
 // serve serves the connection to its end.
 func (c *conn) serve() {
 	defer c.finish()
-	c.waiting.Store(true)
+	// A connection that has not sent anything yet is not waiting: its first
+	// request may be under way. It has the time of a head.
 	c.Due(socket.Now() + int64(c.server.options.HeadTimeout))
 	for {
 		err := c.Loop(c)
@@ -161,10 +162,11 @@ func (c *conn) take() {
 		return
 	}
 	w := c.server.works.Get().(*work)
+	w.from, w.to = 0, 0 // of another connection
 	if len(c.part) > len(w.in)/2 {
 		w.grow()
 	}
-	w.from, w.to = 0, copy(w.in, c.part)
+	w.to = copy(w.in, c.part)
 	c.part = c.part[:0]
 	c.w = w
 }

@@ -40,7 +40,11 @@ func (c *conn) gateway(gen *live.Generation) *routing.CompiledGateway {
 			return g
 		}
 	}
-	return gen.Snapshot.ByPort(c.listener.Port)
+	g := gen.Snapshot.ByPort(c.listener.Port)
+	if g != nil && g.Type != routing.HTTP {
+		return nil // the port has changed hands since the connection came
+	}
+	return g
 }
 
 // makePlan notes what outlives the head.
@@ -125,6 +129,9 @@ func (c *conn) trip(u *upstream.Conn) (keep, again bool) {
 	began := socket.Now()
 	u.Due(began + int64(c.server.options.ResponseTimeout))
 	c.upstream.Store(u)
+	if c.aborted.Load() {
+		u.Expire() // Abort may have looked before
+	}
 	defer c.upstream.Store(nil)
 	var p *pump
 	var err error
@@ -163,6 +170,8 @@ func (c *conn) mayReplay(err error) bool {
 func (c *conn) abandon(u *upstream.Conn, p *pump, err error) (keep bool) {
 	reason := c.w.fault
 	switch {
+	case c.aborted.Load():
+		reason = live.ShuttingDown
 	case reason != live.None:
 	case errors.Is(err, socket.ErrExpired):
 		reason = live.ResponseTimeout
