@@ -58,7 +58,7 @@ func blocks(document string) []block {
 // TestDocuments runs what the documents tell a reader to run.
 func TestDocuments(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
-		if os.Getenv("SLUICE_TEST_ALL") != "" {
+		if os.Getenv("FORBID_SKIPS") != "" {
 			t.Fatal("curl is not installed: .ci/install installs it")
 		}
 		t.Skip("curl is not installed: the documents' commands need it")
