@@ -1,0 +1,521 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package routing
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/sluice-mesh/sluice/conditions"
+)
+
+// Explanation is a decision with its reasons. It is made for programs, as
+// JSON; Format writes it for people.
+type Explanation struct {
+	Version  string             `json:"version"` // of the table
+	Request  RequestExplanation `json:"request"`
+	Entrance Entrance           `json:"entrance"`
+	Hops     []HopExplanation   `json:"hops"` // empty if no gateway takes the request
+	Outcome  Outcome            `json:"outcome"`
+	// Shares say where requests like this one go, over all draws: the largest
+	// share first. They sum to 1.
+	Shares []Share `json:"shares"`
+	WhyNot *WhyNot `json:"why_not,omitempty"` // if it was asked for
+}
+
+// RequestExplanation is the request as conditions see it.
+type RequestExplanation struct {
+	Method   string        `json:"method"`
+	Host     string        `json:"host"` // as sent
+	Port     int           `json:"port"` // that it comes to
+	Target   string        `json:"target"`
+	Headers  []HeaderField `json:"headers"` // as sent
+	ClientIP string        `json:"client_ip"`
+	// ClientIPFrom says where ClientIP was taken from: always "connection",
+	// since no proxy before this one is trusted.
+	ClientIPFrom string `json:"client_ip_from"`
+	// Random is the number that conditions saw that leave something to
+	// chance; nil if none asked. What is explained holds for this number.
+	Random *uint32 `json:"random,omitempty"`
+}
+
+// Entrance says which gateway takes a request, and how it was found.
+type Entrance struct {
+	Gateway string `json:"gateway,omitempty"` // empty if none takes it
+	Type    string `json:"type,omitempty"`    // http or tcp
+	// By is host (a virtual host), port, name (it was asked for) or none.
+	By   string `json:"by"`
+	Host string `json:"host,omitempty"` // the virtual host that it was found by
+	// Problem says why the gateway does not listen; empty if it does, or if
+	// nobody looked.
+	Problem string `json:"problem,omitempty"`
+	// Others says, if no gateway takes the request, which ones there are.
+	Others []string `json:"others,omitempty"`
+}
+
+// HopExplanation is what one gateway decided.
+type HopExplanation struct {
+	Gateway string `json:"gateway"`
+	// Conditions are all of the gateway, in the order asked.
+	Conditions []ConditionExplanation `json:"conditions"`
+	Strength   *StrengthDraw          `json:"strength,omitempty"`
+	Weights    *WeightDraw            `json:"weights,omitempty"`
+	// Via says what chose the route: condition, weights, or redistributed if
+	// what was chosen first is not usable. It is empty if there is no route.
+	Via    string `json:"via,omitempty"`
+	Route  string `json:"route,omitempty"`
+	Weight string `json:"weight,omitempty"` // of the route
+	// Unusable is the route that was chosen first, if the gateway gave its
+	// share to others since nothing there can serve.
+	Unusable  string   `json:"unusable,omitempty"`
+	Next      string   `json:"next,omitempty"`      // the gateway that the route leads to
+	Address   string   `json:"address,omitempty"`   // that the route leads to
+	Instances []string `json:"instances,omitempty"` // found there
+	Reason    string   `json:"reason,omitempty"`    // why the walk failed here
+}
+
+// ConditionExplanation is what became of one condition.
+type ConditionExplanation struct {
+	Route    string              `json:"route"`
+	Text     string              `json:"text"`
+	Strength string              `json:"strength"`
+	Asked    bool                `json:"asked"` // conditions behind one that holds are not
+	Holds    bool                `json:"holds"`
+	Clauses  []ClauseExplanation `json:"clauses,omitempty"`
+}
+
+// ClauseExplanation is one test of a condition.
+type ClauseExplanation struct {
+	Text  string `json:"text"`
+	Asked bool   `json:"asked"` // the outcome may have been known before
+	Holds bool   `json:"holds"`
+	Saw   string `json:"saw,omitempty"` // what it looked at
+}
+
+// StrengthDraw says whether the condition that held took the request.
+type StrengthDraw struct {
+	Strength string  `json:"strength"`
+	Ticket   *uint64 `json:"ticket,omitempty"` // nil if nothing had to be drawn
+	Period   int     `json:"period,omitempty"` // of the schedule, in tickets
+	Taken    bool    `json:"taken"`
+}
+
+// WeightDraw says on which route the weights fell.
+type WeightDraw struct {
+	Ticket uint64 `json:"ticket"` // the first one
+	Period int    `json:"period"` // of the schedule, in tickets
+	Route  string `json:"route"`  // of the first ticket
+	// Again counts the tickets taken after it, since what the one before fell
+	// on is not usable.
+	Again int `json:"again,omitempty"`
+}
+
+// Outcome is where the request ends.
+type Outcome struct {
+	Address   string   `json:"address,omitempty"`
+	Instances []string `json:"instances,omitempty"`
+	// Reason and Status are those of the proxy's own answer if there is no
+	// address: no_gateway, no_route or no_ready_instance. Status is 0 if
+	// nothing listens where the request comes to.
+	Reason string `json:"reason,omitempty"`
+	Status int    `json:"status,omitempty"`
+	// Headers are those that the proxy adds; its own replace a client's.
+	Headers []HeaderField `json:"headers,omitempty"`
+}
+
+// ReasonNoGateway is the Outcome.Reason of a request that no gateway takes.
+const ReasonNoGateway = "no_gateway"
+
+// Live says what is there now. It is asked of routes to addresses only.
+type Live interface {
+	// Usable reports whether a route of a gateway leads to anything that may
+	// serve.
+	Usable(g *CompiledGateway, r *CompiledRoute) bool
+	// Instances returns the addresses of the instances behind a route.
+	Instances(g *CompiledGateway, r *CompiledRoute) []string
+}
+
+// steady asks once what is usable, so that all of an explanation speaks of one
+// moment. Without Live every address is usable.
+type steady struct {
+	Live
+	usable map[branch]bool
+}
+
+func (l *steady) Usable(g *CompiledGateway, r *CompiledRoute) bool {
+	if l.Live == nil {
+		return true
+	}
+	usable, known := l.usable[branch{g, r}]
+	if !known {
+		usable = l.Live.Usable(g, r)
+		l.usable[branch{g, r}] = usable
+	}
+	return usable
+}
+
+func (l *steady) Instances(g *CompiledGateway, r *CompiledRoute) []string {
+	if l.Live == nil {
+		return nil
+	}
+	return l.Live.Instances(g, r)
+}
+
+// ExplainOptions say what surrounds the snapshot that explains. The zero
+// ExplainOptions are ready to use.
+type ExplainOptions struct {
+	// VirtualHostsPort is the port of all virtual hosts. Zero means 80.
+	VirtualHostsPort int
+	// Live is asked what is usable. Nil means that every address is.
+	Live Live
+	// Headers returns the fields that a proxy adds to a request of HTTP
+	// before it sends it on. Nil means none.
+	Headers func(r conditions.Request) []HeaderField
+}
+
+// Explain decides the request that e describes, as Decide would, and says
+// why. It takes no ticket: what it draws is what the next request would. An
+// error is an *ExplainError; that no gateway takes the request is none.
+func (s *Snapshot) Explain(e ExplainRequest, o ExplainOptions) (*Explanation, error) {
+	r, err := e.read()
+	if err != nil {
+		return nil, err
+	}
+	x := &explainer{snapshot: s, options: o, asked: e, request: r, live: &steady{Live: o.Live, usable: make(map[branch]bool)}}
+	if err := x.checkNames(); err != nil {
+		return nil, err
+	}
+	return x.explain(), nil
+}
+
+// explainer is one run of Explain.
+type explainer struct {
+	snapshot *Snapshot
+	options  ExplainOptions
+	asked    ExplainRequest
+	request  *described
+	live     Live
+
+	trace    Trace
+	decision Decision
+	flow     flow
+	out      Explanation
+}
+
+// checkNames refuses names of gateways that do not exist.
+func (x *explainer) checkNames() error {
+	check := func(field, name string) error {
+		if x.snapshot.ByName(name) != nil {
+			return nil
+		}
+		var names []string
+		for _, g := range x.snapshot.gateways {
+			names = append(names, g.Name)
+		}
+		slices.Sort(names)
+		problem := "there is no gateway " + quote(name)
+		if best := suggest(name, names); best != "" {
+			problem += "; did you mean " + best + "?"
+		}
+		return &ExplainError{field, problem}
+	}
+	if x.asked.Gateway != "" {
+		if err := check("gateway", x.asked.Gateway); err != nil {
+			return err
+		}
+	}
+	for key := range x.asked.Ticket {
+		if _, name, special := strings.Cut(key, "@"); special {
+			if err := check("ticket", name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (x *explainer) explain() *Explanation {
+	s, r := x.snapshot, x.request
+	x.out = Explanation{
+		Version: s.version.String(),
+		Request: RequestExplanation{
+			Method: r.method, Host: r.host, Target: r.target, Headers: r.fields,
+			ClientIP: r.conn.Client.Addr().String(), ClientIPFrom: "connection",
+		},
+		Hops: []HopExplanation{},
+	}
+	g := x.enter()
+	x.out.Request.Port = r.port
+	if g == nil {
+		x.out.Outcome = Outcome{Reason: ReasonNoGateway}
+		if x.virtualHosts() {
+			x.out.Outcome.Status = statusUnavailable
+		}
+		x.out.Shares = []Share{nowhere()}
+	} else {
+		x.trace.Reset(x.draws())
+		s.Decide(g, r, &x.trace, &x.decision)
+		for i := range x.decision.Depth {
+			x.out.Hops = append(x.out.Hops, x.hop(i))
+		}
+		x.out.Outcome = x.outcome()
+		x.flow = s.flowFrom(g, r, x.live)
+		x.out.Shares = x.shares()
+	}
+	if x.asked.WhyNot != "" {
+		x.out.WhyNot = x.whyNot()
+	}
+	if r.randomAsked {
+		x.out.Request.Random = &r.random
+	}
+	return &x.out
+}
+
+// enter finds the gateway that takes the request: on the port of virtual
+// hosts by host first, otherwise by port.
+func (x *explainer) enter() *CompiledGateway {
+	s, r := x.snapshot, x.request
+	if g := s.ByName(x.asked.Gateway); g != nil {
+		x.setPort(g.Port)
+		x.out.Entrance = Entrance{Gateway: g.Name, Type: g.Type.String(), By: "name"}
+		return g
+	}
+	if x.virtualHosts() {
+		if g := s.ByHost(r.host); g != nil {
+			x.out.Entrance = Entrance{Gateway: g.Name, Type: g.Type.String(), By: "host", Host: strings.ToLower(withoutPort(r.host))}
+			return g
+		}
+	}
+	if g := s.ByPort(r.port); g != nil {
+		x.out.Entrance = Entrance{Gateway: g.Name, Type: g.Type.String(), By: "port"}
+		return g
+	}
+	x.out.Entrance = Entrance{By: "none", Others: x.others()}
+	return nil
+}
+
+func (x *explainer) setPort(port int) {
+	x.request.port = port
+	local := &x.request.conn.Local
+	*local = netip.AddrPortFrom(local.Addr(), uint16(port))
+}
+
+// virtualHosts reports whether the port of the request is the one of virtual
+// hosts: it is opened if there are any and no gateway of TCP has it.
+func (x *explainer) virtualHosts() bool {
+	s := x.snapshot
+	if x.request.port != cmp.Or(x.options.VirtualHostsPort, 80) {
+		return false
+	}
+	if g := s.ByPort(x.request.port); g != nil && g.Type == TCP {
+		return false
+	}
+	return slices.ContainsFunc(s.gateways, func(g *CompiledGateway) bool { return len(g.Hosts) > 0 && g.Type == HTTP })
+}
+
+// others names the gateways that there are, and how they are reached.
+func (x *explainer) others() (all []string) {
+	gateways := x.snapshot.gateways
+	for _, g := range gateways[:min(len(gateways), maxNames)] {
+		how := fmt.Sprintf("%s on port %d", g.Name, g.Port)
+		if len(g.Hosts) > 0 {
+			how += fmt.Sprintf(", and by host on port %d: %s", cmp.Or(x.options.VirtualHostsPort, 80), strings.Join(g.Hosts, ", "))
+		}
+		all = append(all, how)
+	}
+	if over := len(gateways) - maxNames; over > 0 {
+		all = append(all, fmt.Sprintf("and %d more", over))
+	}
+	return all
+}
+
+// hop tells of one hop of the decision.
+func (x *explainer) hop(i int) HopExplanation {
+	h := &x.decision.Hops[i]
+	out := HopExplanation{Gateway: h.Gateway.Name, Conditions: x.conditions(h)}
+	if c := h.held(); c != nil {
+		out.Strength = &StrengthDraw{Strength: c.Strength.String(), Taken: h.Taken}
+		if d := x.trace.strength(h); d != nil {
+			out.Strength.Ticket, out.Strength.Period = &d.ticket, d.split.Period()
+		}
+	}
+	if draws := x.trace.weights(h); len(draws) > 0 {
+		first := draws[0]
+		out.Weights = &WeightDraw{
+			Ticket: first.ticket, Period: first.split.Period(), Again: len(draws) - 1,
+			Route: h.Gateway.Routes[first.split.Pick(first.ticket)].Path,
+		}
+	}
+	if i == x.decision.Depth-1 {
+		out.Reason = x.decision.Reason.String()
+	}
+	if r := h.Route; r != nil {
+		out.Route, out.Weight = r.Path, r.Weight.String()
+		out.Via, out.Unusable = x.trace.via(h)
+		x.lead(&out, h)
+	}
+	return out
+}
+
+// lead says where the route of a hop leads.
+func (x *explainer) lead(out *HopExplanation, h *Hop) {
+	switch to := &h.Route.Target; to.Kind {
+	case TargetGateway:
+		out.Next = x.snapshot.slots[to.Slot].Name
+	case TargetAddress:
+		out.Address, out.Instances = to.Address, x.live.Instances(h.Gateway, h.Route)
+	case TargetNone:
+	}
+}
+
+// The ways in which a route is chosen.
+const (
+	viaCondition     = "condition"
+	viaWeights       = "weights"
+	viaRedistributed = "redistributed"
+)
+
+// via says what chose the route of a hop, and which one was chosen first if
+// that is not usable. Both are empty if there is no route.
+func (t *Trace) via(h *Hop) (how, unusable string) {
+	if h.Route == nil {
+		return "", ""
+	}
+	first := h.held()
+	how = viaCondition
+	if !h.Taken {
+		draws := t.weights(h)
+		first, how = h.Gateway.Routes[draws[0].split.Pick(draws[0].ticket)], viaWeights
+	}
+	if first != h.Route {
+		return viaRedistributed, first.Path
+	}
+	return how, ""
+}
+
+// conditions tells of the conditions of a hop.
+func (x *explainer) conditions(h *Hop) []ConditionExplanation {
+	all := make([]ConditionExplanation, 0, len(h.Gateway.Conditions))
+	for i, c := range h.Gateway.Conditions {
+		one := ConditionExplanation{Route: c.Path, Text: c.Condition.String(), Strength: c.Strength.String()}
+		if i <= h.Held {
+			one.Asked, one.Holds = true, i == h.Held
+			one.Clauses = x.clauses(c.Condition)
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+func (x *explainer) clauses(c *conditions.Condition) (all []ClauseExplanation) {
+	_, clauses := explainCondition(c, x.request)
+	for _, one := range clauses {
+		all = append(all, ClauseExplanation{Text: one.Text, Asked: one.Asked, Holds: one.Holds, Saw: one.Saw})
+	}
+	return all
+}
+
+const statusUnavailable = 503
+
+// outcome says where the decision ends.
+func (x *explainer) outcome() Outcome {
+	h := x.decision.Last()
+	switch x.decision.Reason {
+	case ReasonNone:
+		out := Outcome{Address: h.Route.Target.Address, Instances: x.live.Instances(h.Gateway, h.Route)}
+		if x.options.Headers != nil && h.Gateway.Type == HTTP {
+			out.Headers = x.options.Headers(x.request)
+		}
+		return out
+	case ReasonNoRoute:
+		return Outcome{Reason: x.decision.Reason.String(), Status: cmp.Or(h.Gateway.Asked.NoRoute, statusUnavailable)}
+	default:
+		return Outcome{Reason: x.decision.Reason.String(), Status: statusUnavailable}
+	}
+}
+
+// draws returns draws that leave the counters alone.
+func (x *explainer) draws() Draws {
+	d := &lookedAt{Live: x.live, next: make(map[*Split]uint64)}
+	if len(x.asked.Ticket) == 0 {
+		return d
+	}
+	for _, g := range x.snapshot.gateways {
+		if n, fixed := x.asked.Ticket.of(roleWeights, g.Name); fixed && g.Weights != nil {
+			d.next[g.Weights] = n
+		}
+		for _, c := range g.Conditions {
+			if n, fixed := x.asked.Ticket.of(roleStrength, g.Name); fixed && c.Taken != nil {
+				d.next[c.Taken] = n
+			}
+			if n, fixed := x.asked.Ticket.of(roleWeights, g.Name); fixed && c.Remainder != nil {
+				d.next[c.Remainder] = n
+			}
+		}
+	}
+	return d
+}
+
+// lookedAt are draws that take no ticket from the splits: each begins where
+// its counter stands, or where it was fixed.
+type lookedAt struct {
+	Live
+	next map[*Split]uint64
+}
+
+// Ticket returns the next ticket of a split.
+func (d *lookedAt) Ticket(s *Split) uint64 {
+	n, known := d.next[s]
+	if !known {
+		n = s.next.Load()
+	}
+	d.next[s] = n + 1
+	return n
+}
+
+// Line says in one line what was decided with the trace, for a header or a
+// log: hop by hop the gateway, its route and what chose that one, then where
+// the request went. It has visible ASCII and blanks only; other characters of
+// names are replaced by "?".
+func (t *Trace) Line(d *Decision, instance string) string {
+	var b strings.Builder
+	for i := range d.Depth {
+		h := &d.Hops[i]
+		b.WriteString(h.Gateway.Name)
+		b.WriteByte('>')
+		if h.Route == nil {
+			b.WriteString("nothing")
+		} else {
+			how, unusable := t.via(h)
+			fmt.Fprintf(&b, "%s via %s", h.Route.Path, how)
+			if unusable != "" {
+				b.WriteString(" from " + unusable)
+			}
+		}
+		t.writeDraws(&b, h)
+		b.WriteString("; ")
+	}
+	b.WriteString(cmp.Or(instance, d.Reason.String()))
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' {
+			return '?'
+		}
+		return c
+	}, b.String())
+}
+
+// writeDraws writes the condition that held at a hop and the tickets.
+func (t *Trace) writeDraws(b *strings.Builder, h *Hop) {
+	if h.held() != nil {
+		fmt.Fprintf(b, " held=%d", h.Held+1)
+	}
+	if s := t.strength(h); s != nil {
+		fmt.Fprintf(b, " strength=%d", s.ticket)
+	}
+	if draws := t.weights(h); len(draws) > 0 {
+		fmt.Fprintf(b, " weights=%d", draws[0].ticket)
+	}
+}
