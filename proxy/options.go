@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/metrics"
+	"github.com/sluice-mesh/sluice/proxy/http1"
 )
 
 // Options shape a Server. Metrics is required; other zero values are ready to
@@ -22,6 +23,9 @@ type Options struct {
 	// Resolver is the DNS server, host:port, that is asked for the names of
 	// targets. Empty means the system's.
 	Resolver string
+	// Explain is the field by which a request asks for an explanation of
+	// itself. Nil means that none can.
+	Explain *http1.Secret
 	// Metrics holds the series.
 	Metrics *metrics.Registry
 	// Log is told of listeners and look-ups. Nil means no log.

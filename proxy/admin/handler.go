@@ -42,6 +42,9 @@ func (s *Server) handler() http.Handler {
 	if s.o.Confirm != nil {
 		mux.HandleFunc("POST /confirm", s.confirm)
 	}
+	if s.o.Explain != nil {
+		mux.HandleFunc("POST /explain", s.explain)
+	}
 	if s.o.Pprof {
 		profiles(mux)
 		paths = append(paths, "/debug/pprof/")
@@ -135,16 +138,16 @@ func report(w http.ResponseWriter, r *http.Request, list string, ok bool) {
 
 // status answers the status as JSON.
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
-	s.json(w, r, s.o.Status())
+	s.json(w, r, http.StatusOK, s.o.Status())
 }
 
 // confirm believes what was held back.
 func (s *Server) confirm(w http.ResponseWriter, r *http.Request) {
-	s.json(w, r, map[string]int{"confirmed": s.o.Confirm()})
+	s.json(w, r, http.StatusOK, map[string]int{"confirmed": s.o.Confirm()})
 }
 
 // json answers v, indented for people.
-func (s *Server) json(w http.ResponseWriter, r *http.Request, v any) {
+func (s *Server) json(w http.ResponseWriter, r *http.Request, code int, v any) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false) // conditions are full of < and >
@@ -154,7 +157,7 @@ func (s *Server) json(w http.ResponseWriter, r *http.Request, v any) {
 		write(w, plain, http.StatusInternalServerError, "the answer could not be encoded\n")
 		return
 	}
-	write(w, "application/json", http.StatusOK, b.String())
+	write(w, "application/json", code, b.String())
 }
 
 const plain = "text/plain; charset=utf-8"

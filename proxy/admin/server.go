@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // DefaultAddr is where the server listens unless told otherwise.
@@ -53,6 +55,8 @@ type Options struct {
 	// Confirm believes all absences that are held back, and returns how many
 	// there were.
 	Confirm func() int
+	// Explain answers POST /explain. Errors are *routing.ExplainError.
+	Explain func(routing.ExplainRequest) (*routing.Explanation, error)
 	// Pprof serves Go's profiles below /debug/pprof/.
 	Pprof bool
 	// Handlers are served beside the above, by patterns of http.ServeMux that

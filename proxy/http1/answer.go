@@ -60,6 +60,9 @@ func (c *conn) answer(u *upstream.Conn, p *pump, now int64) (keep bool) {
 		keepAlive: keep && w.plan.http10,
 		unchunked: w.plan.http10 && f == byChunks,
 	}
+	if w.exchange.Trace != nil {
+		edit.explain = explained(&w.exchange, u.Instance.String())
+	}
 	c.Due(now + int64(c.server.options.ByteTimeout))
 	err := c.relay(u, f, edit)
 	if p != nil {

@@ -19,6 +19,7 @@ func (c *conn) exchange() (keep bool) {
 	gen := c.server.options.Handle.Load()
 	w.view = request{head: &w.head, conn: &c.facts}
 	w.plan = c.makePlan(&w.head)
+	c.traced()
 	g := c.gateway(gen)
 	if g == nil {
 		c.refuse(live.NoGateway)
@@ -191,6 +192,9 @@ func (c *conn) abandon(u *upstream.Conn, p *pump, err error) (keep bool) {
 func (c *conn) fail(reason live.Reason) (keep bool) {
 	w := c.w
 	f := failure{reason: reason, status: reason.Status(), head: w.plan.head}
+	if w.exchange.Trace != nil {
+		f.explain = explained(&w.exchange, reason.String())
+	}
 	if reason == live.NoRoute {
 		if s := w.exchange.Decision.Last().Gateway.Asked.NoRoute; s != 0 {
 			f.status = s

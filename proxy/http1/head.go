@@ -55,7 +55,8 @@ const (
 	kindHop
 	// kindOwn is set by the proxy; a client's is dropped.
 	kindOwn
-	// kindReason is Sluice-Reason: only our own failures carry it.
+	// kindReason is Sluice-Reason, which only our own failures carry, and
+	// Sluice-Explain, which only we say.
 	kindReason
 	// The fields from here on may stand in a head once (RFC 9110 section
 	// 5.3: a recipient cannot join them).
@@ -132,6 +133,9 @@ func classify(name []byte) kind {
 	case 14:
 		if fold(name, "content-length") {
 			return kindContentLength
+		}
+		if fold(name, "sluice-explain") {
+			return kindReason
 		}
 		return pick(name, "http2-settings", kindHop)
 	case 16:

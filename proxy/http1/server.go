@@ -36,6 +36,9 @@ type Options struct {
 	// Attempts is how many instances are tried when connecting fails. Zero
 	// means 3.
 	Attempts int
+	// Explain is the field by which a request asks for an explanation of
+	// itself. Nil means that none can.
+	Explain *Secret
 	// Log is told of panics. Nil means no log.
 	Log *slog.Logger
 }

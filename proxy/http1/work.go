@@ -81,6 +81,7 @@ func (w *work) shrink() {
 	}
 	w.toClient = nil
 	w.exchange.Generation = nil
+	w.exchange.Trace = nil
 }
 
 // takeBody takes the body's bytes that stand behind the head, and reports

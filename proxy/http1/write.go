@@ -79,6 +79,7 @@ type answerEdit struct {
 	close     bool // add Connection: close
 	keepAlive bool // add Connection: keep-alive, for HTTP/1.0
 	unchunked bool // the coding is taken off
+	explain   string
 }
 
 // unchanged reports whether the answer's head may go through as it is.
@@ -102,7 +103,17 @@ func appendAnswer(b []byte, h *head, e answerEdit) []byte {
 		}
 	}
 	b = append(b, h.raw[run:len(h.raw)-2]...)
+	b = appendExplain(b, e.explain)
 	b = appendConnection(b, e.close, e.keepAlive)
+	return append(b, "\r\n"...)
+}
+
+func appendExplain(b []byte, explain string) []byte {
+	if explain == "" {
+		return b
+	}
+	b = append(b, "Sluice-Explain: "...)
+	b = append(b, explain...)
 	return append(b, "\r\n"...)
 }
 
@@ -123,6 +134,7 @@ type failure struct {
 	close     bool
 	keepAlive bool
 	head      bool // the request was HEAD: no body
+	explain   string
 }
 
 // appendFailure appends an answer that says, to people and machines, what the
@@ -147,6 +159,7 @@ func appendFailure(b []byte, f failure) []byte {
 	case http.StatusMethodNotAllowed:
 		b = append(b, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n"...)
 	}
+	b = appendExplain(b, f.explain)
 	b = appendConnection(b, f.close, f.keepAlive)
 	b = append(b, "\r\n"...)
 	if f.head {

@@ -17,6 +17,8 @@ type Exchange struct {
 	Generation *Generation
 	Decision   routing.Decision
 	Seen       metrics.Observation
+	// Trace notes the draws of the decision if it is set before Decide.
+	Trace *routing.Trace
 
 	start int64 // nanoseconds
 	shard uint32
@@ -28,7 +30,12 @@ type Exchange struct {
 func (x *Exchange) Decide(gen *Generation, g *routing.CompiledGateway, r conditions.Request, now int64, shard uint32) Reason {
 	x.Generation, x.start, x.shard = gen, now, shard
 	x.Seen = metrics.Observation{}
-	gen.Snapshot.Decide(g, r, gen, &x.Decision)
+	var draws routing.Draws = gen
+	if x.Trace != nil {
+		x.Trace.Reset(gen)
+		draws = x.Trace
+	}
+	gen.Snapshot.Decide(g, r, draws, &x.Decision)
 	for i := range x.Decision.Depth {
 		x.begin(&x.Decision.Hops[i])
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-mesh/sluice/metrics/prom"
 	"github.com/sluice-mesh/sluice/proxy"
 	"github.com/sluice-mesh/sluice/proxy/admin"
+	"github.com/sluice-mesh/sluice/proxy/http1"
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/routing"
 )
@@ -38,6 +39,9 @@ type Options struct {
 	Admin string
 	// Resolver is the address of the name server; empty means the system's.
 	Resolver string
+	// Explain is the header by which a request asks for an explanation of
+	// itself; nil if none can.
+	Explain *http1.Secret
 	// Drain is how long exchanges in flight may take after the end was asked
 	// for. A negative value cuts them at once.
 	Drain time.Duration
@@ -83,6 +87,7 @@ func Open(ctx context.Context, o Options) (*Mesh, error) {
 		GatewayAddress:   o.GatewayAddress,
 		VirtualHostsPort: o.VirtualHostsPort,
 		Resolver:         o.Resolver,
+		Explain:          o.Explain,
 		Metrics:          m.registry,
 		Log:              log,
 		Drain:            o.Drain,
@@ -93,6 +98,7 @@ func Open(ctx context.Context, o Options) (*Mesh, error) {
 		Ready:   m.checks,
 		Status:  func() any { return m.Status() },
 		Confirm: m.Confirm,
+		Explain: m.server.Explain,
 		Log:     log,
 	})
 	if err := m.admin.Listen(ctx); err != nil {

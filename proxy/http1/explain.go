@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http1
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/sluice-mesh/sluice/conditions"
+	"github.com/sluice-mesh/sluice/proxy/live"
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// Added returns the fields that a request gets before it is sent on, in place
+// of any of these names that the client sent. What is drawn anew for each
+// request is described instead, in parentheses.
+func Added(r conditions.Request) (fields []routing.HeaderField) {
+	for line := range strings.Lines(string(appendForwarded(nil, r.Conn()))) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		fields = append(fields, routing.HeaderField{Name: name, Value: value})
+	}
+	return append(fields,
+		routing.HeaderField{Name: "X-Forwarded-Host", Value: r.Host()},
+		routing.HeaderField{Name: "X-Request-Id", Value: "(a new UUID)"})
+}
+
+// Secret is the field by which a request asks for an explanation of itself.
+// It is immutable. A nil Secret is asked by nobody.
+type Secret struct {
+	name string
+	sum  [sha256.Size]byte
+}
+
+// minSecret is the least length of a secret: what is shorter can be guessed
+// over the network.
+const minSecret = 16
+
+// NewSecret returns the Secret of a field name and the value that it must
+// have. An error says what is wrong with either of them.
+func NewSecret(name, value string) (*Secret, error) {
+	for i := range len(name) {
+		if class[name[i]]&tokenByte == 0 {
+			return nil, fmt.Errorf("%q is not the name of a header; such as X-Explain", name)
+		}
+	}
+	own := len(name) > 7 && fold([]byte(name[:7]), "sluice-")
+	switch k := classify([]byte(name)); {
+	case name == "":
+		return nil, errors.New("the header has no name; such as X-Explain")
+	case k != kindOther && (k != kindOwn || !own), strings.EqualFold(name, "Cookie"):
+		return nil, fmt.Errorf("%s means something else already; choose another name, such as X-Explain", name)
+	case len(value) < minSecret:
+		return nil, fmt.Errorf("the secret has %d characters; at least %d", len(value), minSecret)
+	}
+	for i := range len(value) {
+		if c := value[i]; c <= ' ' || c > '~' {
+			return nil, errors.New("the secret is to be of visible ASCII characters without blanks")
+		}
+	}
+	return &Secret{name, sha256.Sum256([]byte(value))}, nil
+}
+
+// take takes the field out of a request's head, so that neither conditions nor
+// instances see it, and reports whether it had the right value. How long that
+// takes does not tell how much of a value is right.
+func (s *Secret) take(h *head) (right bool) {
+	for i := range h.fields {
+		f := &h.fields[i]
+		if !equalFold(h.bytes(f.name), s.name) {
+			continue
+		}
+		sum := sha256.Sum256(h.bytes(f.value))
+		right = subtle.ConstantTimeCompare(sum[:], s.sum[:]) == 1 || right
+		f.kind = kindOwn
+		f.name.to = f.name.from // no name is empty, so none is equal
+	}
+	return right
+}
+
+// traced prepares the exchange for its explanation if the request asks for
+// one.
+func (c *conn) traced() {
+	w := c.w
+	w.exchange.Trace = nil
+	if s := c.server.options.Explain; s != nil && s.take(&w.head) {
+		w.exchange.Trace = new(routing.Trace)
+	}
+}
+
+// explained returns the explanation of the exchange, empty if it was not asked
+// for. The end is the instance that answers, or the reason why none does.
+func explained(x *live.Exchange, end string) string {
+	if x.Trace == nil {
+		return ""
+	}
+	return x.Trace.Line(&x.Decision, end)
+}
