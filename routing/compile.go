@@ -365,12 +365,14 @@ func (c *candidate) condition(i int) *conditions.Condition {
 	return c.prev.Routes[i].Condition
 }
 
-// hostsOf returns the virtual hosts of a gateway in lower case, each once,
-// the automatic one first.
+// hostsOf returns the virtual hosts of a gateway as they are compared, each
+// once, the automatic one first.
 func hostsOf(g *Gateway, domain string) []string {
 	var hosts []string
+	seen := make(map[string]bool, len(g.VirtualHosts)+1)
 	add := func(host string) {
-		if host = strings.ToLower(host); host != "" && !slices.Contains(hosts, host) {
+		if host = normalHost(host); host != "" && !seen[host] {
+			seen[host] = true
 			hosts = append(hosts, host)
 		}
 	}

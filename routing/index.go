@@ -16,25 +16,32 @@ func (s *Snapshot) ByName(name string) *CompiledGateway { return s.byName[name] 
 func (s *Snapshot) ByPort(port int) *CompiledGateway { return s.byPort[port] }
 
 // ByHost returns the gateway that has host among its virtual hosts, or nil.
-// The whole host must agree, in any letter case; a port attached to it, as in
-// a Host field, is left out of the comparison. If several gateways have one
-// host it is the first by number of name segments, then by name. ByHost does
-// not allocate.
+// Letter case, a port attached to the host as in a Host field, and a dot at
+// the end of the name do not count. A host that agrees as a whole comes before
+// a wildcard; of those that cover the host, the one with the most labels
+// counts. *.shop.example covers names of any number of labels below
+// shop.example, not shop.example itself. If several gateways have one host it
+// is the first by number of name segments, then by name. ByHost does not
+// allocate.
 func (s *Snapshot) ByHost(host string) *CompiledGateway {
-	if len(s.byHost) == 0 || len(host) > maxHost {
+	if len(host) > maxHost || len(s.hosts.exact)+len(s.hosts.below) == 0 {
 		return nil
 	}
-	var lower [maxHost]byte
+	var buffer [maxHost]byte
+	lower := buffer[:len(host)]
 	for i := range len(host) {
 		lower[i] = lowerASCII(host[i])
 	}
-	if g, ok := s.byHost[string(lower[:len(host)])]; ok {
-		return g
+	n := len(withoutPort(host))
+	if n < len(host) {
+		if g, ok := s.hosts.exact[string(lower)]; ok {
+			return g // it was written with its port
+		}
 	}
-	if n := len(withoutPort(host)); n < len(host) {
-		return s.byHost[string(lower[:n])]
+	if n > 1 && lower[n-1] == '.' {
+		n--
 	}
-	return nil
+	return s.hosts.find(lower[:n])
 }
 
 func lowerASCII(c byte) byte {
@@ -68,16 +75,16 @@ func withoutPort(host string) string {
 func (s *Snapshot) index() []lostHost {
 	s.byName = make(map[string]*CompiledGateway, len(s.gateways))
 	s.byPort = make(map[int]*CompiledGateway, len(s.gateways))
-	s.byHost = make(map[string]*CompiledGateway)
+	s.hosts = newHostIndex()
 	shared := false
 	for _, g := range s.gateways {
 		s.byName[g.Name] = g
 		s.byPort[g.Port] = g
 		for _, host := range g.Hosts {
-			first, taken := s.byHost[host]
-			shared = shared || taken
-			if !taken || publishedBefore(g.Name, first.Name) {
-				s.byHost[host] = g
+			first := s.hosts.get(host)
+			shared = shared || first != nil
+			if first == nil || publishedBefore(g.Name, first.Name) {
+				s.hosts.set(host, g)
 			}
 		}
 	}
@@ -87,7 +94,7 @@ func (s *Snapshot) index() []lostHost {
 	var lost []lostHost
 	for _, g := range s.gateways {
 		for _, host := range g.Hosts {
-			if first := s.byHost[host]; first != g {
+			if first := s.hosts.get(host); first != g {
 				lost = append(lost, lostHost{gateway: g.Name, host: host, to: first.Name})
 			}
 		}

@@ -3,6 +3,7 @@
 package routing_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -22,6 +23,7 @@ func TestByHost(t *testing.T) {
 		withHosts("shop", "shop.example", "WWW.Shop.Example"),
 		withHosts("six", "[2001:db8::1]", "2001:db8::2"),
 		withHosts("odd", "odd.example:8080"),
+		withHosts("dot", "Dot.example."),
 	), routing.CompileOptions{})
 	if len(faults) != 0 {
 		t.Fatal(faults)
@@ -40,6 +42,10 @@ func TestByHost(t *testing.T) {
 		{"an IPv6 address in brackets", "[2001:db8::1]", "six"},
 		{"an IPv6 address with a port", "[2001:DB8::1]:80", "six"},
 		{"a bare IPv6 address, of which nothing is a port", "2001:db8::2", "six"},
+		{"a host with the dot of a complete name", "shop.example.", "shop"},
+		{"a host with that dot and a port", "shop.example.:8080", "shop"},
+		{"a host that was written with that dot", "dot.example", "dot"},
+		{"no host with two dots at its end", "shop.example..", ""},
 		{"a host that was written with its port", "odd.example:8080", "odd"},
 		{"no other port of a host that was written with its port", "odd.example:81", ""},
 		{"no empty host", "", ""},
@@ -58,9 +64,51 @@ func TestByHost(t *testing.T) {
 	}
 }
 
+func TestByHostOfWildcards(t *testing.T) {
+	s, faults := routing.Compile(nil, routingtest.Table(1,
+		withHosts("all", "*.Example"),
+		withHosts("shop", "*.shop.example.", "www.shop.example"),
+		withHosts("eu", "*.eu.shop.example"),
+		withHosts("bare", "other.test"),
+		withHosts("odd", "*", "*.", "a.*.test", "*b.test", "**.test"),
+	), routing.CompileOptions{})
+	if len(faults) != 0 {
+		t.Fatal(faults)
+	}
+	for _, tt := range []struct{ name, host, want string }{
+		{"a name of one label more", "a.shop.example", "shop"},
+		{"a name of several labels more", "a.b.shop.example", "shop"},
+		{"the wildcard with the most labels", "a.eu.shop.example", "eu"},
+		{"not the bare domain, which another wildcard covers", "shop.example", "all"},
+		{"the bare domain of the longest, which the next covers", "eu.shop.example", "shop"},
+		{"an exact name before a wildcard", "www.shop.example", "shop"},
+		{"in any letter case, with a port and a final dot", "A.Shop.EXAMPLE.:8080", "shop"},
+		{"no name that only ends alike", "ashop.example", "all"},
+		{"not the bare domain", "example", ""},
+		{"no empty label", ".example", ""},
+		{"an empty label further up is none of ours to judge", "..example", "all"},
+		{"no other domain", "a.other.test", ""},
+		{"a star alone is no wildcard", "a", ""},
+		{"a star within a name is none", "a.b.test", ""},
+		{"a star beside letters is none", "ab.test", ""},
+		{"a star that a client sends is a letter like others", "*.shop.example", "shop"},
+		{"a name of very many labels", strings.Repeat("a.", 120) + "shop.example", "shop"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := ""
+			if g := s.ByHost(tt.host); g != nil {
+				got = g.Name
+			}
+			if got != tt.want {
+				t.Errorf("ByHost(%.40q) = %q, want %q", tt.host, got, tt.want)
+			}
+		})
+	}
+}
+
 func TestByHostDoesNotAllocate(t *testing.T) {
-	s, _ := routing.Compile(nil, routingtest.Table(1, withHosts("shop", "shop.example")), routing.CompileOptions{})
-	for _, host := range []string{"shop.example", "SHOP.example:8080", "none.example:80"} {
+	s, _ := routing.Compile(nil, routingtest.Table(1, withHosts("shop", "shop.example", "*.shop.example")), routing.CompileOptions{})
+	for _, host := range []string{"shop.example", "SHOP.example:8080", "a.b.Shop.example.:80", "none.example:80"} {
 		if n := testing.AllocsPerRun(100, func() { s.ByHost(host) }); n != 0 {
 			t.Errorf("ByHost(%q): %.0f allocations, want 0", host, n)
 		}
@@ -80,15 +128,21 @@ func TestVirtualHostsOfSeveralGateways(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var gateways []*routing.Gateway
 			for _, name := range tt.table {
-				gateways = append(gateways, withHosts(name, "Shop.example"))
+				gateways = append(gateways, withHosts(name, "Shop.example", "*.Shop.example."))
 			}
 			s, faults := routing.Compile(nil, routingtest.Table(1, gateways...), routing.CompileOptions{})
-			if got := s.ByHost("shop.example").Name; got != tt.want {
-				t.Errorf("ByHost = %s, want %s", got, tt.want)
+			for _, host := range []string{"shop.example", "a.shop.example"} {
+				if got := s.ByHost(host).Name; got != tt.want {
+					t.Errorf("ByHost(%s) = %s, want %s", host, got, tt.want)
+				}
 			}
-			if len(faults) != 1 || faults[0].Severity != routing.Warning || faults[0].Name == tt.want ||
-				!strings.Contains(faults[0].Problem, tt.want) {
-				t.Errorf("faults = %v, want one warning to the other gateway that names %s", faults, tt.want)
+			if len(faults) != 2 {
+				t.Errorf("faults = %v, want one of each host", faults)
+			}
+			for _, f := range faults {
+				if f.Severity != routing.Warning || f.Name == tt.want || !strings.Contains(f.Problem, tt.want) {
+					t.Errorf("fault %v, want a warning to the other gateway that names %s", f, tt.want)
+				}
 			}
 			if got := len(s.Gateways()); got != 2 {
 				t.Errorf("%d gateways serve, want both", got)
@@ -127,14 +181,27 @@ func TestAutomaticVirtualHosts(t *testing.T) {
 	}
 }
 
+// BenchmarkByHost shows that ten thousand hosts cost what ten cost.
 func BenchmarkByHost(b *testing.B) {
-	s, _ := routing.Compile(nil, routingtest.Table(1, withHosts("shop", "shop.example")), routing.CompileOptions{})
-	for _, host := range []string{"shop.example", "Shop.example:8080"} {
-		b.Run(host, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				s.ByHost(host)
-			}
-		})
+	for _, n := range []int{10, 10_000} {
+		hosts := make([]string, 0, 2*n)
+		for i := range n {
+			name := fmt.Sprintf("shop-%d.example", i)
+			hosts = append(hosts, name, "*."+name)
+		}
+		s, _ := routing.Compile(nil, routingtest.Table(1, withHosts("shop", hosts...)), routing.CompileOptions{})
+		for _, tt := range []struct{ name, host string }{
+			{"exact", "shop-7.example"},
+			{"with port", "Shop-7.example:8080"},
+			{"wildcard", "a.b.shop-7.example"},
+			{"none", "a.b.none.test"},
+		} {
+			b.Run(fmt.Sprintf("%d hosts/%s", n, tt.name), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					s.ByHost(tt.host)
+				}
+			})
+		}
 	}
 }

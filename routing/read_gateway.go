@@ -124,15 +124,18 @@ func (r *reader) virtualHosts(v *value, path string) []string {
 	return hosts
 }
 
-// checkVirtualHost warns of names that no request can bear: they are
-// compared whole, and a host with a port matches none.
+// checkVirtualHost refuses names that are not written as requests send them,
+// and warns of those that no request can bear.
 func (r *reader) checkVirtualHost(v *value, path string) {
 	const code = codeVirtualHosts
 	name := strings.TrimSuffix(strings.TrimPrefix(v.text, "["), "]")
 	switch {
 	case isIPv6(name):
-	case strings.Contains(v.text, "*"):
-		r.warn(code, v.place, path, quote(v.text)+" is compared as it stands", "there are no wildcards; list the names")
+	case !isASCII(v.text):
+		r.refuse(code, v.place, path, quote(v.text)+" has letters beyond ASCII, which no request for it has",
+			"write the name as browsers send it, in Punycode: xn--...")
+	case strings.Contains(strings.TrimPrefix(v.text, wildcard), "*") || v.text == wildcard:
+		r.warn(code, v.place, path, quote(v.text)+" never matches", "a star stands for whole labels at the beginning of a name: *.shop.example")
 	case strings.Contains(v.text, ":"):
 		r.warn(code, v.place, path, quote(v.text)+" never matches", "virtual hosts are names without port")
 	case v.text == "" || strings.ContainsFunc(v.text, unicode.IsSpace) || strings.Contains(v.text, "/"):

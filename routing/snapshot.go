@@ -13,7 +13,7 @@ type Snapshot struct {
 	slots     []*CompiledGateway // by slot; nil where a slot is free
 	byName    map[string]*CompiledGateway
 	byPort    map[int]*CompiledGateway
-	byHost    map[string]*CompiledGateway // by host in lower case
+	hosts     hostIndex
 	schedules schedules
 }
 
@@ -26,7 +26,7 @@ type CompiledGateway struct {
 	Name       string
 	Port       int // 1 to 65535, assigned if none was asked for
 	Type       PortType
-	Hosts      []string         // virtual hosts, lower case, in order
+	Hosts      []string         // virtual hosts, lower case, without final dot, in order
 	Routes     []*CompiledRoute // in the order written
 	Conditions []*CompiledRoute // the routes that have a condition, in the order asked
 	Weights    *Split           // over Routes; nil if all weights are 0
