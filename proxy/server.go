@@ -339,7 +339,7 @@ func routeStatus(gen *live.Generation, g *routing.CompiledGateway, r *routing.Co
 		st.Problem = "leads nowhere: no gateway has this name"
 	case routing.TargetGateway:
 		st.Gateway = gen.Snapshot.Slot(r.Target.Slot).Name
-	case routing.TargetAddress:
+	case routing.TargetAddress, routing.TargetInstances:
 		t := gen.Gateway(g).Routes[r.Index].Target
 		for _, i := range t.Instances() {
 			st.Instances = append(st.Instances, i.String())

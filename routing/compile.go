@@ -294,6 +294,7 @@ func (c *compilation) compile(one *candidate) *CompiledGateway {
 			Condition: one.condition(i),
 			Strength:  asked.Strength,
 			Target:    c.target(one, i),
+			Instances: asked.Instances,
 		}
 		g.Routes[i] = r
 		if r.Condition != nil {

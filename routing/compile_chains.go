@@ -11,18 +11,18 @@ import (
 // chains reports whether any route may lead to another gateway.
 func (g *Gateway) chains() bool {
 	for _, r := range g.Routes {
-		if !r.external() {
+		if !r.external() && !g.led(r) {
 			return true
 		}
 	}
 	return false
 }
 
-// chain returns the candidate that a route's path names, or nil: gateways are
-// named by paths of one to three segments. Four name the instances of a
-// service, and a selector finds instances under any name.
-func (c *compilation) chain(r *Route) *candidate {
-	if r.external() || r.Selector != "" || strings.Count(r.Path, "/") > 2 {
+// chain returns the candidate that the path of a form's route names, or nil:
+// gateways are named by paths of one to three segments. Four name the
+// instances of a service, and a selector finds instances under any name.
+func (c *compilation) chain(form *Gateway, r *Route) *candidate {
+	if r.external() || form.led(r) || strings.Count(r.Path, "/") > 2 {
 		return nil
 	}
 	if to := c.byName[r.Path]; to != nil && to.form != nil {
@@ -33,7 +33,7 @@ func (c *compilation) chain(r *Route) *candidate {
 
 // link returns the candidate that a route of a form leads to, or nil.
 func (c *compilation) link(form *Gateway, r *Route) *candidate {
-	if to := c.chain(r); to != nil && to.form.Port.Type == form.Port.Type {
+	if to := c.chain(form, r); to != nil && to.form.Port.Type == form.Port.Type {
 		return to
 	}
 	return nil
@@ -43,6 +43,8 @@ func (c *compilation) link(form *Gateway, r *Route) *candidate {
 func (c *compilation) target(one *candidate, i int) Target {
 	r := one.form.Routes[i]
 	switch {
+	case one.form.led(r):
+		return Target{Kind: TargetInstances}
 	case !r.external():
 		if to := c.link(one.form, r); to != nil {
 			return Target{Kind: TargetGateway, Slot: to.slot}
@@ -62,11 +64,11 @@ func (c *compilation) warnOfDeadEnds() {
 			continue
 		}
 		for i, r := range one.form.Routes {
-			if r.external() || c.link(one.form, r) != nil {
+			if r.external() || one.form.led(r) || c.link(one.form, r) != nil {
 				continue
 			}
 			problem := fmt.Sprintf("there is no gateway %s; the route answers 503 until there is", r.Path)
-			if to := c.chain(r); to != nil {
+			if to := c.chain(one.form, r); to != nil {
 				problem = fmt.Sprintf("gateway %s is %s, this one is %s; the route answers 503",
 					r.Path, to.form.Port.Type, one.form.Port.Type)
 			}
@@ -103,7 +105,7 @@ func (c *compilation) settleTypes() bool {
 			continue
 		}
 		for i, r := range one.form.Routes {
-			if to := c.chain(r); to != nil && c.link(one.form, r) == nil {
+			if to := c.chain(one.form, r); to != nil && c.link(one.form, r) == nil {
 				refused = append(refused, mismatch(one, i, to)...)
 			}
 		}

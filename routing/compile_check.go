@@ -152,6 +152,7 @@ func (r *Route) equal(o *Route) bool {
 		r.Balance == o.Balance &&
 		r.Selector == o.Selector &&
 		slices.Equal(r.Rewrites, o.Rewrites) &&
+		slices.EqualFunc(r.Instances, o.Instances, (*Instance).equal) &&
 		equalMetadata(r.Metadata, o.Metadata)
 }
 

@@ -5,6 +5,7 @@ package routing_test
 import (
 	"fmt"
 	"math"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -505,6 +506,9 @@ func rich() *routing.Gateway {
 				Path: "[10.0.0.1:80]", Metadata: map[string]any{"x": "y"}, Weight: half,
 				Condition: "has cookie beta", Strength: half, Balance: "leastconn", Selector: "label(c)(d)",
 				Rewrites: []routing.Rewrite{{Path: "/a if b"}}, At: routing.Position{Line: 2}, ConditionAt: routing.Position{Line: 3},
+				Instances: []*routing.Instance{{
+					Name: "shop", Address: netip.MustParseAddr("10.0.0.1"), Port: 80, Labels: []routing.Label{{Name: "a", Value: "b"}}, Ready: true,
+				}},
 			},
 			{Path: "[10.0.0.2:80]", Weight: half},
 		},
@@ -538,6 +542,7 @@ func TestCompileNoticesEveryChange(t *testing.T) {
 	places := map[string]bool{
 		".Name": true, // another name is another gateway
 		".At":   true, ".Routes[0].At": true, ".Routes[0].ConditionAt": true,
+		".Routes[0].Instances[0].At": true, ".Routes[0].Instances[0].Since": true,
 	}
 	// Values that compile, where another value of the type would not.
 	special := map[string]any{
@@ -545,6 +550,8 @@ func TestCompileNoticesEveryChange(t *testing.T) {
 		".Routes[0].Condition": "has cookie alpha",
 		".Routes[0].Weight":    nil, // weights are changed in pairs
 		".Routes[1]":           nil,
+
+		".Routes[0].Instances[0].Address": netip.MustParseAddr("10.0.0.2"),
 	}
 	var walk func(path string, find func(*routing.Gateway) reflect.Value)
 	tried := 0
@@ -576,6 +583,8 @@ func TestCompileNoticesEveryChange(t *testing.T) {
 		}
 		v := find(rich())
 		switch {
+		case special[path] != nil && v.Kind() == reflect.Struct:
+			try(path, find)
 		case v.Kind() == reflect.Struct:
 			for i := range v.NumField() {
 				walk(path+"."+v.Type().Field(i).Name, func(g *routing.Gateway) reflect.Value { return find(g).Field(i) })
@@ -823,15 +832,31 @@ func TestCompileKeepsSlots(t *testing.T) {
 	checkSnapshot(t, s)
 }
 
-func TestCompileIgnoresSelectorRoutesAsChains(t *testing.T) {
-	g := to("a", 9000, "b")
-	g.Routes[0].Selector = "label(x)(y)"
-	s, faults := compile(table(1, g, to("b", 9001, addr)))
-	if got := s.ByName("a").Routes[0].Target.Kind; got != routing.TargetNone {
-		t.Errorf("target kind %d, want none", got)
-	}
-	if got := codes(faults); got != "(a RouteTargetMissing)" {
-		t.Errorf("faults %q", got)
+func TestCompileLeadsToInstances(t *testing.T) {
+	one := &routing.Instance{Address: netip.MustParseAddr("10.0.0.1"), Port: 80, Ready: true}
+	for _, tt := range []struct {
+		name  string
+		shape func(*routing.Gateway)
+		path  string
+		want  []*routing.Instance
+	}{
+		{"a route with a selector leads to no gateway of its name", func(g *routing.Gateway) { g.Routes[0].Selector = "label(x)(y)" }, "b", nil},
+		{"nor does a route of a gateway with a selector", func(g *routing.Gateway) { g.Selector = "label(x)(y)" }, "b", nil},
+		{"what a selector found is handed on", func(g *routing.Gateway) { g.Routes[0].Instances = []*routing.Instance{one} }, "(1.0.3)", []*routing.Instance{one}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := to("a", 9000, tt.path)
+			tt.shape(g)
+			s, faults := compile(table(1, g, to("b", 9001, addr)))
+			r := s.ByName("a").Routes[0]
+			if r.Target.Kind != routing.TargetInstances || !slices.Equal(r.Instances, tt.want) {
+				t.Errorf("target kind %d with %d instances, want instances, %d of them", r.Target.Kind, len(r.Instances), len(tt.want))
+			}
+			if len(faults) > 0 {
+				t.Errorf("faults %v", faults)
+			}
+			checkSnapshot(t, s)
+		})
 	}
 }
 

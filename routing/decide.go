@@ -143,7 +143,7 @@ func (s *Snapshot) choose(hop *Hop, g *CompiledGateway, r conditions.Request, dr
 // usable reports whether a route leads to anything.
 func (s *Snapshot) usable(g *CompiledGateway, r *CompiledRoute, draws Draws) bool {
 	switch r.Target.Kind {
-	case TargetAddress:
+	case TargetAddress, TargetInstances:
 		return draws.Usable(g, r)
 	case TargetGateway:
 		return len(s.slots[r.Target.Slot].Routes) > 0

@@ -49,6 +49,7 @@ type CompiledRoute struct {
 	// is.
 	Remainder *Split
 	Target    Target
+	Instances []*Instance // of a TargetInstances; not to be changed
 }
 
 // TargetKind says what a target leads to.
@@ -61,6 +62,8 @@ const (
 	TargetAddress
 	// TargetGateway leads to the gateway in Slot, in process.
 	TargetGateway
+	// TargetInstances leads to the Instances of the route, maybe none.
+	TargetInstances
 )
 
 // Target is what a route leads to.

@@ -121,7 +121,10 @@ type Route struct {
 	Balance   string         // as written; empty means the default
 	Selector  string         // as written; empty means none
 	Rewrites  []Rewrite      // in order
-	At        Position       // of the route's key
+	// Instances are what a selector found for the route: its own, or that of
+	// its gateway; sorted by address, each once.
+	Instances []*Instance
+	At        Position // of the route's key
 	// ConditionAt is the place of the condition's text, which may stand in a
 	// document of its own; zero if there is none.
 	ConditionAt Position

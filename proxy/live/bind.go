@@ -65,12 +65,16 @@ func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *G
 	total := totalWeight(g)
 	for i, r := range g.Routes {
 		route := Route{Series: series.Route(r.Path)}
-		if r.Target.Kind == routing.TargetAddress {
+		switch r.Target.Kind {
+		case routing.TargetAddress:
 			route.Target = known[r.Path]
 			if route.Target == nil {
 				route.Target = b.Pool.Target(r.Target.Host, r.Target.Port)
 				fresh = append(fresh, route.Target)
 			}
+		case routing.TargetInstances:
+			route.Target = b.Pool.Fixed(r.Instances, known[r.Path])
+		case routing.TargetGateway, routing.TargetNone:
 		}
 		bound.Routes[i] = route
 		shares = append(shares, metrics.Share{Route: route.Series, Asked: float64(r.Weight) / total})
@@ -82,7 +86,7 @@ func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *G
 }
 
 // knownTargets returns the targets that a gateway had, by route path. A path
-// names its address, so an equal path leads to the same place.
+// in brackets names its address, so an equal one leads to the same place.
 func knownTargets(old *Gateway, name string) map[string]*upstream.Target {
 	if old == nil || old.Compiled.Name != name {
 		return nil

@@ -28,7 +28,7 @@ type Gateway struct {
 // Route holds the live parts of a compiled route.
 type Route struct {
 	Series *metrics.Route
-	Target *upstream.Target // nil unless the route leads to an address
+	Target *upstream.Target // nil unless the route leads to an address or to instances
 }
 
 // Gateway returns the live parts of g, which is of this generation's
@@ -39,7 +39,8 @@ func (gen *Generation) Gateway(g *routing.CompiledGateway) *Gateway { return gen
 // routing.Draws.
 func (gen *Generation) Ticket(s *routing.Split) uint64 { return s.Next() }
 
-// Usable reports whether a route to an address has an instance.
+// Usable reports whether a route to an address has an instance, or one to
+// instances a ready one.
 func (gen *Generation) Usable(g *routing.CompiledGateway, r *routing.CompiledRoute) bool {
 	t := gen.gateways[g.Slot].Routes[r.Index].Target
 	return t != nil && t.Usable()

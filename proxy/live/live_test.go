@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -19,6 +20,7 @@ import (
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
 	"github.com/sluice-mesh/sluice/routing"
+	"github.com/sluice-mesh/sluice/routing/routingtest"
 )
 
 // bench binds one table after the other.
@@ -494,5 +496,44 @@ func TestConnectFailure(t *testing.T) {
 				t.Errorf("ConnectFailure(%v) = %v, want %v", tt.err, got, tt.want)
 			}
 		})
+	}
+}
+
+func TestBindLeadsToInstances(t *testing.T) {
+	b := newBench(t)
+	bind := func(ready ...bool) *live.Gateway {
+		t.Helper()
+		r := routingtest.Route("(1.0.3)", routing.FullWeight)
+		for i, ready := range ready {
+			r.Instances = append(r.Instances, &routing.Instance{Address: netip.MustParseAddr("127.0.0.1"), Port: 81 + i, Ready: ready})
+		}
+		g := routingtest.Gateway("a", 9001, r)
+		g.Selector = "label(version)((.*))"
+		b.revision++
+		b.snapshot, _ = routing.Compile(b.snapshot, routingtest.Table(b.revision, g), routing.CompileOptions{Seed: 1})
+		gen := b.binder.Bind(t.Context(), b.handle.Load(), b.snapshot)
+		b.handle.Store(gen)
+		b.binder.Retain(gen)
+		return b.gateway("a")
+	}
+	first := bind(true, true)
+	first.Routes[0].Target.Turn()
+	if reason := b.exchange("a", request{}, 200); reason != live.None {
+		t.Errorf("a request fails: %v", reason)
+	}
+	next := bind(true)
+	if got := next.Routes[0].Target.Instances(); len(got) != 1 || got[0] != first.Routes[0].Target.Instances()[0] {
+		t.Errorf("instances %v, want the first of those before", got)
+	}
+	if next.Series != first.Series || next.Routes[0].Series != first.Routes[0].Series {
+		t.Error("series were replaced though only instances changed")
+	}
+	bind(false)
+	if reason := b.exchange("a", request{}, 0); reason != live.NoReadyInstance {
+		t.Errorf("a request ends with %v though no instance is ready", reason)
+	}
+	bind()
+	if reason := b.exchange("a", request{}, 0); reason != live.NoReadyInstance {
+		t.Errorf("a request ends with %v though there is no instance", reason)
 	}
 }

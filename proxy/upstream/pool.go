@@ -68,8 +68,9 @@ func ResolverAt(addr string) *net.Resolver {
 type Pool struct {
 	options Options
 
-	mu        sync.Mutex // guards names, instances and closed
+	mu        sync.Mutex // guards names, fixed, instances and closed
 	names     map[nameKey]*name
+	fixed     map[*name]bool
 	instances map[netip.AddrPort]*Instance
 	closed    bool
 
@@ -89,6 +90,7 @@ func New(o Options) *Pool {
 	p := &Pool{
 		options:   o.withDefaults(),
 		names:     make(map[nameKey]*name),
+		fixed:     make(map[*name]bool),
 		instances: make(map[netip.AddrPort]*Instance),
 		slots:     make(chan struct{}, 32),
 	}
@@ -120,15 +122,19 @@ func (p *Pool) Target(host string, port int) *Target {
 func (p *Pool) place(n *name, addrs []netip.Addr) {
 	list := make([]*Instance, 0, len(addrs))
 	for _, a := range addrs {
-		ap := netip.AddrPortFrom(a.Unmap(), n.port)
-		i := p.instances[ap]
-		if i == nil {
-			i = newInstance(p, ap)
-			p.instances[ap] = i
-		}
-		list = append(list, i)
+		list = append(list, p.instance(netip.AddrPortFrom(a.Unmap(), n.port)))
 	}
 	n.instances.Store(&list)
+}
+
+// instance returns the instance at an address. p.mu is held.
+func (p *Pool) instance(at netip.AddrPort) *Instance {
+	i := p.instances[at]
+	if i == nil {
+		i = newInstance(p, at)
+		p.instances[at] = i
+	}
+	return i
 }
 
 // Settle waits until the names behind the targets have been looked up once,
@@ -225,26 +231,36 @@ func prefer(addrs []netip.Addr) []netip.Addr {
 	return slices.Compact(addrs)
 }
 
-// Retain forgets the names that none of the targets needs and retires the
-// instances that are then behind no name.
+// Retain forgets the names and fixed instances that none of the targets needs
+// and retires the instances that nothing then leads to.
 func (p *Pool) Retain(targets []*Target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	kept := make(map[nameKey]*name, len(targets))
+	names, fixed := make(map[nameKey]*name, len(targets)), make(map[*name]bool)
 	for _, t := range targets {
-		kept[nameKey{t.name.host, t.name.port}] = t.name
+		if t.name.fixed != nil {
+			fixed[t.name] = true
+		} else {
+			names[nameKey{t.name.host, t.name.port}] = t.name
+		}
 	}
-	p.names = kept
+	p.names, p.fixed = names, fixed
 	p.retireUnused()
 }
 
-// retireUnused retires the instances behind no name. p.mu is held.
+// retireUnused retires the instances that nothing leads to. p.mu is held.
 func (p *Pool) retireUnused() {
 	used := make(map[*Instance]bool, len(p.instances))
-	for _, n := range p.names {
+	use := func(n *name) {
 		for _, i := range *n.instances.Load() {
 			used[i] = true
 		}
+	}
+	for _, n := range p.names {
+		use(n)
+	}
+	for n := range p.fixed {
+		use(n)
 	}
 	for ap, i := range p.instances {
 		if !used[i] {

@@ -21,8 +21,9 @@ type Target struct {
 type name struct {
 	host      string
 	port      uint16
-	literal   bool // host is an address: nothing to look up
-	looking   bool // a look-up is under way; guarded by Pool.mu
+	literal   bool   // host is an address: nothing to look up
+	looking   bool   // a look-up is under way; guarded by Pool.mu
+	fixed     *fixed // what it was made of; nil for a host
 	instances atomic.Pointer[[]*Instance]
 	lookup    atomic.Pointer[lookup]
 	done      chan struct{} // closed when the first look-up has ended
@@ -37,8 +38,14 @@ type lookup struct {
 // Instances returns the present instances. The slice is not to be changed.
 func (t *Target) Instances() []*Instance { return *t.name.instances.Load() }
 
-// Usable reports whether there is an instance at all.
-func (t *Target) Usable() bool { return len(t.Instances()) > 0 }
+// Usable reports whether there is an instance at all and, of fixed ones, one
+// that is ready.
+func (t *Target) Usable() bool {
+	if f := t.name.fixed; f != nil {
+		return f.ready
+	}
+	return len(t.Instances()) > 0
+}
 
 // Turn takes the next turn of the rotation, for Pick.
 func (t *Target) Turn() uint64 { return t.next.Add(1) - 1 }
