@@ -294,6 +294,7 @@ func (c *compilation) compile(one *candidate) *CompiledGateway {
 			Condition: one.condition(i),
 			Strength:  asked.Strength,
 			Target:    c.target(one, i),
+			Balance:   form.balance(asked),
 			Instances: asked.Instances,
 		}
 		g.Routes[i] = r
@@ -302,6 +303,7 @@ func (c *compilation) compile(one *candidate) *CompiledGateway {
 		}
 	}
 	c.split(one, g)
+	g.stick()
 	return g
 }
 

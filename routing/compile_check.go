@@ -27,6 +27,7 @@ func (c *candidate) check() bool {
 	c.checkWeights()
 	c.conditions = make([]*conditions.Condition, len(g.Routes))
 	c.addresses = make([]Target, len(g.Routes))
+	c.checkBalances()
 	for i, r := range g.Routes {
 		c.checkRoute(i, r)
 	}
@@ -136,6 +137,9 @@ func (g *Gateway) equal(o *Gateway) bool {
 		g.Split == o.Split &&
 		g.Unavailable == o.Unavailable &&
 		g.NoRoute == o.NoRoute &&
+		g.Balance == o.Balance &&
+		g.Locality == o.Locality &&
+		g.Affinity == o.Affinity &&
 		slices.Equal(g.VirtualHosts, o.VirtualHosts) &&
 		equalService(g.Service, o.Service) &&
 		equalMetadata(g.Metadata, o.Metadata) &&

@@ -58,6 +58,11 @@ type Hop struct {
 	// strength draw was won. Route is then the route of that condition, unless
 	// it was not usable and the gateway redistributes.
 	Taken bool
+	// Pins says what the client brought along, at a sticky gateway.
+	Pins Pins
+	// Key is the client's, hashed, if Keyed.
+	Key   uint64
+	Keyed bool
 }
 
 // Decision is what serves one request. The zero Decision is ready to be
@@ -78,6 +83,9 @@ func (d *Decision) Last() *Hop { return &d.Hops[d.Depth-1] }
 // holds draws its strength. If it wins, its route is taken. If it loses, or
 // none holds, all routes are drawn by weight, those with conditions included.
 // A route to another gateway goes on there.
+//
+// At a sticky gateway what the client brings, a cookie or a key, takes the
+// place of a draw, and no ticket is taken; the order stays.
 //
 // What is drawn and has nothing usable ends the walk with ReasonNoInstance,
 // or, if the gateway redistributes, is replaced by the next usable draw by
@@ -112,7 +120,7 @@ func (s *Snapshot) choose(hop *Hop, g *CompiledGateway, r conditions.Request, dr
 		switch {
 		case c.Taken == nil:
 			hop.Taken = c.Strength > 0
-		case c.Taken.Pick(draws.Ticket(c.Taken)) == 0:
+		case g.take(hop, c, r, draws):
 			hop.Taken = true
 		default:
 			split = c.Remainder
@@ -123,10 +131,14 @@ func (s *Snapshot) choose(hop *Hop, g *CompiledGateway, r conditions.Request, dr
 		break
 	}
 	if hop.Route == nil {
+		hop.Route = g.pinned(hop, r)
+	}
+	if hop.Route == nil {
 		if split == nil {
 			return ReasonNoRoute
 		}
 		hop.Route = g.Routes[split.Pick(draws.Ticket(split))]
+		hop.drawn(g)
 	}
 	if s.usable(g, hop.Route, draws) {
 		return ReasonNone
@@ -134,10 +146,18 @@ func (s *Snapshot) choose(hop *Hop, g *CompiledGateway, r conditions.Request, dr
 	if g.Asked.Unavailable == UnavailableRedistribute {
 		if other := s.redraw(g, split, draws); other != nil {
 			hop.Route = other
+			hop.drawn(g)
 			return ReasonNone
 		}
 	}
 	return ReasonNoInstance
+}
+
+// drawn notes that a client which may be kept was given its route just now.
+func (h *Hop) drawn(g *CompiledGateway) {
+	if g.Sticky != nil {
+		h.Pins = h.Pins&^WeightsPinned | WeightsDrawn
+	}
 }
 
 // usable reports whether a route leads to anything.

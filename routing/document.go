@@ -122,6 +122,8 @@ const (
 	codeImportReference   = "ImportReferenceError"
 
 	// These are ours.
+	codeBalance         = "UnknownBalance"
+	codeBalancePort     = "BalancePortTypeError"
 	codeConditionSyntax = "ConditionSyntaxError"
 	codeNotYet          = "NotYetSupported"
 	codeDuplicateKey    = "DuplicateKey"

@@ -14,6 +14,7 @@ func (r *reader) gateway(v *value) *gatewayForm {
 	f := &gatewayForm{gateway: Gateway{Name: r.name, NoRoute: 503, At: v.place.position()}, routesAt: v.place}
 	g := &f.gateway
 	var sticky *value
+	var own place
 	portRead := true
 	r.fields(SectionGateway, v, "", func(e entry, path string) {
 		switch e.key {
@@ -37,8 +38,10 @@ func (r *reader) gateway(v *value) *gatewayForm {
 			g.Deployed = r.flag(e.value, path)
 		case "sluice":
 			r.gatewayOwn(g, e.value, path)
+			own = e.place
 		}
 	})
+	r.checkAffinity(g, own)
 	if g.Sticky != "" {
 		r.checkSticky(g, sticky)
 	}
@@ -93,9 +96,7 @@ func (r *reader) sticky(v *value, path string) string {
 func (r *reader) checkSticky(g *Gateway, v *value) {
 	if g.Port.Type == TCP {
 		r.refuse(codeStickyPort, v.place, "sticky", "the gateway is sticky, and its port is tcp", "only http ports can be sticky")
-		return
 	}
-	r.notYet(v.place, "sticky", "sticky: "+g.Sticky, "none is allowed at present")
 }
 
 func (r *reader) virtualHosts(v *value, path string) []string {
@@ -207,10 +208,16 @@ func (r *reader) gatewayOwn(g *Gateway, v *value, path string) {
 			if r.choice(e.value, path, "error", "redistribute") == "redistribute" {
 				g.Unavailable = UnavailableRedistribute
 			}
+		case "balance":
+			g.Balance = r.balance(e.value, path)
+		case "locality":
+			g.Locality = r.locality(e.value, path)
 		case "no_route":
 			if r.choice(e.value, path, "503", "404") == "404" {
 				g.NoRoute = 404
 			}
+		case "affinity":
+			r.affinity(g, e.value, path)
 		}
 	})
 }

@@ -3,6 +3,7 @@
 package routing
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -219,14 +220,15 @@ func (r *reader) routeOwn(f *routeForm, v *value, path string) {
 	})
 }
 
+// balance reads the name of an algorithm. It is compiled with the gateway.
 func (r *reader) balance(v *value, path string) string {
 	text, ok := r.text(v, path, "the name of an algorithm is allowed, such as roundrobin")
-	switch text {
-	case "default", "roundrobin":
-	default:
-		if ok {
-			r.notYet(v.place, path, "the balance "+quote(text), "default or roundrobin is allowed at present")
-		}
+	if !ok {
+		return ""
+	}
+	_, err := ParseBalance(text)
+	if bad, is := errors.AsType[*BalanceError](err); is {
+		r.refuse(codeBalance, v.place, path, bad.Problem, bad.Allowed)
 	}
 	return text
 }

@@ -121,6 +121,12 @@ func dumpSettings(b *strings.Builder, g *routing.Gateway) {
 	if g.Service != nil {
 		fmt.Fprintf(b, " service %s %v", g.Service.Host, g.Service.Port)
 	}
+	if g.Balance != "" {
+		fmt.Fprintf(b, " balance %q", g.Balance)
+	}
+	if l := g.Locality; l != (routing.Locality{}) {
+		fmt.Fprintf(b, " prefer %v until %v", l.Prefer, l.Enough)
+	}
 	if g.Deployed {
 		b.WriteString(" deployed")
 	}

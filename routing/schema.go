@@ -12,6 +12,8 @@ const (
 	SectionGateway    Section = "gateway"
 	SectionService    Section = "gateway.service"
 	SectionGatewayOwn Section = "gateway.sluice"
+	SectionAffinity   Section = "gateway.sluice.affinity"
+	SectionLocality   Section = "gateway.sluice.locality"
 	SectionRoute      Section = "route"
 	SectionRouteOwn   Section = "route.sluice"
 	SectionCondition  Section = "condition"
@@ -49,6 +51,7 @@ func Schema() []Key { return slices.Clone(schema) }
 const (
 	percentForm = `whole percentage: "50%"`
 	portForm    = "number, or number/http, number/tcp"
+	balanceForm = "roundrobin, static-rr, leastconn, first(N), source, uri, url_param NAME, hdr(NAME), random(N), ewma or default"
 	kindMeaning = "the kind of the artifact; the singular is accepted"
 )
 
@@ -60,7 +63,7 @@ var schema = []Key{
 	{SectionGateway, "metadata", Supported, "map", "", "", "free notes; kept"},
 	{SectionGateway, "import", Supported, "text or list of texts", "", "", "templates (NAME) or other artifacts (KIND/NAME) that this one is merged over"},
 	{SectionGateway, "port", Supported, portForm, "one of 40000-45000, http", "0 (assigned) to 65535", "the port to listen on, and its protocol"},
-	{SectionGateway, "sticky", Planned, "route, instance or none", "none", "http ports only", "whether a client stays with its route or instance"},
+	{SectionGateway, "sticky", Supported, "route, instance or none", "none", "http ports only", "whether a client stays with its route or instance"},
 	{SectionGateway, "virtual_hosts", Supported, "text or list of texts", "", "host names without port; *.NAME covers all names below", "names under which the gateway is reached on the shared virtual host port"},
 	{SectionGateway, "selector", Planned, "selector", "", "not empty", "the instances whose groups become routes"},
 	{SectionGateway, "routes", Supported, "map, list or text", "no routes", "weights add up to 0% or 100%", "the routes, by path"},
@@ -77,20 +80,28 @@ var schema = []Key{
 	{SectionGatewayOwn, "split", Supported, "exact or random", "exact", "", "exact: weights hold over any run of requests; random: each request is drawn on its own"},
 	{SectionGatewayOwn, "unavailable", Supported, "error or redistribute", "error", "", "what happens to the share of a route without usable instance: 503, or the other routes take it"},
 	{SectionGatewayOwn, "no_route", Supported, "503 or 404", "503", "", "the status when no route can be chosen"},
-	{SectionGatewayOwn, "balance", Planned, "", "", "", "balance between routes"},
+	{SectionGatewayOwn, "balance", Supported, balanceForm, "roundrobin on http ports, leastconn on tcp ports", "uri, url_param and hdr need an http port", "how each route chooses among its instances, unless it says so itself"},
+	{SectionGatewayOwn, "locality", Supported, "node, zone or none, or a map", "none", "", "whether instances near the proxy are preferred"},
 	{SectionGatewayOwn, "tls", Planned, "", "", "", "certificates of the listener"},
-	{SectionGatewayOwn, "affinity", Planned, "", "", "", "affinity by key"},
+	{SectionGatewayOwn, "affinity", Supported, "map", "", "http ports only", "keeps the requests of a client together by a key, and says what weight 0 means to those who are on a route"},
 	{SectionGatewayOwn, "limits", Planned, "", "", "", "sizes and counts"},
 	{SectionGatewayOwn, "timeouts", Planned, "", "", "", "times"},
 	{SectionGatewayOwn, "proxy_protocol", Planned, "", "", "", "client addresses from a balancer in front"},
 	{SectionGatewayOwn, "http2", Planned, "", "", "", "HTTP/2 towards clients"},
 	{SectionGatewayOwn, "explain", Planned, "", "", "", "explanations on request"},
 
+	{SectionAffinity, "key", Supported, "header(NAME), cookie(NAME) or ip", "", "not beside sticky", "what tells one client from another; no cookie of ours is set"},
+	{SectionAffinity, "level", Supported, "route or instance", "route", "with key", "whether the instance is kept as well"},
+	{SectionAffinity, "at_zero", Supported, "drain or cut", "drain", "with sticky", "drain: a client stays on its route when the weight becomes 0; cut: it is moved"},
+
+	{SectionLocality, "prefer", Supported, "node, zone or none", "node", "", "node: instances of the proxy's own node (--node), then of its zone (--zone), then the others; zone: those of its zone, then the others"},
+	{SectionLocality, "enough", Supported, `percentage with up to two decimals: "12.5%"`, "30%", "0.01% to 100%", "the share of the ready capacity over which requests are spread, the nearest first"},
+
 	{SectionRoute, "weight", Supported, percentForm, "what the written weights leave of 100%, shared", "0% to 100%", "the share of the requests that no condition took"},
 	{SectionRoute, "condition", Supported, "text, or map of condition or ref", "none", "http ports only", "when the route applies"},
 	{SectionRoute, "condition_strength", Supported, percentForm, "100% with a condition", "0% to 100%", "the share of the matching requests that the route really takes"},
 	{SectionRoute, "rewrites", Planned, "list of maps of path, or refs", "none", "path: NEW if CONDITION", "changes of the path"},
-	{SectionRoute, "balance", Supported, "text", "default", "default or roundrobin at present", "balance between the instances of the route"},
+	{SectionRoute, "balance", Supported, balanceForm, "sluice.balance of the gateway", "uri, url_param and hdr need an http port", "how the route chooses among its instances"},
 	{SectionRoute, "selector", Planned, "selector", "", "paths of one segment", "the instances of the route"},
 	{SectionRoute, "metadata", Supported, "map", "", "", "free notes; kept"},
 	{SectionRoute, "sluice", Supported, "map", "", "", "settings that go beyond Vamp"},

@@ -93,7 +93,7 @@ var sample = map[string]string{
 	"routes": "[b]", "service": "{host: h, port: 1}", "deployed": "true", "sluice": "{}",
 	"host": "h", "split": "random", "unavailable": "redistribute", "no_route": "404",
 	"weight": "100%", "condition": "host == x", "condition_strength": "50%", "balance": "roundrobin",
-	"path": "/a if path_beg /b",
+	"path": "/a if path_beg /b", "locality": "zone", "prefer": "node", "enough": "50%",
 }
 
 // Every key of the schema is really read as it says: accepted, passed over or
@@ -103,6 +103,7 @@ func TestSchemaIsWhatIsRead(t *testing.T) {
 		routing.SectionGateway:    "{name: x, %s}",
 		routing.SectionService:    "{name: x, service: {host: h, port: 1, %s}}",
 		routing.SectionGatewayOwn: "{name: x, sluice: {%s}}",
+		routing.SectionLocality:   "{name: x, sluice: {locality: {%s}}}",
 		routing.SectionRoute:      "{kind: routes, name: x, %s}",
 		routing.SectionRouteOwn:   "{kind: routes, name: x, sluice: {%s}}",
 		routing.SectionCondition:  "{kind: conditions, name: x, condition: host == y, %s}",

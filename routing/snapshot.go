@@ -30,6 +30,7 @@ type CompiledGateway struct {
 	Routes     []*CompiledRoute // in the order written
 	Conditions []*CompiledRoute // the routes that have a condition, in the order asked
 	Weights    *Split           // over Routes; nil if all weights are 0
+	Sticky     *Sticky          // nil if each request stands alone
 	Asked      *Gateway         // what it was compiled from
 }
 
@@ -49,7 +50,14 @@ type CompiledRoute struct {
 	// is.
 	Remainder *Split
 	Target    Target
+	Balance   Balance     // how an instance is chosen; never the default
 	Instances []*Instance // of a TargetInstances; not to be changed
+
+	// ID names the route in cookies; empty unless the gateway is sticky.
+	ID string
+
+	strengthCookie string
+	salt           uint64 // of keys
 }
 
 // TargetKind says what a target leads to.

@@ -49,8 +49,13 @@ type Gateway struct {
 	Routes       []*Route       // in the order written, which conditions follow
 	Split        SplitMode
 	Unavailable  UnavailableMode
-	NoRoute      int      // status when nothing can be chosen: 503 (also the zero value) or 404
-	At           Position // of the gateway's document
+	Affinity     Affinity // by key; Sticky is by cookies of ours
+	// Balance is that of the routes that have none, as written; empty means the
+	// default of the port's type.
+	Balance  string
+	Locality Locality // which instances are preferred
+	NoRoute  int      // status when nothing can be chosen: 503 (also the zero value) or 404
+	At       Position // of the gateway's document
 }
 
 // Service says where a gateway can be reached from outside the proxy.
@@ -118,7 +123,7 @@ type Route struct {
 	Weight    Weight         // default applied
 	Condition string         // text; empty means none
 	Strength  Weight         // share of matching requests that is really taken; default applied
-	Balance   string         // as written; empty means the default
+	Balance   string         // as written; empty and "default" mean that of the gateway
 	Selector  string         // as written; empty means none
 	Rewrites  []Rewrite      // in order
 	// Instances are what a selector found for the route: its own, or that of

@@ -60,6 +60,8 @@ func (c *conn) answer(u *upstream.Conn, p *pump, now int64) (keep bool) {
 		keepAlive: keep && w.plan.http10,
 		unchunked: w.plan.http10 && f == byChunks,
 	}
+	w.keeper.served(u.Instance)
+	edit.cookies = w.keeper.fields(a)
 	if w.exchange.Trace != nil {
 		edit.explain = explained(&w.exchange, u.Instance.String())
 	}

@@ -30,6 +30,7 @@ func (c *conn) exchange() (keep bool) {
 	if reason != live.None {
 		return c.fail(reason)
 	}
+	c.keep()
 	return c.forward()
 }
 
@@ -71,7 +72,12 @@ func (c *conn) incompleteBody() bool {
 // next one; a kept connection that turns out to have ended is replaced.
 func (c *conn) forward() (keep bool) {
 	w := c.w
-	w.out = appendRequest(w.out[:0], &w.head, c.forwarded)
+	own := c.forwarded
+	if k := &w.keeper; len(k.request) > 0 {
+		k.request = append(k.request, own...)
+		own = k.request
+	}
+	w.out = appendRequest(w.out[:0], &w.head, own)
 	w.out = append(w.out, w.body.have...)
 	w.toClient = nil
 	if !w.plan.http10 {
@@ -81,14 +87,14 @@ func (c *conn) forward() (keep bool) {
 	turn := target.Turn()
 	fresh := false
 	for attempt := 0; ; {
-		instance := target.Pick(turn, attempt)
+		instance := w.keeper.pick(target, turn, attempt)
 		if instance == nil {
 			return c.fail(live.NoReadyInstance)
 		}
 		u, reason := c.connect(instance, fresh)
 		if u == nil {
 			attempt++
-			if attempt >= c.server.options.Attempts || target.Pick(turn, attempt) == nil {
+			if attempt >= c.server.options.Attempts || w.keeper.pick(target, turn, attempt) == nil {
 				return c.fail(reason)
 			}
 			continue

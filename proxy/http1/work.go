@@ -22,6 +22,7 @@ type work struct {
 	out []byte // what is sent next
 
 	exchange live.Exchange
+	keeper   keeper
 
 	back     []byte // what the instance sent
 	got      int    // bytes in back

@@ -80,6 +80,7 @@ type answerEdit struct {
 	keepAlive bool // add Connection: keep-alive, for HTTP/1.0
 	unchunked bool // the coding is taken off
 	explain   string
+	cookies   string // fields that set cookies
 }
 
 // unchanged reports whether the answer's head may go through as it is.
@@ -103,6 +104,7 @@ func appendAnswer(b []byte, h *head, e answerEdit) []byte {
 		}
 	}
 	b = append(b, h.raw[run:len(h.raw)-2]...)
+	b = append(b, e.cookies...)
 	b = appendExplain(b, e.explain)
 	b = appendConnection(b, e.close, e.keepAlive)
 	return append(b, "\r\n"...)

@@ -12,12 +12,15 @@ import (
 	"sync/atomic"
 
 	"github.com/sluice-mesh/sluice/proxy/socket"
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // Instance is one reachable address and its idle connections. It is safe for
 // concurrent use.
 type Instance struct {
 	Addr netip.AddrPort
+	// ID names the instance in cookies.
+	ID string
 
 	pool    *Pool
 	text    string
@@ -45,7 +48,7 @@ type Conn struct {
 }
 
 func newInstance(p *Pool, addr netip.AddrPort) *Instance {
-	return &Instance{Addr: addr, pool: p, text: addr.String(), shards: make([]stack, p.options.Shards)}
+	return &Instance{Addr: addr, pool: p, text: addr.String(), ID: routing.InstanceID(addr.String()), shards: make([]stack, p.options.Shards)}
 }
 
 // String returns the address and port.

@@ -5,6 +5,8 @@ package upstream
 import (
 	"net/netip"
 	"sync/atomic"
+
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // Target is what one route leads to: the instances behind a name, and whose
@@ -58,6 +60,28 @@ func (t *Target) Pick(turn uint64, attempt int) *Instance {
 		return nil
 	}
 	return is[(turn+uint64(attempt))%uint64(len(is))]
+}
+
+// ByID returns the instance of that ID, nil if there is none.
+func (t *Target) ByID(id string) *Instance {
+	for _, i := range t.Instances() {
+		if i.ID == id {
+			return i
+		}
+	}
+	return nil
+}
+
+// ForKey returns the instance that serves a client's key, nil if there is
+// none.
+func (t *Target) ForKey(key uint64) (best *Instance) {
+	var top uint64
+	for _, i := range t.Instances() {
+		if score := routing.KeyScore(key, i.ID); best == nil || score > top {
+			best, top = i, score
+		}
+	}
+	return best
 }
 
 // LookupError returns why the latest look-up of the name failed, nil if it
