@@ -63,8 +63,9 @@ type HopExplanation struct {
 	Conditions []ConditionExplanation `json:"conditions"`
 	Strength   *StrengthDraw          `json:"strength,omitempty"`
 	Weights    *WeightDraw            `json:"weights,omitempty"`
-	// Via says what chose the route: condition, weights, or redistributed if
-	// what was chosen first is not usable. It is empty if there is no route.
+	// Via says what chose the route: condition, weights, pinned if the client
+	// is kept there without a draw, or redistributed if what was chosen first
+	// is not usable. It is empty if there is no route.
 	Via    string `json:"via,omitempty"`
 	Route  string `json:"route,omitempty"`
 	Weight string `json:"weight,omitempty"` // of the route
@@ -100,6 +101,7 @@ type StrengthDraw struct {
 	Strength string  `json:"strength"`
 	Ticket   *uint64 `json:"ticket,omitempty"` // nil if nothing had to be drawn
 	Period   int     `json:"period,omitempty"` // of the schedule, in tickets
+	Pinned   bool    `json:"pinned,omitempty"` // the client brought the outcome with it
 	Taken    bool    `json:"taken"`
 }
 
@@ -340,6 +342,8 @@ func (x *explainer) hop(i int) HopExplanation {
 		out.Strength = &StrengthDraw{Strength: c.Strength.String(), Taken: h.Taken}
 		if d := x.trace.strength(h); d != nil {
 			out.Strength.Ticket, out.Strength.Period = &d.ticket, d.split.Period()
+		} else {
+			out.Strength.Pinned = c.Taken != nil
 		}
 	}
 	if draws := x.trace.weights(h); len(draws) > 0 {
@@ -362,12 +366,12 @@ func (x *explainer) hop(i int) HopExplanation {
 
 // lead says where the route of a hop leads.
 func (x *explainer) lead(out *HopExplanation, h *Hop) {
-	switch to := &h.Route.Target; to.Kind {
-	case TargetGateway:
+	to := &h.Route.Target
+	switch {
+	case to.Kind == TargetGateway:
 		out.Next = x.snapshot.slots[to.Slot].Name
-	case TargetAddress:
+	case to.leaves():
 		out.Address, out.Instances = to.Address, x.live.Instances(h.Gateway, h.Route)
-	case TargetNone:
 	}
 }
 
@@ -375,6 +379,7 @@ func (x *explainer) lead(out *HopExplanation, h *Hop) {
 const (
 	viaCondition     = "condition"
 	viaWeights       = "weights"
+	viaPinned        = "pinned"
 	viaRedistributed = "redistributed"
 )
 
@@ -388,6 +393,9 @@ func (t *Trace) via(h *Hop) (how, unusable string) {
 	how = viaCondition
 	if !h.Taken {
 		draws := t.weights(h)
+		if len(draws) == 0 {
+			return viaPinned, ""
+		}
 		first, how = h.Gateway.Routes[draws[0].split.Pick(draws[0].ticket)], viaWeights
 	}
 	if first != h.Route {

@@ -117,21 +117,25 @@ func (h *HopExplanation) format(s *story, number int) {
 		s.line(3, "Nothing there can serve.")
 	case h.Next != "":
 		s.line(3, "It leads to gateway %s.", h.Next)
-	case h.Address != "":
-		s.line(3, "It leads to %s%s.", h.Address, behind(h.Address, h.Instances))
+	case h.Route != "":
+		s.line(3, "It leads to %s.", where(h.Address, h.Instances))
 	}
 }
 
-// behind names the instances of an address that is a name.
-func behind(address string, instances []string) string {
+// where names an address and the instances behind it, if it is a name, or
+// instances alone.
+func where(address string, instances []string) string {
 	if len(instances) == 0 || len(instances) == 1 && instances[0] == address {
-		return ""
+		return address
 	}
 	shown := strings.Join(firstNames(instances), ", ")
 	if over := len(instances) - maxNames; over > 0 {
 		shown += fmt.Sprintf(" and %d more", over)
 	}
-	return ", behind which are " + shown
+	if address == "" {
+		return "one of " + shown
+	}
+	return address + ", behind which are " + shown
 }
 
 func (c *ConditionExplanation) format(s *story) {
@@ -161,6 +165,13 @@ func truth(holds bool) string {
 	return "false"
 }
 
+func yes(taken bool) string {
+	if taken {
+		return "yes"
+	}
+	return "no"
+}
+
 // formatChoice says how the route was chosen.
 func (h *HopExplanation) formatChoice(s *story) {
 	switch d := h.Strength; {
@@ -170,12 +181,18 @@ func (h *HopExplanation) formatChoice(s *story) {
 		s.line(3, "No condition holds.")
 	case d.Ticket != nil:
 		s.line(3, "Of what the condition matches %s is taken: ticket %d (period %d) says %s.",
-			d.Strength, *d.Ticket, d.Period, map[bool]string{true: "yes", false: "no"}[d.Taken])
+			d.Strength, *d.Ticket, d.Period, yes(d.Taken))
+	case d.Pinned:
+		s.line(3, "Of what the condition matches %s is taken: what the client brought says %s.", d.Strength, yes(d.Taken))
 	case !d.Taken:
 		s.line(3, "The condition takes nothing: its strength is %s.", d.Strength)
 	}
-	if h.Via == viaCondition {
+	switch h.Via {
+	case viaCondition:
 		s.line(3, "The condition takes it to route %s.", h.Route)
+		return
+	case viaPinned:
+		s.line(3, "The client is kept on route %s.", h.Route)
 		return
 	}
 	if w := h.Weights; w != nil {
@@ -198,7 +215,11 @@ func (o *Outcome) format(s *story) {
 		s.line(0, "The proxy answers it itself: %d, %s.", o.Status, o.Reason)
 		return
 	}
-	s.line(0, "It goes to %s.", o.Address)
+	if o.Address != "" {
+		s.line(0, "It goes to %s.", o.Address)
+	} else {
+		s.line(0, "It goes to %s.", where("", o.Instances))
+	}
 	if len(o.Headers) == 0 {
 		return
 	}

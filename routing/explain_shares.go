@@ -86,9 +86,8 @@ func (s *Snapshot) flowFrom(g *CompiledGateway, r conditions.Request, live Live)
 		taken:   make(map[branch]*big.Rat),
 		ended:   make(map[ending]*big.Rat),
 	}
-	draws := &lookedAt{Live: live}
 	chances := make(map[*CompiledGateway][]chance)
-	for _, g := range s.reachable(g, r, draws, chances) {
+	for _, g := range s.reachable(g, r, live, chances) {
 		here := f.reached[g]
 		for _, c := range chances[g] {
 			share := new(big.Rat).Mul(here, c.share)
@@ -119,11 +118,11 @@ func add[K comparable](to map[K]*big.Rat, key K, share *big.Rat) {
 // reachable returns the gateways that requests may come to from g, each
 // before those that it leads to, and the chances at each. There are no
 // cycles.
-func (s *Snapshot) reachable(g *CompiledGateway, r conditions.Request, draws Draws, chances map[*CompiledGateway][]chance) []*CompiledGateway {
+func (s *Snapshot) reachable(g *CompiledGateway, r conditions.Request, live Live, chances map[*CompiledGateway][]chance) []*CompiledGateway {
 	var order []*CompiledGateway
 	var visit func(g *CompiledGateway)
 	visit = func(g *CompiledGateway) {
-		chances[g] = s.chances(g, r, draws)
+		chances[g] = s.chances(g, r, live)
 		for _, c := range chances[g] {
 			if c.reason != ReasonNone || c.route.Target.Kind != TargetGateway {
 				continue
@@ -140,63 +139,90 @@ func (s *Snapshot) reachable(g *CompiledGateway, r conditions.Request, draws Dra
 }
 
 // chances returns the ways that requests like r may take at g, over all
-// draws, by the rules of Decide. They sum to 1.
-func (s *Snapshot) chances(g *CompiledGateway, r conditions.Request, draws Draws) []chance {
-	left := certain // what no condition takes
-	var firsts []chance
-	for _, c := range g.Conditions {
-		if !c.Condition.Holds(r) {
-			continue
+// draws. They sum to 1. It has g choose again and again, each time with
+// another outcome of the draws that are made, so that no rule of choosing
+// stands here twice.
+func (s *Snapshot) chances(g *CompiledGateway, r conditions.Request, live Live) (all []chance) {
+	p := &prober{Live: live}
+	var explore func(share *big.Rat)
+	explore = func(share *big.Rat) {
+		p.drawn, p.open = 0, nil
+		var hop Hop
+		reason := s.choose(&hop, g, r, p)
+		if p.open == nil {
+			all = append(all, chance{hop.Route, reason, share})
+			return
 		}
-		if c.Strength > 0 {
-			firsts = append(firsts, chance{route: c, share: big.NewRat(int64(c.Strength), int64(FullWeight))})
+		split := p.open
+		weights := s.outcomes(g, split, p)
+		total := int64(0)
+		for _, w := range weights {
+			total += int64(w)
 		}
-		left = big.NewRat(int64(FullWeight-c.Strength), int64(FullWeight))
-		break
-	}
-	if left.Sign() > 0 {
-		firsts = append(firsts, spread(g.Routes, left)...)
-	}
-	var all []chance
-	for _, c := range firsts {
-		all = append(all, s.settled(g, c, draws)...)
-	}
-	return all
-}
-
-// spread spreads a share over routes by weight.
-func spread(routes []*CompiledRoute, share *big.Rat) (all []chance) {
-	total := int64(0)
-	for _, r := range routes {
-		total += int64(r.Weight)
-	}
-	if total == 0 {
-		return []chance{{reason: ReasonNoRoute, share: share}}
-	}
-	for _, r := range routes {
-		if r.Weight > 0 {
-			all = append(all, chance{route: r, share: new(big.Rat).Mul(share, big.NewRat(int64(r.Weight), total))})
-		}
-	}
-	return all
-}
-
-// settled returns what becomes of a route that was chosen.
-func (s *Snapshot) settled(g *CompiledGateway, c chance, draws Draws) []chance {
-	if c.route == nil || s.usable(g, c.route, draws) {
-		return []chance{c}
-	}
-	if g.Asked.Unavailable == UnavailableRedistribute && s.usableWeight(g, draws) > 0 {
-		var usable []*CompiledRoute
-		for _, r := range g.Routes {
-			if s.usable(g, r, draws) {
-				usable = append(usable, r)
+		tickets := split.tickets()
+		for choice, w := range weights {
+			if w == 0 {
+				continue
 			}
+			p.tickets = append(p.tickets, tickets[choice])
+			explore(new(big.Rat).Mul(share, big.NewRat(int64(w), total)))
+			p.tickets = p.tickets[:len(p.tickets)-1]
 		}
-		return spread(usable, c.share)
 	}
-	c.reason = ReasonNoInstance
-	return []chance{c}
+	explore(certain)
+	return all
+}
+
+// prober are draws that follow a list and note the first draw behind its end.
+type prober struct {
+	Live
+	tickets []uint64
+	drawn   int
+	open    *Split
+}
+
+// Ticket returns the ticket of the list, and any if it has come to its end.
+func (p *prober) Ticket(s *Split) uint64 {
+	p.drawn++
+	if p.drawn <= len(p.tickets) {
+		return p.tickets[p.drawn-1]
+	}
+	if p.open == nil {
+		p.open = s
+	}
+	return 0
+}
+
+// outcomes returns the weights of the choices of a split of g. Draws among
+// routes go on until they fall on a usable one if g redistributes: what
+// cannot serve then counts for nothing.
+func (s *Snapshot) outcomes(g *CompiledGateway, split *Split, draws Draws) []Weight {
+	if slices.ContainsFunc(g.Conditions, func(c *CompiledRoute) bool { return c.Taken == split }) ||
+		g.Asked.Unavailable != UnavailableRedistribute || s.usableWeight(g, draws) == 0 {
+		return split.weights
+	}
+	weights := slices.Clone(split.weights)
+	for i, r := range g.Routes {
+		if !s.usable(g, r, draws) {
+			weights[i] = 0
+		}
+	}
+	return weights
+}
+
+// tickets returns for each choice of weight above 0 a ticket that falls on it.
+func (s *Split) tickets() map[int]uint64 {
+	wanted := 0
+	for _, w := range s.weights {
+		if w > 0 {
+			wanted++
+		}
+	}
+	found := make(map[int]uint64, wanted)
+	for ticket := uint64(0); len(found) < wanted; ticket++ {
+		found[s.Pick(ticket)] = ticket
+	}
+	return found
 }
 
 // shares tells of the flow: the largest share first.
@@ -210,7 +236,7 @@ func (x *explainer) shares() []Share {
 		}
 		if e.route != nil {
 			one.Route, one.Address = e.route.Path, e.route.Target.Address
-			if e.route.Target.Kind == TargetAddress {
+			if e.route.Target.leaves() {
 				one.Instances = x.live.Instances(e.gateway, e.route)
 			}
 		}
@@ -225,3 +251,6 @@ func (x *explainer) shares() []Share {
 	})
 	return all
 }
+
+// leaves reports whether a target leads out of the gateways.
+func (t *Target) leaves() bool { return t.Kind != TargetNone && t.Kind != TargetGateway }
