@@ -74,13 +74,14 @@ const (
 type cell struct {
 	begun    atomic.Uint64
 	weighted atomic.Uint64
+	kept     atomic.Uint64
 	bytesIn  atomic.Int64
 	bytesOut atomic.Int64
 	classes  [Classes]atomic.Uint64
 	duration histogram
 	upstream histogram
 	reasons  [maxReasons]atomic.Uint64
-	_        [16]uint64
+	_        [15]uint64
 }
 
 // A cell fills a size class of the allocator, which is a whole number of
@@ -217,6 +218,12 @@ func (s *series) weighted() (n uint64) {
 	return n
 }
 
+// keptByClients returns how many requests came with their route.
+func (s *series) keptByClients() (n uint64) {
+	s.each(func(c *cell) { n += c.kept.Load() })
+	return n
+}
+
 // Gateway holds the series of one gateway. It is made by [Registry.Gateway];
 // its methods are safe for concurrent use. Shards are any numbers that differ
 // between those who count at the same time, such as a number of a connection.
@@ -283,6 +290,11 @@ func (t *Route) End(shard uint32, o *Observation) {
 // a condition took, and not one that was pinned.
 func (t *Route) Weighted(shard uint32) {
 	t.cells[shard&t.mask].Load().weighted.Add(1)
+}
+
+// Kept counts a request that stays on the route since its client was on it.
+func (t *Route) Kept(shard uint32) {
+	t.cells[shard&t.mask].Load().kept.Add(1)
 }
 
 // Read fills to with the counts of now.

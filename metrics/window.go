@@ -16,12 +16,16 @@ type ShareTotals struct {
 	Asked    float64 // 0 to 1
 	Achieved float64 // 0 to 1; 0 while Decided is
 	Decided  uint64  // requests of the gateway that the weights decided
+	// ByRequest counts, beside what was decided, the requests of clients that
+	// stay on their route: 0 to 1; 0 while Requests is.
+	ByRequest float64
+	Requests  uint64 // Decided, and those of clients that stay
 }
 
-// share is a Share with the count at which its window began.
+// share is a Share with the counts at which its window began.
 type share struct {
 	Share
-	start uint64
+	start, startKept uint64
 }
 
 // SetShares says what the routes of the gateway were asked to get. Another
@@ -46,6 +50,7 @@ func (g *Gateway) SetShares(shares []Share) {
 	}
 	for i := range next {
 		next[i].start = next[i].Route.weighted()
+		next[i].startKept = next[i].Route.keptByClients()
 	}
 	g.shares = next
 }
@@ -71,17 +76,27 @@ func (g *Gateway) ReadShares() []ShareTotals {
 		return nil
 	}
 	totals := make([]ShareTotals, len(g.shares))
-	got := make([]uint64, len(g.shares))
-	var decided uint64
+	got, all := make([]uint64, len(g.shares)), make([]uint64, len(g.shares))
+	var decided, requests uint64
 	for i, s := range g.shares {
 		got[i] = s.Route.weighted() - s.start
+		all[i] = got[i] + s.Route.keptByClients() - s.startKept
 		decided += got[i]
+		requests += all[i]
 	}
 	for i, s := range g.shares {
-		totals[i] = ShareTotals{Route: s.Route, Asked: s.Asked, Decided: decided}
-		if decided > 0 {
-			totals[i].Achieved = float64(got[i]) / float64(decided)
+		totals[i] = ShareTotals{
+			Route: s.Route, Asked: s.Asked, Decided: decided, Requests: requests,
+			Achieved: ratio(got[i], decided), ByRequest: ratio(all[i], requests),
 		}
 	}
 	return totals
+}
+
+// ratio returns part of whole, 0 if there is nothing.
+func ratio(part, whole uint64) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return float64(part) / float64(whole)
 }

@@ -33,8 +33,8 @@ func TestAchievedShare(t *testing.T) {
 	weigh(b, 1)
 	a.Begin(0) // taken by a condition
 	seven := []metrics.ShareTotals{
-		{Route: a, Asked: 0.9, Achieved: 0.875, Decided: 8},
-		{Route: b, Asked: 0.1, Achieved: 0.125, Decided: 8},
+		{Route: a, Asked: 0.9, Achieved: 0.875, Decided: 8, ByRequest: 0.875, Requests: 8},
+		{Route: b, Asked: 0.1, Achieved: 0.125, Decided: 8, ByRequest: 0.125, Requests: 8},
 	}
 	check("after some", seven...)
 	gw.SetShares([]metrics.Share{{Route: a, Asked: 0.9}, {Route: b, Asked: 0.1}})
@@ -42,8 +42,8 @@ func TestAchievedShare(t *testing.T) {
 	gw.SetShares([]metrics.Share{{Route: a, Asked: 0.5}, {Route: b, Asked: 0.5}})
 	check("another starts anew", metrics.ShareTotals{Route: a, Asked: 0.5}, metrics.ShareTotals{Route: b, Asked: 0.5})
 	weigh(b, 4)
-	check("and counts", metrics.ShareTotals{Route: a, Asked: 0.5, Decided: 4},
-		metrics.ShareTotals{Route: b, Asked: 0.5, Achieved: 1, Decided: 4})
+	check("and counts", metrics.ShareTotals{Route: a, Asked: 0.5, Decided: 4, Requests: 4},
+		metrics.ShareTotals{Route: b, Asked: 0.5, Achieved: 1, Decided: 4, ByRequest: 1, Requests: 4})
 	gw.SetShares([]metrics.Share{{Route: b, Asked: 0.25}, {Route: b, Asked: 0.75}})
 	check("a series that stands for several adds up", metrics.ShareTotals{Route: b, Asked: 1})
 }
@@ -59,5 +59,26 @@ func TestGatewayThatIsGoneAsksForNothing(t *testing.T) {
 	r.Gateway("shop")
 	if got := gw.ReadShares(); len(got) != 1 {
 		t.Errorf("shares of one that came back = %+v, want them", got)
+	}
+}
+
+func TestSharesByRequestCountClientsThatStay(t *testing.T) {
+	r := metrics.New(metrics.Options{})
+	g := r.Gateway("g")
+	a, b := g.Route("a"), g.Route("b")
+	shares := []metrics.Share{{Route: a, Asked: 0.5}, {Route: b, Asked: 0.5}}
+	g.SetShares(shares)
+	a.Weighted(0)
+	b.Weighted(1)
+	for i := range uint32(6) {
+		b.Kept(i)
+	}
+	got := g.ReadShares()
+	if got[0].Achieved != 0.5 || got[0].ByRequest != 0.125 || got[1].ByRequest != 0.875 || got[1].Requests != 8 || got[1].Decided != 2 {
+		t.Errorf("shares = %+v", got)
+	}
+	g.SetShares([]metrics.Share{{Route: a, Asked: 1}, {Route: b, Asked: 0}})
+	if got := g.ReadShares(); got[1].Requests != 0 || got[1].ByRequest != 0 {
+		t.Errorf("shares after a change = %+v, want a new window", got)
 	}
 }

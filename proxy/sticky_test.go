@@ -117,7 +117,7 @@ func TestStickyInstance(t *testing.T) {
 	_, portText, _ := net.SplitHostPort(a)
 	second, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.2:"+portText)
 	if err != nil {
-		t.Skipf("a second loopback address is needed: %v", err)
+		t.Fatalf("a second loopback address is needed: %v", err)
 	}
 	server := &http.Server{Handler: named("b")} //nolint:gosec // a test's own client
 	go func() { _ = server.Serve(second) }()

@@ -16,7 +16,7 @@ import (
 type KeySource uint8
 
 const (
-	// KeyNone: no key.
+	// KeyNone says that there is no key.
 	KeyNone KeySource = iota
 	// KeyHeader is the first value of a header.
 	KeyHeader
@@ -58,13 +58,13 @@ type Sticky struct {
 type Pins uint8
 
 const (
-	// StrengthPinned: the draw of the strength.
+	// StrengthPinned says that the strength's draw was.
 	StrengthPinned Pins = 1 << iota
-	// WeightsPinned: the draw of the weights.
+	// WeightsPinned says that the weights' draw was.
 	WeightsPinned
-	// StrengthDrawn: the strength was drawn for a client that may be kept.
+	// StrengthDrawn says that the strength was drawn for a client that may be kept.
 	StrengthDrawn
-	// WeightsDrawn: the weights were drawn for a client that may be kept.
+	// WeightsDrawn says that the weights were drawn for a client that may be kept.
 	WeightsDrawn
 )
 

@@ -120,17 +120,22 @@ func (e *exposition) route(gateway *dto.LabelPair, r *metrics.Route) {
 }
 
 var (
-	asked    = pair("kind", "asked")
-	achieved = pair("kind", "achieved")
+	asked     = pair("kind", "asked")
+	achieved  = pair("kind", "achieved")
+	byRequest = pair("kind", "achieved_by_request")
 )
 
 // share adds the shares of a route. What was achieved is left out while
-// nothing was decided.
+// nothing was decided, and by request while no client stays on its route: it
+// would be the same.
 func (e *exposition) share(gateway *dto.LabelPair, s metrics.ShareTotals) {
 	route := pair("route", s.Route.Path())
 	e.add(metrics.RouteWeight, gauge(s.Asked), gateway, asked, route)
 	if s.Decided > 0 {
 		e.add(metrics.RouteWeight, gauge(s.Achieved), gateway, achieved, route)
+	}
+	if s.Requests > s.Decided {
+		e.add(metrics.RouteWeight, gauge(s.ByRequest), gateway, byRequest, route)
 	}
 }
 

@@ -71,15 +71,15 @@ func (k *keeper) setDrawn(h *routing.Hop) {
 
 // set appends a field that sets a cookie for the session.
 func (k *keeper) set(name, value string) {
-	b := append(k.answer, "Set-Cookie: "...)
-	b = append(b, name...)
-	b = append(b, '=')
-	b = append(b, value...)
-	b = append(b, "; Path=/; HttpOnly; SameSite=Lax"...)
+	k.answer = append(k.answer, "Set-Cookie: "...)
+	k.answer = append(k.answer, name...)
+	k.answer = append(k.answer, '=')
+	k.answer = append(k.answer, value...)
+	k.answer = append(k.answer, "; Path=/; HttpOnly; SameSite=Lax"...)
 	if k.secure {
-		b = append(b, "; Secure"...)
+		k.answer = append(k.answer, "; Secure"...)
 	}
-	k.answer = append(b, "\r\n"...)
+	k.answer = append(k.answer, "\r\n"...)
 }
 
 // prefer finds the instance on which the client is.

@@ -53,7 +53,11 @@ func (x *Exchange) begin(h *routing.Hop) {
 	}
 	r := &g.Routes[h.Route.Index]
 	r.Series.Begin(x.shard)
-	if !h.Taken {
+	switch {
+	case h.Taken:
+	case h.Pins&routing.WeightsPinned != 0:
+		r.Series.Kept(x.shard)
+	default:
 		r.Series.Weighted(x.shard)
 	}
 }
