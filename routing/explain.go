@@ -69,6 +69,12 @@ type HopExplanation struct {
 	Via    string `json:"via,omitempty"`
 	Route  string `json:"route,omitempty"`
 	Weight string `json:"weight,omitempty"` // of the route
+	// PinnedBy is what the client brought along that keeps it on the route, as
+	// in StrengthDraw.
+	PinnedBy string `json:"pinned_by,omitempty"`
+	// Cookies are those that the answer sets, so that the client is kept. One
+	// that keeps it with an instance may come in addition.
+	Cookies []HeaderField `json:"cookies,omitempty"`
 	// Unusable is the route that was chosen first, if the gateway gave its
 	// share to others since nothing there can serve.
 	Unusable  string   `json:"unusable,omitempty"`
@@ -101,8 +107,10 @@ type StrengthDraw struct {
 	Strength string  `json:"strength"`
 	Ticket   *uint64 `json:"ticket,omitempty"` // nil if nothing had to be drawn
 	Period   int     `json:"period,omitempty"` // of the schedule, in tickets
-	Pinned   bool    `json:"pinned,omitempty"` // the client brought the outcome with it
-	Taken    bool    `json:"taken"`
+	// PinnedBy is what the client brought along that decides without a draw:
+	// "its key" or "its cookie NAME". Empty if it brought nothing.
+	PinnedBy string `json:"pinned_by,omitempty"`
+	Taken    bool   `json:"taken"`
 }
 
 // WeightDraw says on which route the weights fell.
@@ -342,8 +350,6 @@ func (x *explainer) hop(i int) HopExplanation {
 		out.Strength = &StrengthDraw{Strength: c.Strength.String(), Taken: h.Taken}
 		if d := x.trace.strength(h); d != nil {
 			out.Strength.Ticket, out.Strength.Period = &d.ticket, d.split.Period()
-		} else {
-			out.Strength.Pinned = c.Taken != nil
 		}
 	}
 	if draws := x.trace.weights(h); len(draws) > 0 {
@@ -358,9 +364,10 @@ func (x *explainer) hop(i int) HopExplanation {
 	}
 	if r := h.Route; r != nil {
 		out.Route, out.Weight = r.Path, r.Weight.String()
-		out.Via, out.Unusable = x.trace.via(h)
+		out.Via, out.Unusable = x.via(h)
 		x.lead(&out, h)
 	}
+	x.pins(&out, h)
 	return out
 }
 

@@ -120,6 +120,9 @@ func (h *HopExplanation) format(s *story, number int) {
 	case h.Route != "":
 		s.line(3, "It leads to %s.", where(h.Address, h.Instances))
 	}
+	for _, c := range h.Cookies {
+		s.line(3, "The answer sets the cookie %s=%s.", c.Name, c.Value)
+	}
 }
 
 // where names an address and the instances behind it, if it is a name, or
@@ -182,8 +185,8 @@ func (h *HopExplanation) formatChoice(s *story) {
 	case d.Ticket != nil:
 		s.line(3, "Of what the condition matches %s is taken: ticket %d (period %d) says %s.",
 			d.Strength, *d.Ticket, d.Period, yes(d.Taken))
-	case d.Pinned:
-		s.line(3, "Of what the condition matches %s is taken: what the client brought says %s.", d.Strength, yes(d.Taken))
+	case d.PinnedBy != "":
+		s.line(3, "Of what the condition matches %s is taken: the client brings %s, which says %s.", d.Strength, d.PinnedBy, yes(d.Taken))
 	case !d.Taken:
 		s.line(3, "The condition takes nothing: its strength is %s.", d.Strength)
 	}
@@ -192,16 +195,33 @@ func (h *HopExplanation) formatChoice(s *story) {
 		s.line(3, "The condition takes it to route %s.", h.Route)
 		return
 	case viaPinned:
-		s.line(3, "The client is kept on route %s.", h.Route)
+		s.line(3, "The client brings %s, which keeps it on route %s.", h.PinnedBy, h.Route)
 		return
 	}
-	if w := h.Weights; w != nil {
-		s.line(3, "By weight, ticket %d (period %d): %s.", w.Ticket, w.Period, w.Route)
-	} else if h.Route == "" {
-		s.line(3, "No route has a weight.")
+	h.formatWeights(s)
+}
+
+// formatWeights says on which route the weights fell, and what came of it if
+// nothing can serve where the request was to go.
+func (h *HopExplanation) formatWeights(s *story) {
+	w := h.Weights
+	if h.Unusable != "" && w != nil && w.Route != h.Unusable {
+		// It was not the weights that chose what cannot serve.
+		s.line(3, "Nothing can serve at %s, and the gateway gives its share to the others.", h.Unusable)
 	}
-	if h.Unusable != "" {
-		s.line(3, "Nothing can serve at %s, and the gateway gives its share to the others: %s.", h.Unusable, h.Route)
+	if w == nil {
+		if h.Route == "" {
+			s.line(3, "No route has a weight.")
+		}
+		return
+	}
+	s.line(3, "By weight, ticket %d (period %d): %s.", w.Ticket, w.Period, w.Route)
+	switch w.Route {
+	case h.Route:
+	case h.Unusable:
+		s.line(3, "Nothing can serve there, and the gateway gives its share to the others: %s.", h.Route)
+	default:
+		s.line(3, "Nothing can serve there either: %s.", h.Route)
 	}
 }
 

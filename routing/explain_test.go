@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/big"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -38,7 +39,7 @@ func (l reachable) Instances(_ *routing.CompiledGateway, r *routing.CompiledRout
 // whyReasons are all that an explanation may name.
 var whyReasons = []string{
 	routing.WhyChosen, routing.WhyNotOnGateway, routing.WhyEarlierCondition, routing.WhyConditionFalse,
-	routing.WhyStrengthLost, routing.WhyWeightZero, routing.WhyWeights, routing.WhyNotUsable,
+	routing.WhyStrengthLost, routing.WhyWeightZero, routing.WhyWeights, routing.WhyPinned, routing.WhyNotUsable,
 }
 
 // TestExplainCases runs the cases of testdata/explain. A file holds cases of
@@ -48,6 +49,7 @@ var whyReasons = []string{
 //	YAML
 //	--- asked
 //	METHOD URL, then lines of the form
+//	kept GATEWAY ROUTE (by cookie) · kept GATEWAY ROUTE taken|left (its strength)
 //	header NAME: VALUE · client IP · gateway NAME · why-not ROUTE · ticket TEXT
 //	down PATH · instances PATH ADDRESS...
 //	--- told
@@ -128,6 +130,9 @@ func explainCase(t *testing.T, yaml, asked string) *routing.Explanation {
 		case "header":
 			name, value, _ := strings.Cut(rest, ":")
 			r.Headers = append(r.Headers, routing.HeaderField{Name: name, Value: value})
+		case "kept":
+			words := strings.Fields(rest)
+			r.Headers = append(r.Headers, routing.HeaderField{Name: "Cookie", Value: stickyCookie(words)})
 		case "client":
 			r.ClientIP = rest
 		case "gateway":
@@ -159,6 +164,20 @@ func explainCase(t *testing.T, yaml, asked string) *routing.Explanation {
 	}
 	checkExplanation(t, e)
 	return e
+}
+
+// stickyCookie returns the cookie of a client that was given a route of a
+// gateway by weight, or by its strength.
+func stickyCookie(words []string) string {
+	route := routing.RouteID(words[0], words[1])
+	switch {
+	case len(words) == 2:
+		return "o_" + routing.GatewayID(words[0]) + "=" + route
+	case words[2] == "taken":
+		return "im_" + route + "=" + route
+	default:
+		return "im_" + route + "=o_" + routing.GatewayID(words[0])
+	}
 }
 
 // checkExplanation holds what is true of any explanation.
@@ -289,6 +308,27 @@ func TestExplainTakesNoTicket(t *testing.T) {
 	}
 }
 
+func TestExplainRoutesToInstances(t *testing.T) {
+	r := route("shop-1.0.0", full)
+	for i := range 2 {
+		r.Instances = append(r.Instances, &routing.Instance{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), Port: 80, Ready: true})
+	}
+	s, faults := compile(table(1, gateway("shop", 9000, r)))
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	live := reachable{instances: map[string][]string{"shop-1.0.0": {"10.0.0.0:80", "10.0.0.1:80"}}}
+	e, err := s.Explain(routing.ExplainRequest{URL: "http://shop.example:9000"}, routing.ExplainOptions{Live: live})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkExplanation(t, e)
+	want := "   It leads to one of 10.0.0.0:80, 10.0.0.1:80.\n\nIt goes to one of 10.0.0.0:80, 10.0.0.1:80.\n"
+	if got := e.Format(); !strings.Contains(got, want) {
+		t.Errorf("told as\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestExplainPercents(t *testing.T) {
 	third := routing.Weight(3333)
 	deep := []*routing.Gateway{gateway("g3", 9003, route("[a:1]", 1), route("[b:1]", full-1))}
@@ -336,7 +376,9 @@ func TestExplainPercents(t *testing.T) {
 func TestTraceLine(t *testing.T) {
 	g := gateway("shop", 9000, route("[a:1]", half), when("inner", half, "has header X", half))
 	g.Unavailable = routing.UnavailableRedistribute
-	s, faults := compile(table(1, g, gateway("inner", 9001, route("[b:1]", full)), gateway("grün", 9002, route("größe", full)),
+	kept := gateway("kept", 9004, route("[a:1]", half), route("[b:1]", half))
+	kept.Sticky = "route"
+	s, faults := compile(table(1, g, kept, gateway("inner", 9001, route("[b:1]", full)), gateway("grün", 9002, route("größe", full)),
 		gateway("none", 9003)))
 	if got := codes(faults); got != "(grün RouteTargetMissing)" {
 		t.Fatal(got)
@@ -358,6 +400,10 @@ func TestTraceLine(t *testing.T) {
 		{
 			name: "redistributed", gateway: "shop", down: "[a:1]", instance: "10.0.0.2:1",
 			want: "shop>inner via redistributed from [a:1] weights=0; inner>[b:1] via weights weights=0; 10.0.0.2:1",
+		},
+		{
+			name: "kept by a cookie", gateway: "kept", field: "Cookie: " + stickyCookie([]string{"kept", "[a:1]"}), instance: "10.0.0.1:1",
+			want: "kept>[a:1] via pinned; 10.0.0.1:1",
 		},
 		{name: "nothing is there", gateway: "inner", down: "[b:1]", want: "inner>[b:1] via weights weights=0; no_ready_instance"},
 		{name: "no route", gateway: "none", want: "none>nothing; no_route"},

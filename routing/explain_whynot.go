@@ -41,6 +41,8 @@ const (
 	WhyWeightZero = "weight_zero"
 	// WhyWeights means that the weights chose another route.
 	WhyWeights = "weights"
+	// WhyPinned means that the client is kept on another route.
+	WhyPinned = "pinned"
 	// WhyNotUsable means that it was chosen, but nothing there can serve.
 	WhyNotUsable = "not_usable"
 )
@@ -110,7 +112,7 @@ func firstNames(names []string) []string { return names[:min(len(names), maxName
 
 // judge finds the first thing that kept the request away from r at hop h.
 func (x *explainer) judge(w *WhyNot, h *Hop, r *CompiledRoute) {
-	_, unusable := x.trace.via(h)
+	_, unusable := x.via(h)
 	lost := h == x.decision.Last() && x.decision.Reason == ReasonNoInstance
 	held := h.held()
 	switch {
@@ -125,7 +127,7 @@ func (x *explainer) judge(w *WhyNot, h *Hop, r *CompiledRoute) {
 			r.Strength, x.fellOn(h, r)))
 	case held != nil && h.Taken:
 		w.set(WhyEarlierCondition, fmt.Sprintf("the condition of %s holds and took the request: %s", held.Path, held.Condition))
-	case r.Condition == nil && r.Weight == 0:
+	case r.Condition == nil && r.Weight == 0 && h.Pins&WeightsPinned == 0:
 		w.set(WhyWeightZero, "it has no condition, and its weight is 0%")
 	case held != nil && r.Condition != nil && x.position(h, r) > h.Held:
 		w.set(WhyEarlierCondition, fmt.Sprintf("the condition of %s holds, so the one of this route was not asked; the weights %s",
@@ -137,6 +139,8 @@ func (x *explainer) judge(w *WhyNot, h *Hop, r *CompiledRoute) {
 			text += fmt.Sprintf(" (%s: %t, %s)", w.Clause.Text, w.Clause.Holds, w.Clause.sight())
 		}
 		w.set(WhyConditionFalse, text+", and the weights "+x.fellOn(h, r))
+	case h.Pins&WeightsPinned != 0:
+		w.set(WhyPinned, "the weights "+x.fellOn(h, r))
 	default:
 		w.set(WhyWeights, "the weights "+x.fellOn(h, r))
 	}
@@ -156,6 +160,9 @@ func (c *ClauseExplanation) sight() string {
 func (x *explainer) fellOn(h *Hop, r *CompiledRoute) string {
 	draws := x.trace.weights(h)
 	switch {
+	case h.Pins&WeightsPinned != 0:
+		return fmt.Sprintf("do not decide, since the client brings %s, which keeps it on %s",
+			h.Gateway.broughtBy(h.Gateway.Sticky.Cookie), h.Route.Path)
 	case h.Gateway.Weights == nil:
 		return "are all 0%"
 	case r.Weight == 0:
