@@ -36,6 +36,7 @@ type bed struct {
 	taken      map[string]net.Listener
 	begun      map[string]*exchange
 	load       *load
+	visitors   map[string][]*visitor
 	sluice     *process
 }
 
@@ -57,6 +58,7 @@ func newBed(dir string) (*bed, error) {
 		origins:    make(map[string]*origin),
 		taken:      make(map[string]net.Listener),
 		begun:      make(map[string]*exchange),
+		visitors:   make(map[string][]*visitor),
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	var err error

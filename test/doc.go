@@ -38,5 +38,7 @@
 //	exit-code CODE PROGRAM ARG...
 //	printed REGEXP                   waits until the binary printed it
 //	try N                            runs the Nth thing that the binary printed to try
+//	visitors NAME N URL LABEL=COUNT...          new browsers with cookie jars
+//	revisit [-moved LABEL] NAME TIMES URL       they come again, and stay
 //	begin NAME URL PART, finish NAME REST       a request that lasts
 package test

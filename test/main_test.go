@@ -94,6 +94,8 @@ func TestScenarios(t *testing.T) {
 			"status":       cmdStatus,
 			"take":         cmdTake,
 			"try":          cmdTry,
+			"visitors":     cmdVisitors,
+			"revisit":      cmdRevisit,
 		},
 	})
 }
