@@ -138,6 +138,9 @@ func cutBalance(text string) (name, argument string, options []string, err error
 		return text, "", nil, nil
 	}
 	name, rest := text[:end], text[end:]
+	if name == "" {
+		return text, "", nil, nil // unknown as a whole
+	}
 	if rest[0] == '(' {
 		var closed bool
 		argument, rest, closed = strings.Cut(rest[1:], ")")

@@ -83,20 +83,16 @@ func (c *conn) forward() (keep bool) {
 	if !w.plan.http10 {
 		w.toClient = c
 	}
-	target := w.exchange.Target()
-	turn := target.Turn()
-	fresh := false
-	for attempt := 0; ; {
-		instance := w.keeper.pick(target, turn, attempt)
+	w.exchange.Target().Begin(&w.walk, &w.view, socket.Now())
+	defer w.walk.End()
+	reason := live.NoReadyInstance
+	for attempt := range c.server.options.Attempts {
+		instance := w.keeper.pick(&w.walk, attempt)
 		if instance == nil {
-			return c.fail(live.NoReadyInstance)
+			break
 		}
-		u, reason := c.connect(instance, fresh)
-		if u == nil {
-			attempt++
-			if attempt >= c.server.options.Attempts || w.keeper.pick(target, turn, attempt) == nil {
-				return c.fail(reason)
-			}
+		var u *upstream.Conn
+		if u, reason = c.connect(instance, false); u == nil {
 			continue
 		}
 		if attempt > 0 {
@@ -106,9 +102,13 @@ func (c *conn) forward() (keep bool) {
 		if !again {
 			return keep
 		}
-		fresh = true
 		c.server.options.Counters.Replayed.Add(c.shard, 1)
+		if u, reason = c.connect(instance, true); u != nil {
+			keep, _ = c.trip(u) // a fresh connection is not replaced
+			return keep
+		}
 	}
+	return c.fail(reason)
 }
 
 // connect returns a connection to the instance, a kept one unless it must be
@@ -121,6 +121,7 @@ func (c *conn) connect(i *upstream.Instance, fresh bool) (*upstream.Conn, live.R
 	}
 	u, err := i.Dial(c.ctx)
 	if err != nil {
+		c.w.walk.Failed(socket.Now(), 0)
 		c.server.options.Counters.RetryFailed.Add(c.shard, 1)
 		return nil, live.ConnectFailure(err)
 	}
@@ -153,12 +154,14 @@ func (c *conn) trip(u *upstream.Conn) (keep, again bool) {
 	now := socket.Now()
 	w.exchange.Seen.Upstream = w.exchange.Since(began, now)
 	if err == nil && w.fault == live.None {
+		w.walk.Answered(now, w.exchange.Seen.Upstream)
 		return c.answer(u, p, now), false
 	}
 	if p == nil && u.Reused && w.got == 0 && w.interim == 0 && c.mayReplay(err) {
 		u.Close()
 		return false, true
 	}
+	w.walk.Failed(now, w.exchange.Seen.Upstream)
 	return c.abandon(u, p, err), false
 }
 

@@ -164,26 +164,12 @@ func ours(pair []byte, d *routing.Decision) bool {
 var semicolon, equals = []byte{';'}, []byte{'='}
 
 // pick returns the instance for an attempt: the one on which the client is
-// first, then others in turn.
-func (k *keeper) pick(t *upstream.Target, turn uint64, attempt int) *upstream.Instance {
-	if k.preferred == nil {
-		return t.Pick(turn, attempt)
-	}
-	if attempt == 0 {
+// first, then those that the walk chooses.
+func (k *keeper) pick(w *upstream.Walk, attempt int) *upstream.Instance {
+	if attempt == 0 && k.preferred != nil && w.Take(k.preferred) {
 		return k.preferred
 	}
-	for n, passed := 0, 0; ; n++ {
-		i := t.Pick(turn, n)
-		if i == nil {
-			return nil
-		}
-		if i == k.preferred {
-			continue
-		}
-		if passed++; passed == attempt {
-			return i
-		}
-	}
+	return w.Next()
 }
 
 // served notes the instance that answers: a client that was not on it gets

@@ -5,6 +5,7 @@ package http1
 import (
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
+	"github.com/sluice-mesh/sluice/proxy/upstream"
 )
 
 // work is what serving a request needs: buffers and scratch space. A
@@ -22,6 +23,7 @@ type work struct {
 	out []byte // what is sent next
 
 	exchange live.Exchange
+	walk     upstream.Walk
 	keeper   keeper
 
 	back     []byte // what the instance sent

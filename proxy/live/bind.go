@@ -76,6 +76,9 @@ func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *G
 			route.Target = b.Pool.Fixed(r.Instances, known[r.Path])
 		case routing.TargetGateway, routing.TargetNone:
 		}
+		if route.Target != nil {
+			route.Target = b.Pool.Balanced(route.Target, upstream.Choosing{Balance: r.Balance, Locality: g.Asked.Locality})
+		}
 		bound.Routes[i] = route
 		shares = append(shares, metrics.Share{Route: route.Series, Asked: float64(r.Weight) / total})
 	}

@@ -134,8 +134,6 @@ routes: {"[127.0.0.1:81]": {}}
 	if a.Routes[0].Target.Instances()[0] != other.Routes[0].Target.Instances()[0] {
 		t.Error("two routes to one address do not share its connections")
 	}
-	a.Routes[0].Target.Turn()
-
 	b.bind(first)
 	if b.gateway("a") != a || b.gateway("b") != other {
 		t.Error("a gateway that did not change was bound anew")
@@ -154,9 +152,6 @@ routes: {"[127.0.0.1:81]": {}}
 			t.Errorf("route %d: target or series were replaced though only weights changed", i)
 		}
 	}
-	if turn := next.Routes[0].Target.Turn(); turn != 1 {
-		t.Errorf("the rotation goes on at %d, want 1", turn)
-	}
 
 	b.bind(strings.Replace(first, ":82", ":83", 1))
 	last := b.gateway("a")
@@ -172,7 +167,6 @@ func TestBindReusesNoSlotForAnotherName(t *testing.T) {
 	b := newBench(t)
 	b.bind("{name: a, port: 9001, routes: {\"[127.0.0.1:81]\": {}}}")
 	a := b.gateway("a")
-	a.Routes[0].Target.Turn()
 	b.bind("{name: b, port: 9001, routes: {\"[127.0.0.1:81]\": {}}}")
 	if next := b.gateway("b"); next.Series == a.Series || next.Routes[0].Target == a.Routes[0].Target {
 		t.Error("a gateway took over the live parts of another one")
@@ -517,7 +511,6 @@ func TestBindLeadsToInstances(t *testing.T) {
 		return b.gateway("a")
 	}
 	first := bind(true, true)
-	first.Routes[0].Target.Turn()
 	if reason := b.exchange("a", request{}, 200); reason != live.None {
 		t.Errorf("a request fails: %v", reason)
 	}

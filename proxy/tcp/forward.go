@@ -188,9 +188,12 @@ func (f *forward) run(ctx context.Context, port int, shard uint32) {
 		return
 	}
 	var x live.Exchange
+	var walk upstream.Walk
+	defer walk.End()
 	reason := x.Decide(gen, g, (*request)(f), socket.Now(), shard)
 	if reason == live.None {
-		reason = f.connect(ctx, x.Target())
+		x.Target().Begin(&walk, (*request)(f), socket.Now())
+		reason = f.connect(ctx, &walk)
 	}
 	if reason == live.None {
 		reason = f.copyBoth()
@@ -203,20 +206,24 @@ func (f *forward) run(ctx context.Context, port int, shard uint32) {
 	x.End(socket.Now())
 }
 
-// connect reaches an instance: the next one where the first cannot be.
-func (f *forward) connect(ctx context.Context, t *upstream.Target) live.Reason {
-	turn := t.Turn()
+// connect reaches an instance: the next one where the first cannot be. How
+// fast one is to connect is all that is known of its speed.
+func (f *forward) connect(ctx context.Context, walk *upstream.Walk) live.Reason {
 	reason := live.NoReadyInstance
-	for attempt := range f.server.options.Attempts {
-		i := t.Pick(turn, attempt)
+	for range f.server.options.Attempts {
+		i := walk.Next()
 		if i == nil {
 			break
 		}
+		began := socket.Now()
 		u, err := i.Dial(ctx)
+		now := socket.Now()
 		if err != nil {
+			walk.Failed(now, time.Duration(now-began))
 			reason = live.ConnectFailure(err)
 			continue
 		}
+		walk.Answered(now, time.Duration(now-began))
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.instance = u

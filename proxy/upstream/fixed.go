@@ -17,8 +17,9 @@ type fixed struct {
 // Fixed returns a target of instances that are not looked up: the ready ones
 // of list, or all of them if none is ready. An instance that other targets
 // lead to is the same, with its connections. before is the target in whose
-// place it comes, nil if there is none: the rotation goes on where that one
-// is, and if it has the very same instances it is returned itself.
+// place it comes, nil if there is none: it chooses as that one does, turns go
+// on where they are, and if it has the very same instances it is returned
+// itself.
 func (p *Pool) Fixed(list []*routing.Instance, before *Target) *Target {
 	f := newFixed(list)
 	if before != nil && before.name.fixed.same(f) {
@@ -28,16 +29,18 @@ func (p *Pool) Fixed(list []*routing.Instance, before *Target) *Target {
 	close(n.done)
 	is := make([]*Instance, 0, len(f.asked))
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, i := range f.asked {
 		is = append(is, p.instance(i.AddrPort()))
 	}
 	n.instances.Store(&is)
 	p.fixed[n] = true
-	p.mu.Unlock()
 	t := &Target{name: n}
 	if before != nil {
-		t.next.Store(before.next.Load())
+		t.choosing = before.choosing
+		t.turns.Follow(&before.turns)
 	}
+	p.attach(t)
 	return t
 }
 

@@ -61,7 +61,9 @@ func TestFixedFollows(t *testing.T) {
 	p, _ := newPool(nil)
 	list := fixed("81", "82")
 	first := p.Fixed(list, nil)
-	first.Turn()
+	if got := pick(first); got != "127.0.0.1:81" {
+		t.Errorf("the first turn is that of %s", got)
+	}
 	kept, gone := first.Instances()[0], first.Instances()[1]
 	p.Retain([]*upstream.Target{first})
 
@@ -75,8 +77,8 @@ func TestFixedFollows(t *testing.T) {
 	if next.Instances()[0] != kept {
 		t.Error("an instance that stays lost its connections")
 	}
-	if turn := next.Turn(); turn != 1 {
-		t.Errorf("the rotation goes on at %d, want 1", turn)
+	if got := pick(next); got != "127.0.0.1:83" {
+		t.Errorf("the second turn is that of %s, want the second instance", got)
 	}
 
 	// An address that is also written as one shares its connections.

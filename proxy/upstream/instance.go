@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/sluice-mesh/sluice/proxy/balance"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/routing"
 )
@@ -25,6 +26,7 @@ type Instance struct {
 	pool    *Pool
 	text    string
 	retired atomic.Bool
+	load    balance.Load
 	shards  []stack
 }
 

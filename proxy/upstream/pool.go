@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/metrics"
+	"github.com/sluice-mesh/sluice/proxy/balance"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 )
 
@@ -31,6 +32,8 @@ type Options struct {
 	Resolver *net.Resolver
 	// Shards spreads idle connections: a power of two. Zero means 1.
 	Shards int
+	// Own is where the proxy runs; empty parts are unknown.
+	Own balance.Place
 	// Open counts the connections to instances. Nil means that nobody does.
 	Open *metrics.Gauge
 	// Log tells of look-ups that begin to fail and that work again. Nil means
@@ -115,7 +118,9 @@ func (p *Pool) Target(host string, port int) *Target {
 			close(n.done)
 		}
 	}
-	return &Target{name: n}
+	t := &Target{name: n}
+	p.attach(t)
+	return t
 }
 
 // place makes addrs the instances of n. p.mu is held.
@@ -125,6 +130,9 @@ func (p *Pool) place(n *name, addrs []netip.Addr) {
 		list = append(list, p.instance(netip.AddrPortFrom(a.Unmap(), n.port)))
 	}
 	n.instances.Store(&list)
+	for _, t := range n.targets {
+		t.choose(p.options.Own)
+	}
 }
 
 // instance returns the instance at an address. p.mu is held.
@@ -238,6 +246,10 @@ func (p *Pool) Retain(targets []*Target) {
 	defer p.mu.Unlock()
 	names, fixed := make(map[nameKey]*name, len(targets)), make(map[*name]bool)
 	for _, t := range targets {
+		t.name.targets = nil
+	}
+	for _, t := range targets {
+		t.name.targets = append(t.name.targets, t)
 		if t.name.fixed != nil {
 			fixed[t.name] = true
 		} else {

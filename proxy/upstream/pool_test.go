@@ -13,8 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-mesh/sluice/proxy/balance"
+	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
 	"github.com/sluice-mesh/sluice/proxy/upstream/upstreamtest"
+	"github.com/sluice-mesh/sluice/routing"
+	"github.com/sluice-mesh/sluice/routing/routingtest"
 )
 
 // running runs a pool that asks a name server, until the test ends or the
@@ -292,32 +296,140 @@ func TestRunEndsWithNothingLeft(t *testing.T) {
 	}
 }
 
-func TestPick(t *testing.T) {
+// pick returns the instance that serves the next request.
+func pick(t *upstream.Target) string {
+	var w upstream.Walk
+	defer w.End()
+	t.Begin(&w, routingtest.NewRequest("GET", "shop.example", "/"), socket.Now())
+	if i := w.Next(); i != nil {
+		return i.String()
+	}
+	return ""
+}
+
+func TestWalk(t *testing.T) {
 	s := upstreamtest.ServeNames(t, "127.0.0.1", "127.0.0.2", "127.0.0.3")
 	p, _ := running(t, s, nil)
 	target := p.Target("shop.test.", 80)
 	p.Settle(t.Context(), []*upstream.Target{target})
 	counts := map[string]int{}
 	for range 300 {
-		turn := target.Turn()
+		var w upstream.Walk
+		target.Begin(&w, routingtest.NewRequest("GET", "shop.example", "/"), socket.Now())
 		seen := map[*upstream.Instance]bool{}
-		for attempt := range 3 {
-			seen[target.Pick(turn, attempt)] = true
+		for i := w.Next(); i != nil; i = w.Next() {
+			if len(seen) == 0 {
+				counts[i.String()]++
+			}
+			seen[i] = true
+			if n := i.InFlight(); n != 1 {
+				t.Fatalf("%d exchanges are in flight, want this one", n)
+			}
 		}
 		if len(seen) != 3 {
-			t.Fatalf("turn %d: attempts lead to %d instances, want 3", turn, len(seen))
+			t.Fatalf("a walk leads to %d instances, want all 3", len(seen))
 		}
-		if target.Pick(turn, 3) != nil {
-			t.Fatalf("turn %d: there is a fourth instance", turn)
-		}
-		counts[target.Pick(turn, 0).String()]++
+		w.End()
 	}
 	for addr, n := range counts {
 		if n != 100 {
 			t.Errorf("%s was picked %d times of 300, want 100", addr, n)
 		}
 	}
-	if other := p.Target("shop.test.", 80); other.Turn() != 0 {
-		t.Error("the rotation of one route moves that of another")
+	for _, i := range target.Instances() {
+		if i.InFlight() != 0 {
+			t.Errorf("%d exchanges are in flight at %v after all ended", i.InFlight(), i)
+		}
 	}
+	if other := p.Target("shop.test.", 80); pick(other) != "127.0.0.1:80" {
+		t.Error("the turns of one route move those of another")
+	}
+}
+
+func TestTake(t *testing.T) {
+	p, _ := newPool(nil)
+	target := p.Fixed(fixed("81", "82", "83"), nil)
+	r := routingtest.NewRequest("GET", "shop.example", "/")
+	for _, i := range target.Instances() {
+		var w upstream.Walk
+		target.Begin(&w, r, socket.Now())
+		if !w.Take(i) || i.InFlight() != 1 {
+			t.Errorf("%v is not taken", i)
+		}
+		if w.Take(i) {
+			t.Errorf("%v is taken twice", i)
+		}
+		for next := w.Next(); next != nil; next = w.Next() {
+			if next == i {
+				t.Errorf("%v comes again", i)
+			}
+		}
+		w.End()
+	}
+	var w upstream.Walk
+	target.Begin(&w, r, socket.Now())
+	if w.Take(p.Target("127.0.0.1", 84).Instances()[0]) {
+		t.Error("an instance of another target is taken")
+	}
+}
+
+func TestBalanced(t *testing.T) {
+	p, _ := newPool(func(o *upstream.Options) { o.Own = balance.Place{Zone: "a"} })
+	list := fixed("81", "82", "83")
+	list[1].Zone = "a"
+	list[2].Weight = 300
+	plain := p.Fixed(list, nil)
+	for range 5 {
+		pick(plain) // a whole period of the weights
+	}
+	zone := upstream.Choosing{
+		Balance:  routing.Balance{Algorithm: routing.BalanceStaticRR},
+		Locality: routing.Locality{Prefer: routing.NearnessZone, Enough: routing.FullWeight / 10},
+	}
+	near := p.Balanced(plain, zone)
+	if near == plain || near.Choosing() != zone {
+		t.Fatal("the target chooses as before")
+	}
+	if p.Balanced(near, zone) != near {
+		t.Error("a target that chooses so already was replaced")
+	}
+	for range 10 {
+		if got := pick(near); got != "127.0.0.1:82" {
+			t.Errorf("%s serves, want the instance of the own zone", got)
+		}
+	}
+	counts := map[string]int{}
+	for range 500 {
+		counts[pick(plain)]++
+	}
+	if counts["127.0.0.1:81"] != 100 || counts["127.0.0.1:82"] != 100 || counts["127.0.0.1:83"] != 300 {
+		t.Errorf("shares by weight: %v, want 100, 100 and 300", counts)
+	}
+	// What comes in its place chooses the same.
+	list[1].Ready = false
+	if next := p.Fixed([]*routing.Instance{list[0], list[2]}, near); next.Choosing() != zone {
+		t.Error("the way of choosing was lost with an instance")
+	}
+}
+
+func TestNothingToChoose(t *testing.T) {
+	p, _ := newPool(nil)
+	list := fixed("81", "82")
+	list[0].Weight, list[1].Weight = -1, -1
+	if target := p.Fixed(list, nil); target.Usable() || pick(target) != "" {
+		t.Error("instances without weight are chosen")
+	}
+}
+
+func TestNewInstancesAreChosen(t *testing.T) {
+	s := upstreamtest.ServeNames(t, "127.0.0.1")
+	p, _ := running(t, s, often)
+	target := p.Balanced(p.Target("shop.test.", 80), upstream.Choosing{Balance: routing.Balance{Algorithm: routing.BalanceLeastConn}})
+	p.Settle(t.Context(), []*upstream.Target{target})
+	p.Retain([]*upstream.Target{target})
+	if got := pick(target); got != "127.0.0.1:80" {
+		t.Fatalf("%q serves", got)
+	}
+	s.Set(0, "127.0.0.2")
+	eventually(t, "the new address serves", func() bool { return pick(target) == "127.0.0.2:80" })
 }

@@ -6,16 +6,17 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"github.com/sluice-mesh/sluice/proxy/balance"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
-// Target is what one route leads to: the instances behind a name, and whose
-// turn it is. It is safe for concurrent use.
+// Target is what one route leads to: the instances behind a name, and how one
+// of them is chosen. It is safe for concurrent use.
 type Target struct {
-	name *name
-	_    [56]byte // the counter is written by every request
-	next atomic.Uint64
-	_    [56]byte
+	name     *name
+	choosing Choosing
+	chosen   atomic.Pointer[chosen]
+	turns    balance.Turns
 }
 
 // name is a host and port, and the instances found behind it. Targets of
@@ -27,6 +28,7 @@ type name struct {
 	looking   bool   // a look-up is under way; guarded by Pool.mu
 	fixed     *fixed // what it was made of; nil for a host
 	instances atomic.Pointer[[]*Instance]
+	targets   []*Target // those that follow the instances; guarded by Pool.mu
 	lookup    atomic.Pointer[lookup]
 	done      chan struct{} // closed when the first look-up has ended
 }
@@ -40,27 +42,12 @@ type lookup struct {
 // Instances returns the present instances. The slice is not to be changed.
 func (t *Target) Instances() []*Instance { return *t.name.instances.Load() }
 
-// Usable reports whether there is an instance at all and, of fixed ones, one
-// that is ready.
-func (t *Target) Usable() bool {
-	if f := t.name.fixed; f != nil {
-		return f.ready
-	}
-	return len(t.Instances()) > 0
-}
+// Choosing returns how an instance is chosen.
+func (t *Target) Choosing() Choosing { return t.choosing }
 
-// Turn takes the next turn of the rotation, for Pick.
-func (t *Target) Turn() uint64 { return t.next.Add(1) - 1 }
-
-// Pick returns the instance of a turn, and for attempt 1 and up the ones after
-// it; nil if there are no more than attempt.
-func (t *Target) Pick(turn uint64, attempt int) *Instance {
-	is := t.Instances()
-	if attempt >= len(is) {
-		return nil
-	}
-	return is[(turn+uint64(attempt))%uint64(len(is))]
-}
+// Usable reports whether there is an instance that may be chosen: of fixed
+// ones, one that is ready and has a weight.
+func (t *Target) Usable() bool { return t.chosen.Load().set.Usable() }
 
 // ByID returns the instance of that ID, nil if there is none.
 func (t *Target) ByID(id string) *Instance {
