@@ -11,6 +11,7 @@ import (
 // zero Condition never holds.
 type Condition struct {
 	text  string
+	tree  *Expr
 	steps []step // the last one is the first to be asked
 }
 
@@ -21,7 +22,7 @@ func Compile(text string) (*Condition, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Condition{text: canonical}
+	c := &Condition{text: canonical, tree: e}
 	c.add(e, accept, reject)
 	return c, nil
 }
@@ -38,13 +39,27 @@ func (c *Condition) Equal(other *Condition) bool {
 	return c.text == other.text
 }
 
+// Faults returns how many evaluations of an expr( ) in the condition ended in
+// a fault, such as a division by zero. A fault counts as false.
+func (c *Condition) Faults() uint64 {
+	var n uint64
+	for i := range c.steps {
+		if s := &c.steps[i]; s.kind == programYields {
+			n += s.test.program.faults.Load()
+		}
+	}
+	return n
+}
+
 // step asks one question and says which step follows upon each answer. A tree
 // becomes a list of steps in which "and", "or" and "not" are only jumps.
 type step struct {
 	yes, no int32 // position in Condition.steps, or accept or reject
 	kind    kind
-	name    string // canonical header name, or cookie name
+	match   match  // of what is compared as text
+	name    string // canonical header name, or name of cookie or parameter
 	value   string
+	test    *test // from which the step was made
 }
 
 // Where a step may lead instead of to another one.
@@ -57,12 +72,19 @@ const (
 type kind uint8
 
 const (
-	hostExact      kind = iota // the host is value
-	hostFolded                 // the host is value, in any letter case
-	fieldPresent               // field name is there
-	fieldContains              // a line of field name contains value
-	cookieNonEmpty             // cookie name has a value
-	cookieContains             // the value of a cookie name contains value
+	hostExact         kind = iota // the host is value
+	hostFolded                    // the host is value, in any letter case
+	fieldPresent                  // field name is there
+	fieldCompares                 // a line of field name compares to value
+	cookieNonEmpty                // cookie name has a value
+	cookieCompares                // a cookie name compares to value
+	methodCompares                // the method compares to value
+	pathCompares                  // the path compares to value
+	parameterPresent              // parameter name is there
+	parameterCompares             // a parameter name compares to value
+	clientWithin                  // the client lies in the networks of test
+	rawHolds                      // the ACL of test holds
+	programYields                 // the program of test yields true
 )
 
 // add appends the steps of e, which go on to yes or no, and returns the
@@ -77,39 +99,64 @@ func (c *Condition) add(e *Expr, yes, no int32) int32 {
 	case opOr:
 		return c.add(e.x, yes, c.add(e.y, yes, no))
 	default:
-		return c.addTest(e.test, yes, no)
+		return c.addTest(&e.test, yes, no)
 	}
 }
 
-func (c *Condition) addTest(t test, yes, no int32) int32 {
+func (c *Condition) addTest(t *test, yes, no int32) int32 {
 	if t.negated {
 		yes, no = no, yes
 	}
-	s := step{yes: yes, no: no, name: t.name, value: t.value}
+	if t.subject == ofAgent {
+		return c.addAgent(t, yes, no)
+	}
+	s := t.step()
+	s.yes, s.no = yes, no
+	return c.append(s)
+}
+
+// step returns the step that asks t, which is not of the user agent, without
+// its negation.
+func (t *test) step() step {
+	s := step{match: t.match, name: t.name, value: t.value, test: t}
 	switch t.subject {
-	case hostIs:
+	case ofHost, ofAgent:
 		s.kind = hostFolded
 		if namesPort(t.value) {
 			s.kind = hostExact
 		}
-	case agentHas:
-		return c.addAgent(t.value, yes, no)
-	case headerPresent:
-		s.kind, s.name = fieldPresent, textproto.CanonicalMIMEHeaderKey(t.name)
-	case headerHas:
-		s.kind, s.name = fieldContains, textproto.CanonicalMIMEHeaderKey(t.name)
-	case cookiePresent:
-		s.kind = cookieNonEmpty
-	case cookieHas:
-		s.kind = cookieContains
+	case ofHeader:
+		s.name = textproto.CanonicalMIMEHeaderKey(t.name)
+		s.kind = presentOr(t.match, fieldPresent, fieldCompares)
+	case ofCookie:
+		s.kind = presentOr(t.match, cookieNonEmpty, cookieCompares)
+	case ofQuery:
+		s.kind = presentOr(t.match, parameterPresent, parameterCompares)
+	case ofMethod:
+		s.kind = methodCompares
+	case ofPath:
+		s.kind = pathCompares
+	case ofClient:
+		s.kind = clientWithin
+	case ofRaw:
+		s.kind = rawHolds
+	case ofProgram:
+		s.kind = programYields
 	}
-	return c.append(s)
+	return s
+}
+
+func presentOr(m match, is, compares kind) kind {
+	if m == present {
+		return is
+	}
+	return compares
 }
 
 // addAgent appends a test of the user agent: all parts of it must occur.
-func (c *Condition) addAgent(value string, yes, no int32) int32 {
-	for _, part := range agentParts(value) {
-		yes = c.append(step{yes: yes, no: no, kind: fieldContains, name: "User-Agent", value: part})
+func (c *Condition) addAgent(t *test, yes, no int32) int32 {
+	for _, part := range agentParts(t.value) {
+		yes = c.append(step{yes: yes, no: no, kind: fieldCompares, match: contains, name: "User-Agent", value: part, test: t})
 	}
 	return yes
 }

@@ -46,37 +46,79 @@ func (e *Expr) formatIn(b *strings.Builder, parentheses bool) {
 }
 
 func (t *test) format(b *strings.Builder) {
-	equals, has := " == ", "has "
-	if t.negated {
-		equals, has = " != ", "misses "
-	}
 	switch t.subject {
-	case hostIs:
-		b.WriteString("host" + equals)
+	case ofHost:
+		b.WriteString("host" + either(t.negated, " != ", " == "))
 		writeValue(b, t.value)
-	case agentHas:
-		b.WriteString("user-agent" + equals)
+	case ofAgent:
+		b.WriteString("user-agent" + either(t.negated, " != ", " == "))
 		writeValue(b, t.value)
-	case headerPresent:
-		b.WriteString(has + "header ")
-		writeValue(b, t.name)
-	case cookiePresent:
-		b.WriteString(has + "cookie ")
-		writeValue(b, t.name)
-	case headerHas:
-		b.WriteString("header ")
-		writePair(b, t.name, has, t.value)
-	case cookieHas:
-		b.WriteString("cookie ")
-		writePair(b, t.name, has, t.value)
+	case ofClient:
+		t.formatClient(b)
+	case ofRaw:
+		b.WriteString("< " + t.raw.String() + " >")
+	case ofProgram:
+		b.WriteString("expr(" + t.value + ")")
+	default:
+		t.formatText(b)
 	}
 }
 
-func writePair(b *strings.Builder, name, has, value string) {
-	writeValue(b, name)
-	b.WriteByte(' ')
-	b.WriteString(has)
-	writeValue(b, value)
+// formatText writes a test of a header, cookie, parameter, method or path.
+func (t *test) formatText(b *strings.Builder) {
+	if t.match == present {
+		b.WriteString(either(t.negated, "misses ", "has ") + nouns[t.subject] + " ")
+		writeValue(b, t.name)
+		return
+	}
+	b.WriteString(nouns[t.subject])
+	if t.subject.named() {
+		b.WriteByte(' ')
+		writeValue(b, t.name)
+	}
+	switch t.match {
+	case equals:
+		b.WriteString(either(t.negated, " != ", " == "))
+	case startsWith:
+		b.WriteString(" starts with ")
+	case endsWith:
+		b.WriteString(" ends with ")
+	case matches:
+		b.WriteString(" matches ")
+	default:
+		b.WriteString(either(t.negated, " misses ", " has "))
+	}
+	writeValue(b, t.value)
+}
+
+// nouns are how subjects are written that are compared as text.
+var nouns = [...]string{ofHeader: "header", ofCookie: "cookie", ofQuery: "query", ofMethod: "method", ofPath: "path"}
+
+// named reports whether a name tells subjects of a kind apart.
+func (s subject) named() bool { return s == ofHeader || s == ofCookie || s == ofQuery }
+
+// formatClient writes a test of the client's address.
+func (t *test) formatClient(b *strings.Builder) {
+	if t.match == equals {
+		b.WriteString("ip" + either(t.negated, " != ", " == ") + t.networks[0].Addr().String())
+		return
+	}
+	b.WriteString("ip" + either(t.negated, " not in ", " in "))
+	if len(t.networks) == 1 {
+		b.WriteString(networkText(t.networks[0]))
+		return
+	}
+	for i, n := range t.networks {
+		b.WriteString(either(i == 0, "(", ", ") + networkText(n))
+	}
+	b.WriteByte(')')
+}
+
+func either(first bool, a, b string) string {
+	if first {
+		return a
+	}
+	return b
 }
 
 // writeValue writes a name or value so that it is read as the same one again.

@@ -2,7 +2,10 @@
 
 package conditions
 
-import "strings"
+import (
+	"iter"
+	"strings"
+)
 
 // Holds reports whether the condition is true of r. It asks r only for what
 // it needs, from left to right, and does not allocate.
@@ -28,39 +31,76 @@ func (s *step) holds(r Request) bool {
 	case fieldPresent:
 		_, next := r.Field(s.name, 0)
 		return next >= 0
-	case fieldContains:
+	case fieldCompares:
 		for value, next := r.Field(s.name, 0); next >= 0; value, next = r.Field(s.name, next) {
-			if strings.Contains(value, s.value) {
+			if s.compares(value) {
 				return true
 			}
 		}
-	case cookieNonEmpty, cookieContains:
+	case cookieNonEmpty, cookieCompares:
 		for line, next := r.Field("Cookie", 0); next >= 0; line, next = r.Field("Cookie", next) {
 			if s.holdsIn(line) {
 				return true
 			}
 		}
+	case methodCompares:
+		return s.compares(r.Method())
+	case pathCompares:
+		return s.compares(r.Path())
+	case parameterPresent, parameterCompares:
+		return s.holdsInQuery(r.Query())
+	case clientWithin:
+		return s.test.covers(r.Conn().Client.Addr())
+	case rawHolds:
+		return s.test.raw.holds(r)
+	case programYields:
+		return s.test.program.holds(r)
 	}
 	return false
+}
+
+// compares reports whether a text is what s looks for.
+func (s *step) compares(text string) bool {
+	switch s.match {
+	case equals:
+		return text == s.value
+	case contains:
+		return strings.Contains(text, s.value)
+	case startsWith:
+		return strings.HasPrefix(text, s.value)
+	case endsWith:
+		return strings.HasSuffix(text, s.value)
+	case matches:
+		return s.test.pattern.matches(text)
+	default:
+		return false
+	}
 }
 
 // holdsIn reports whether a cookie in one line of the Cookie field is what s
 // looks for.
 func (s *step) holdsIn(line string) bool {
-	for rest := line; rest != ""; {
-		var pair string
-		pair, rest, _ = strings.Cut(rest, ";")
-		name, value, ok := strings.Cut(pair, "=")
-		if !ok || trim(name) != s.name {
-			continue
-		}
-		value = trim(value)
-		if s.kind == cookieContains && strings.Contains(value, s.value) ||
-			s.kind == cookieNonEmpty && value != "" {
+	for name, value := range pairs(line) {
+		if name == s.name && (s.kind == cookieNonEmpty && value != "" || s.kind == cookieCompares && s.compares(value)) {
 			return true
 		}
 	}
 	return false
+}
+
+// pairs returns the names and values of the cookies in one line of the Cookie
+// field.
+func pairs(line string) iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		for rest := line; rest != ""; {
+			var pair string
+			pair, rest, _ = strings.Cut(rest, ";")
+			name, value, ok := strings.Cut(pair, "=")
+			if ok && !yield(trim(name), trim(value)) {
+				return
+			}
+		}
+	}
 }
 
 // trim cuts the white space off that may surround names and values of

@@ -85,6 +85,16 @@ func (l *lexer) value() (string, bool) {
 	return l.text[l.last.start:l.pos], l.pos > l.last.start
 }
 
+// item takes an entry of a list.
+func (l *lexer) item() string {
+	l.last = literal{start: l.pos}
+	for !l.end() && isBare(l.text[l.pos]) && l.text[l.pos] != ',' {
+		l.pos++
+	}
+	l.last.end = l.pos
+	return l.text[l.last.start:l.pos]
+}
+
 // quoted takes a value in single or double quotes. The quote is doubled to
 // stand for itself; the other kind of quote may not occur.
 func (l *lexer) quoted() (string, bool) {
@@ -121,8 +131,11 @@ func (l *lexer) word(at int) string {
 	return l.text[at:end]
 }
 
+// blanks is all white space.
+const blanks = " \t\r\n\f"
+
 func isBlank(c byte) bool {
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f'
+	return strings.IndexByte(blanks, c) >= 0
 }
 
 func isPrintable(c byte) bool { return ' ' <= c && c <= '~' }

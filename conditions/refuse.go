@@ -12,9 +12,14 @@ import (
 // the first fault, and may look around in the text as it likes.
 
 const (
-	allowedTests       = "a test starts with host, user-agent, header, cookie, has, contains or misses"
+	allowedTests       = "a test starts with host, user-agent, header, cookie, method, path, query, ip, expr, has, contains, misses, or is < ACL >"
 	allowedComparisons = "use one of == = != ! is not has contains misses, words with white space after them"
+	allowedRelations   = "use one of == = != ! is, not, has, contains, misses, starts with, ends with, matches, words with white space around them"
+	allowedClients     = "use: ip == ADDRESS, ip != ADDRESS, ip in NETWORK, ip in (NETWORK, NETWORK)"
 )
+
+// called are the things that have names.
+var called = [...]string{ofHeader: "header", ofCookie: "cookie", ofQuery: "parameter"}
 
 func (p *parser) fail(offset int, problem, allowed string) error {
 	return newSyntaxError(p.text, offset, problem, allowed)
@@ -107,7 +112,7 @@ func (p *parser) lastToBlame() error {
 // afterValue reports whether only white space lies between the value that was
 // read last and the present position.
 func (p *parser) afterValue() bool {
-	return p.last.end > 0 && p.last.end <= p.pos && strings.Trim(p.text[p.last.end:p.pos], " \t\r\n\f") == ""
+	return p.last.end > 0 && p.last.end <= p.pos && strings.Trim(p.text[p.last.end:p.pos], blanks) == ""
 }
 
 // bareOperator returns the operator that comes next, which lacks the white
@@ -141,18 +146,14 @@ func (p *parser) unknown(start int) error {
 	word := p.word(start)
 	after := p.text[start+len(word):]
 	switch c := p.text[start]; {
-	case c == '<':
-		return p.fail(start, "raw ACLs (< ... >) are not yet supported", allowedTests)
 	case c == '{':
-		return p.fail(start, "raw ACLs ({ ... }) are not yet supported", allowedTests)
+		return p.fail(start, "an ACL in braces stands among other tests", "write it between < and >")
 	case c == ')':
 		return p.fail(start, `a test is missing before ")"`, allowedTests)
 	case p.bareOperator() != "":
 		return p.fail(start, "a test is missing before "+strconv.Quote(p.bareOperator()), allowedTests)
 	}
 	switch strings.ToLower(word) {
-	case "method", "path", "query", "ip", "expr":
-		return p.fail(start, "the test "+strconv.Quote(word)+" is not yet supported", allowedTests)
 	case "true", "false":
 		return p.fail(start, "there is no constant "+strconv.Quote(word), allowedTests)
 	case "user", "user_agent":
@@ -162,8 +163,8 @@ func (p *parser) unknown(start int) error {
 	case "has", "contains", "misses":
 		return p.fail(start+len(word), "white space is missing after "+strconv.Quote(word), "use: "+word+" header NAME, "+word+" cookie NAME")
 	}
-	if isRawACL(word, after) {
-		return p.fail(start, "raw ACLs ("+p.next()+") are not yet supported", allowedTests)
+	if looksLikeACL(p.rest()) {
+		return p.fail(start, "a raw ACL stands among other tests", "write it between < and >: < "+word+" ... >")
 	}
 	problem := "unknown test " + p.next()
 	if p.pos += len(word); !p.atForeign() {
@@ -172,25 +173,13 @@ func (p *parser) unknown(start int) error {
 	return p.failHere(problem, allowedTests)
 }
 
-// isRawACL reports whether a word, followed by after, looks like the fetch of
-// a raw ACL, such as path_beg or hdr(host).
-func isRawACL(word, after string) bool {
-	switch strings.ToLower(word) {
-	case "":
-		return false
-	case "hdr", "fhdr", "cook", "url", "urlp", "base", "src", "dst":
-		return true
-	}
-	return strings.HasPrefix(after, "(") || strings.Contains(word, "_")
-}
-
 // noComparison explains that subject is not compared with anything.
-func (p *parser) noComparison(subject string) error {
+func (p *parser) noComparison(subject, allowed string) error {
 	p.blank()
 	if p.end() {
-		return p.fail(p.pos, "a comparison is missing after "+strconv.Quote(subject), allowedComparisons)
+		return p.fail(p.pos, "a comparison is missing after "+strconv.Quote(subject), allowed)
 	}
-	return p.failHere(p.next()+" is no comparison", allowedComparisons)
+	return p.failHere(p.next()+" is no comparison", allowed)
 }
 
 // noValue explains that what, a value or a name, is missing.
@@ -207,72 +196,67 @@ func (p *parser) noName(start int, noun string) error {
 	if p.word(p.pos) != "" {
 		return p.unknown(start)
 	}
-	return p.failHere(noun+" must be followed by white space and a name", useContained(noun, "NAME"))
+	return p.failHere(noun+" must be followed by white space and a name", useNamed(noun, "NAME"))
 }
 
-// notContained explains why the name of a header or cookie is not followed by
-// has, contains or misses.
-func (p *parser) notContained(noun, name string, s subject) error {
+// notCompared explains why the name of a header, cookie or parameter, which
+// was read last, is not followed by a comparison.
+func (p *parser) notCompared(t test) error {
 	if err := p.lastToBlame(); err != nil {
 		return err
 	}
+	noun, name, at := nouns[t.subject], t.name, p.last.start
 	if i := strings.IndexAny(name, "=!"); i >= 0 && !p.last.quoted {
-		if name, p.pos = name[:i], p.last.start+i; i == 0 {
-			return p.fail(p.pos, "the name of a "+noun+" is missing", useContained(noun, "NAME"))
+		operator := name[i:]
+		operator = operator[:len(operator)-len(strings.TrimLeft(operator, "=!"))]
+		if i == 0 {
+			return p.fail(at, "the name of a "+called[t.subject]+" is missing", useNamed(noun, "NAME"))
 		}
+		return p.fail(at+i, "white space is missing around "+strconv.Quote(operator), useNamed(noun, name[:i]))
 	}
-	start := p.pos
-	if strings.EqualFold(p.word(start), "matches") {
-		return p.fail(start, `"matches" is not yet supported`, useContained(noun, name))
-	}
-	if isBlank(p.text[start-1]) {
-		p.pos-- // "is" and "not" are taken with the white space before them
-	}
-	negated, ok := p.comparison()
-	if !ok {
-		return p.nothingContained(start, noun, name, s)
-	}
-	comparison := strings.Trim(p.text[start:p.pos], " \t\r\n\f")
-	if p.take("not") && p.blank() {
-		negated = true // is not
-	}
-	value, ok := p.value()
-	if !ok {
-		value = "VALUE"
-	}
-	use := Expr{test: test{subject: s, negated: negated, name: name, value: value}}
-	return p.fail(start, "comparing a "+noun+" with "+strconv.Quote(comparison)+" is not yet supported", "use: "+use.String())
-}
-
-// nothingContained explains why at offset start, after the name, there is not
-// even a comparison.
-func (p *parser) nothingContained(start int, noun, name string, s subject) error {
-	p.pos = start
-	switch word := p.word(start); strings.ToLower(word) {
-	case "has", "contains", "misses":
-		return p.fail(start+len(word), "white space and a value are missing after "+strconv.Quote(word), useContained(noun, name))
+	spaced := p.blank()
+	switch word := strings.ToLower(p.word(p.pos)); word {
+	case "has", "contains", "misses", "is", "not", "matches":
+		if !spaced {
+			return p.fail(p.pos, "white space is missing before "+strconv.Quote(word), useNamed(noun, name))
+		}
+		return p.fail(p.pos+len(word), "white space and a value are missing after "+strconv.Quote(word), useNamed(noun, name))
+	case "starts", "ends":
+		return p.fail(p.pos, strconv.Quote(word)+` must be followed by "with" and a value`, useNamed(noun, name))
 	}
 	switch word := strings.ToLower(name); word {
 	case "has", "contains", "misses":
-		at := p.last.start
-		value, ok := p.value()
-		if !ok {
-			break
+		pos := p.pos
+		if value, ok := p.value(); ok {
+			use := Expr{test: test{subject: t.subject, negated: word == "misses", name: value}}
+			return p.fail(at, strconv.Quote(word)+" stands where the name of a "+called[t.subject]+" is expected", "use: "+use.String())
 		}
-		use := Expr{test: test{subject: headerPresent, negated: word == "misses", name: value}}
-		if s == cookieHas {
-			use.test.subject = cookiePresent
-		}
-		return p.fail(at, strconv.Quote(word)+" stands where the name of a "+noun+" is expected", "use: "+use.String())
+		p.pos = pos
 	}
-	return p.failHere("has, contains or misses is missing", useContained(noun, name))
+	return p.failHere("a comparison is missing", useNamed(noun, name))
 }
 
-func useContained(noun, name string) string {
+func useNamed(noun, name string) string {
 	var b strings.Builder
-	b.WriteString("use: has " + noun + " ")
 	writeValue(&b, name)
-	b.WriteString(", " + noun + " ")
-	writePair(&b, name, "has ", "VALUE")
-	return b.String()
+	name = noun + " " + b.String()
+	return "use: has " + name + ", " + name + " has VALUE, " + name + " == VALUE"
+}
+
+// noNetwork explains why a text, which was read last, is no address or no
+// network.
+func (p *parser) noNetwork(m match, text string) error {
+	at := p.last.start
+	what, allowed := "an address", "such as 10.0.0.1 or 2001:db8::1; networks stand behind in"
+	if m == within {
+		what, allowed = "a network", "such as 10.0.0.0/8, 2001:db8::/32 or 10.0.0.1; several stand in parentheses, with commas between them"
+	}
+	if text == "" {
+		return p.failHere(what+" is missing", allowed)
+	}
+	const longest = 60
+	if len(text) > longest {
+		text = text[:longest] + "..."
+	}
+	return p.fail(at, strconv.Quote(text)+" is not "+what, allowed)
 }

@@ -3,36 +3,62 @@
 package conditions_test
 
 import (
+	"net/netip"
 	"strings"
+	"unsafe"
 
 	"github.com/sluice-mesh/sluice/conditions"
 )
 
 // staticRequest is a request made of its header fields, in the order sent.
 type staticRequest struct {
-	fields []field
-	conn   conditions.Conn
-	random uint32
+	method, target string
+	fields         []field
+	conn           conditions.Conn
+	random         uint32
 }
 
 type field struct{ name, value string }
 
-// newRequest makes a request of lines "Name: value".
+// newRequest makes a request of lines "Name: value". A line "POST /a?b=c"
+// gives method and target, a line "client 10.0.0.1" the address of the client.
 func newRequest(lines ...string) *staticRequest {
-	r := &staticRequest{}
+	r := &staticRequest{method: "GET", target: "/"}
 	for _, line := range lines {
+		if first, second, ok := strings.Cut(line, " "); ok && !strings.Contains(first, ":") {
+			r.know(first, second)
+			continue
+		}
 		name, value, _ := strings.Cut(line, ":")
 		r.fields = append(r.fields, field{name, strings.TrimSpace(value)})
 	}
 	return r
 }
 
-func (r *staticRequest) Method() string         { return "GET" }
-func (r *staticRequest) Target() string         { return "/" }
-func (r *staticRequest) Path() string           { return "/" }
-func (r *staticRequest) Query() string          { return "" }
+func (r *staticRequest) know(first, second string) {
+	if first != "client" {
+		r.method, r.target = first, second
+		return
+	}
+	if a, err := netip.ParseAddr(second); err == nil {
+		r.conn.Client = netip.AddrPortFrom(a, 50000)
+	}
+}
+
+func (r *staticRequest) Method() string         { return r.method }
+func (r *staticRequest) Target() string         { return r.target }
 func (r *staticRequest) Conn() *conditions.Conn { return &r.conn }
 func (r *staticRequest) Random() uint32         { return r.random }
+
+func (r *staticRequest) Path() string {
+	path, _, _ := strings.Cut(r.target, "?")
+	return path
+}
+
+func (r *staticRequest) Query() string {
+	_, query, _ := strings.Cut(r.target, "?")
+	return query
+}
 
 func (r *staticRequest) Host() string {
 	host, _ := r.Field("Host", 0)
@@ -47,3 +73,6 @@ func (r *staticRequest) Field(name string, from int) (string, int) {
 	}
 	return "", -1
 }
+
+// viewOf returns b as a string that changes with it.
+func viewOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !race
+
+package conditions_test
+
+// raceDetector reports that everything is slow, which it is not.
+const raceDetector = false
