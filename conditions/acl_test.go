@@ -224,6 +224,29 @@ func TestACLRand(t *testing.T) {
 	}
 }
 
+// TestACLAddsNegativeNumbers shows what HAProxy 2.6 gets wrong, and numbers
+// at the end of their range.
+func TestACLAddsNegativeNumbers(t *testing.T) {
+	r := newACLRequest("GET /")
+	for _, text := range []string{
+		"int(-5),add(-1),neg 6",
+		"int(-5),sub(1),neg 6",
+		"int(-5),sub(-1),neg 4",
+		"int(-9223372036854775807),add(-9),cpl 9223372036854775807",
+		"int(-1),sub(-9223372036854775808) 9223372036854775807",
+		"int(0),sub(-9223372036854775808) 9223372036854775807",
+		"int(-9223372036854775808),div(-1) 9223372036854775807",
+		"int(-9223372036854775808),mod(-1) 0",
+		"int(-9223372036854775808),neg 9223372036854775807",
+		"int(-9223372036854775808),mul(1),cpl 9223372036854775807",
+	} {
+		a := mustParseACL(t, text)
+		if holds, saw := a.Trace(r); !holds {
+			t.Errorf("%q does not hold; it sees %s", text, saw)
+		}
+	}
+}
+
 func TestACLTrace(t *testing.T) {
 	r := newACLRequest("GET /a?b=1", "Host: shop.example", "X: a, b", "Long: "+strings.Repeat("x", 1000), "Bin: \xff\x01", "List: "+strings.Repeat("item, ", 100))
 	for _, tt := range []struct {
