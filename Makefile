@@ -28,7 +28,11 @@ run: build ## build, then start the lab: a shop in two versions behind a gateway
 .PHONY: test
 test: ## unit, property, in-process and end-to-end tests (needs Go, git, make)
 	go test -timeout 5m ./...
-	@echo "make test: passed. Left out: the commands of the documents if curl is missing, the race detector and the linter (make check), fuzzing beyond the seeds (make fuzz)."
+	@echo "make test: passed. Left out: the commands of the documents if curl is missing, the race detector and the linter (make check), other programs (make test-peers), fuzzing beyond the seeds (make fuzz)."
+
+.PHONY: test-peers
+test-peers: ## compare with programs that others wrote (needs HAProxy)
+	go test -tags peers -timeout 5m ./test/peers/...
 
 .PHONY: race
 race: ## the tests of make test under the race detector (needs a C compiler)

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package peers compares Sluice with programs that others wrote, where it
+// promises to behave as they do. Its tests need these programs and so have a
+// build tag of their own, peers; make test-peers runs them.
+//
+// Access control lists: HAProxy evaluates them for the same requests as
+// package conditions does, and both must agree on every one.
+package peers
