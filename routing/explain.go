@@ -426,7 +426,7 @@ func (x *explainer) conditions(h *Hop) []ConditionExplanation {
 }
 
 func (x *explainer) clauses(c *conditions.Condition) (all []ClauseExplanation) {
-	_, clauses := explainCondition(c, x.request)
+	_, clauses := c.Explain(x.request)
 	for _, one := range clauses {
 		all = append(all, ClauseExplanation{Text: one.Text, Asked: one.Asked, Holds: one.Holds, Saw: one.Saw})
 	}

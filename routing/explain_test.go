@@ -100,7 +100,14 @@ func TestExplainCases(t *testing.T) {
 			}
 		}
 	}
+	manual, err := os.ReadFile("../docs/explain.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, reason := range whyReasons {
+		if !strings.Contains(string(manual), "| `"+reason+"` |") {
+			t.Errorf("docs/explain.md does not tell of the reason %s", reason)
+		}
 		if !reasons[reason] {
 			t.Errorf("no case shows a route that a request did not take for the reason %s", reason)
 		}

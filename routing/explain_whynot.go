@@ -150,10 +150,14 @@ func (w *WhyNot) set(reason, text string) { w.Reason, w.Text = reason, text }
 
 // sight says what a clause saw.
 func (c *ClauseExplanation) sight() string {
-	if c.Saw == "" {
-		return "saw nothing"
+	switch c.Saw {
+	case "missing":
+		return "it is missing"
+	case "":
+		return "it saw nothing"
+	default:
+		return "it saw " + c.Saw
 	}
-	return "saw " + c.Saw
 }
 
 // fellOn says what the weights chose at a hop instead of r.
