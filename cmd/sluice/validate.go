@@ -27,8 +27,10 @@ func newValidate() *cobra.Command {
 		Use:   "validate FILE|DIR...",
 		Short: "Check gateway files without serving them",
 		Long: `Validate reads all files together, as sluice run would, and prints every fault
-as file:line:col: path: what is wrong; what is allowed. Of a directory it
-reads *.yaml, *.yml and *.json directly inside; "-" is standard input.
+as file:line:col: path: what is wrong; what is allowed. What is served but can
+have no effect, such as a route that no request reaches, is a warning; each
+has a code, which -o json shows and docs/findings.md explains. Of a directory
+it reads *.yaml, *.yml and *.json directly inside; "-" is standard input.
 
 It exits with 0 if everything would be served (warnings may be printed), with
 2 if anything would be refused, and with 1 if a file cannot be read.`,
@@ -46,7 +48,7 @@ It exits with 0 if everything would be served (warnings may be printed), with
 			if output != "text" && output != "json" {
 				return unknownOutput(output)
 			}
-			v, err := validate(args, cmd.InOrStdin())
+			v, err := validate(args, cmd.InOrStdin(), "")
 			if err != nil {
 				return err
 			}
@@ -71,10 +73,13 @@ type validation struct {
 	gateways int      // that would be served
 	refused  int      // faults that refuse something
 	faults   []*routing.Fault
+	snapshot *routing.Snapshot
 }
 
-// validate reads, resolves and compiles everything that args name.
-func validate(args []string, stdin io.Reader) (*validation, error) {
+// validate reads, resolves and compiles everything that args name, and looks
+// for what is without effect in it. The domain is that of automatic virtual
+// hosts; empty for none.
+func validate(args []string, stdin io.Reader, domain string) (*validation, error) {
 	v := &validation{}
 	var docs []*routing.Document
 	for _, arg := range args {
@@ -96,9 +101,10 @@ func validate(args []string, stdin io.Reader) (*validation, error) {
 	table, faults := routing.Resolve(docs)
 	v.faults = append(v.faults, faults...)
 	table.Version = routing.Version{Epoch: 1, Revision: 1}
-	snapshot, faults := routing.Compile(nil, table, routing.CompileOptions{})
+	v.snapshot, faults = routing.Compile(nil, table, routing.CompileOptions{VirtualHostsDomain: domain})
 	v.faults = append(v.faults, faults...)
-	v.gateways = len(snapshot.Gateways())
+	v.faults = append(v.faults, routing.Findings(v.snapshot)...)
+	v.gateways = len(v.snapshot.Gateways())
 	v.order()
 	return v, nil
 }
@@ -219,7 +225,7 @@ func listFiles(arg string) ([]string, error) {
 		paths = append(paths, path)
 	}
 	if len(paths) == 0 {
-		return nil, fmt.Errorf("%s: nothing to validate; it holds no *.yaml, *.yml or *.json", arg)
+		return nil, fmt.Errorf("%s: nothing to read; it holds no *.yaml, *.yml or *.json", arg)
 	}
 	return paths, nil
 }
