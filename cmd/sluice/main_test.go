@@ -51,6 +51,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"fetch":  fetch,
+			"fields": fields,
 			"hangup": hangUp,
 			"ports":  setPorts,
 			"status": status,

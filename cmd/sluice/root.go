@@ -84,7 +84,8 @@ SLUICE_LOG_LEVEL, and so on. Flags win.
 Exit codes: 0 done, 1 failed, 2 wrong use or refused files.`,
 		Example: `  sluice lab                     # see it work: a shop in two versions
   sluice run -f gateways/        # serve the gateways of a directory
-  sluice validate gateways/      # check them without serving`,
+  sluice validate gateways/      # check them without serving
+  sluice explain GET http://shop.example/cart -f gateways/   # who takes this?`,
 		SilenceErrors: true, // execute tells them, once
 		SilenceUsage:  true,
 		Version:       build.Version,
@@ -96,7 +97,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use or refused files.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(withFlagSuggestion(cmd, err))
 	})
-	root.AddCommand(newLab(), newRun(), newValidate(), newVersion())
+	root.AddCommand(newExplain(), newLab(), newRun(), newValidate(), newVersion())
 	return root
 }
 

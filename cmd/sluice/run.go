@@ -26,6 +26,7 @@ import (
 type runFlags struct {
 	files     []string
 	mesh      mesh.Options
+	explain   explainHeader
 	logFormat string
 	logLevel  string
 }
@@ -57,6 +58,7 @@ that are held back, such as a file that became empty.`,
 	flags.IntVar(&f.mesh.VirtualHostsPort, "virtual-hosts-port", 80, "port of all virtual hosts; opened if there are any")
 	flags.StringVar(&f.mesh.VirtualHostsDomain, "virtual-hosts-domain", "", "domain below which every gateway gets a virtual host (default none)")
 	flags.DurationVar(&f.mesh.Drain, "drain", 30*time.Second, "how long requests in flight may take after SIGTERM")
+	f.explain.flags(cmd)
 	flags.StringVar(&f.logFormat, "log-format", "text", "form of the log on standard error: text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "least level that is logged: debug, info, warn or error")
 	return cmd
@@ -96,6 +98,9 @@ func run(ctx context.Context, f runFlags, stdout, stderr io.Writer) error {
 	log, err := boot.NewLog(stderr, f.logFormat, f.logLevel)
 	if err != nil {
 		return usage(err)
+	}
+	if f.mesh.Explain, err = f.explain.secret(); err != nil {
+		return err
 	}
 	ctx, signals := boot.Notify(ctx)
 	defer signals.Release()
