@@ -23,6 +23,9 @@ type Options struct {
 	// Resolver is the DNS server, host:port, that is asked for the names of
 	// targets. Empty means the system's.
 	Resolver string
+	// Zone and Node say where the proxy runs: instances there may be preferred.
+	// Empty means unknown.
+	Zone, Node string
 	// Explain is the field by which a request asks for an explanation of
 	// itself. Nil means that none can.
 	Explain *http1.Secret

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-mesh/sluice/proxy/balance"
 	"github.com/sluice-mesh/sluice/proxy/http1"
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
@@ -48,6 +49,7 @@ func New(o Options) *Server {
 		Sweeper:  &s.sweeper,
 		Resolver: upstream.ResolverAt(o.Resolver),
 		Shards:   shards(),
+		Own:      balance.Place{Zone: o.Zone, Node: o.Node},
 		Log:      o.Log,
 		Open:     o.Metrics.ConnectionsOpen("upstream"),
 	})
@@ -292,8 +294,12 @@ type RouteStatus struct {
 	Condition string   `json:"condition,omitempty"`
 	Strength  string   `json:"condition_strength,omitempty"`
 	Gateway   string   `json:"gateway,omitempty"`   // chained to
+	Balance   string   `json:"balance,omitempty"`   // how an instance is chosen
 	Instances []string `json:"instances,omitempty"` // addresses
 	Problem   string   `json:"problem,omitempty"`   // why it cannot serve, or serves what it last knew
+	// InFlight counts the exchanges under way at each instance that has any,
+	// those of other routes to the same address included.
+	InFlight map[string]int64 `json:"in_flight,omitempty"`
 }
 
 // Status tells of each gateway, in table order, how it is served.
@@ -341,8 +347,15 @@ func routeStatus(gen *live.Generation, g *routing.CompiledGateway, r *routing.Co
 		st.Gateway = gen.Snapshot.Slot(r.Target.Slot).Name
 	case routing.TargetAddress, routing.TargetInstances:
 		t := gen.Gateway(g).Routes[r.Index].Target
+		st.Balance = r.Balance.String()
 		for _, i := range t.Instances() {
 			st.Instances = append(st.Instances, i.String())
+			if n := i.InFlight(); n > 0 {
+				if st.InFlight == nil {
+					st.InFlight = make(map[string]int64)
+				}
+				st.InFlight[i.String()] = n
+			}
 		}
 		if err := t.LookupError(); err != nil {
 			st.Problem = err.Error()

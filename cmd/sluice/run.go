@@ -57,6 +57,8 @@ that are held back, such as a file that became empty.`,
 	meshFlags(cmd, &f.mesh, "0.0.0.0")
 	flags.IntVar(&f.mesh.VirtualHostsPort, "virtual-hosts-port", 80, "port of all virtual hosts; opened if there are any")
 	flags.StringVar(&f.mesh.VirtualHostsDomain, "virtual-hosts-domain", "", "domain below which every gateway gets a virtual host (default none)")
+	flags.StringVar(&f.mesh.Zone, "zone", "", "zone in which this proxy runs, for gateways that prefer near instances")
+	flags.StringVar(&f.mesh.Node, "node", "", "machine on which this proxy runs, for the same")
 	flags.DurationVar(&f.mesh.Drain, "drain", 30*time.Second, "how long requests in flight may take after SIGTERM")
 	f.explain.flags(cmd)
 	flags.StringVar(&f.logFormat, "log-format", "text", "form of the log on standard error: text or json")

@@ -171,6 +171,22 @@ func TestLeastConnections(t *testing.T) {
 			open[w] = true
 		}
 	})
+	t.Run("the share of a busy one goes to all", func(t *testing.T) {
+		list := alike(4)
+		s := newSet(t, "leastconn", list)
+		var w balance.Walk
+		s.Begin(&w, anyRequest, 0)
+		w.Take(1)
+		counts := make([]int, 4)
+		for range 4000 {
+			counts[once(s, anyRequest)]++
+		}
+		for i, c := range counts {
+			if want := 1333; i != 1 && (c < want-100 || c > want+100) || i == 1 && c > 0 {
+				t.Errorf("served %v while the second is busy, want a third each of the others", counts)
+			}
+		}
+	})
 	t.Run("those that stay share by weight", func(t *testing.T) {
 		list := members(300, 100)
 		s := newSet(t, "leastconn", list)

@@ -127,7 +127,7 @@ func (w *Walk) choose() int {
 	s := w.set
 	switch s.balance.Algorithm {
 	case routing.BalanceLeastConn:
-		return w.least(s.inTurn(w.turn))
+		return w.least()
 	case routing.BalanceFirst:
 		return w.first()
 	case routing.BalanceRandom:
@@ -165,12 +165,29 @@ func (w *Walk) next() int {
 const lookAhead = 32
 
 // least takes the member with the least in flight for its weight, as HAProxy's
-// leastconn does. An idle one is never beaten. Ties go to whose turn it is, by
-// weight, so that idle instances are taken as by round robin.
-func (w *Walk) least(from int) int {
+// leastconn does. An idle one is never beaten. Idle ones are taken in turn, by
+// weight; if the one whose turn it is has something to do, others are drawn, so
+// that its share does not all go to the one behind it.
+func (w *Walk) least() int {
+	s := w.set
+	i := s.inTurn(w.turn)
+	for k := range probes {
+		if s.members[i].load.inFlight.Load() == 0 && !w.wasTried(i) {
+			return i
+		}
+		i = s.drawn(mix((w.turn*probes + uint64(k) + 1) * 0x9e3779b97f4a7c15))
+	}
+	return w.leastFrom(i)
+}
+
+// probes is how many members are looked at before all of them are.
+const probes = 8
+
+// leastFrom looks at all near members. Of equals it is the first one from i on.
+func (w *Walk) leastFrom(i int) int {
 	s := w.set
 	best, busy := -1, int64(0)
-	for k, i := 0, from; k < s.near; k++ {
+	for range s.near {
 		if !w.wasTried(i) {
 			m := &s.members[i]
 			n := m.load.inFlight.Load()
@@ -201,7 +218,7 @@ func (w *Walk) first() int {
 			return i
 		}
 	}
-	return w.least(0)
+	return w.leastFrom(0)
 }
 
 // bestOf draws some members by weight, all different, and takes the best of

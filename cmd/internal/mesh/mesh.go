@@ -39,6 +39,9 @@ type Options struct {
 	Admin string
 	// Resolver is the address of the name server; empty means the system's.
 	Resolver string
+	// Zone and Node say where the proxy runs, for gateways that prefer near
+	// instances. Empty means unknown.
+	Zone, Node string
 	// Explain is the header by which a request asks for an explanation of
 	// itself; nil if none can.
 	Explain *http1.Secret
@@ -87,6 +90,8 @@ func Open(ctx context.Context, o Options) (*Mesh, error) {
 		GatewayAddress:   o.GatewayAddress,
 		VirtualHostsPort: o.VirtualHostsPort,
 		Resolver:         o.Resolver,
+		Zone:             o.Zone,
+		Node:             o.Node,
 		Explain:          o.Explain,
 		Metrics:          m.registry,
 		Log:              log,
