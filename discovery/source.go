@@ -54,12 +54,16 @@ type Update struct {
 	// its absence is held back. A kept document yields to one of the same
 	// kind and name in the Documents of any object.
 	Kept []*routing.Document
+	// Instances is what the object says runs where, with what it said last as
+	// far as that still counts.
+	Instances []*routing.Instance
 	// Faults is what is wrong with the object now, in the order of its text.
 	Faults []*routing.Fault
 	// Gone says that the object is no more. Nothing but Key and Urgent is set
 	// besides.
 	Gone bool
-	// Held is set while an absence is held back: Kept is what would be gone.
+	// Held is set while an absence is held back: Kept, or the Instances, would
+	// be gone.
 	Held *Held
 	// Urgent says that the update takes instances away, which never waits
 	// for others.

@@ -28,7 +28,7 @@ func (r *reader) gateway(v *value) *gatewayForm {
 		case "virtual_hosts":
 			g.VirtualHosts = r.virtualHosts(e.value, path)
 		case "selector":
-			g.Selector = r.selector(e.value, path)
+			g.Selector, _ = r.selectorText(e.value, path)
 		case "routes":
 			f.routesAt = e.place
 			f.routes, f.partial = r.routes(e.value, path)
@@ -144,20 +144,15 @@ func (r *reader) checkVirtualHost(v *value, path string) {
 	}
 }
 
-// selector reads a selector of a gateway.
-func (r *reader) selector(v *value, path string) string {
-	text, ok := r.selectorText(v, path)
-	if ok {
-		r.notYet(v.place, path, "a selector", "write the routes instead")
-	}
-	return text
-}
-
+// selectorText reads a selector, and whether it is one.
 func (r *reader) selectorText(v *value, path string) (string, bool) {
 	text, ok := r.text(v, path, "a selector is a text, such as label(app)(shop)")
 	if ok && strings.TrimSpace(text) == "" {
 		r.refuse(codeSelector, v.place, path, "the selector is empty", "leave the key out, or write ~, for none")
 		return "", false
+	}
+	if ok {
+		ok = r.checkSelector(v, path)
 	}
 	return text, ok
 }

@@ -244,8 +244,6 @@ func (r *reader) routeSelector(f *routeForm, v *value, path string, nested bool)
 	case nested && f.segments > 1:
 		r.refuse(codeSelectorPath, v.place, path, "the route has a selector, and its path has more than one segment",
 			"a route with a selector has a path of one segment")
-	default:
-		r.notYet(v.place, path, "a selector", `write addresses instead: "[host:port]"`)
 	}
 	return text
 }

@@ -45,6 +45,30 @@ type Regrouping struct {
 // weight back when it returns within keep, unless a new one took it; so has
 // one that is still written, at any time.
 func Regroup(written []*Route, known []KnownRoute, groups []Group, now time.Time, keep time.Duration) Regrouping {
+	if late := tooLate(written, known, now, keep); len(late) > 0 {
+		// First the others settle without those who come back too late.
+		rest := slices.DeleteFunc(slices.Clone(groups), func(g Group) bool { return late[g.Name] })
+		known = regroup(written, known, rest, now, keep).Known
+	}
+	return regroup(written, known, groups, now, keep)
+}
+
+// tooLate returns the routes that have no claim to what they had any more.
+func tooLate(written []*Route, known []KnownRoute, now time.Time, keep time.Duration) map[string]bool {
+	late := make(map[string]bool)
+	for _, k := range known {
+		if !k.Gone.IsZero() && now.Sub(k.Gone) >= keep {
+			late[k.Name] = true
+		}
+	}
+	for _, w := range written {
+		delete(late, w.Path)
+	}
+	return late
+}
+
+// regroup is Regroup where nobody comes back too late.
+func regroup(written []*Route, known []KnownRoute, groups []Group, now time.Time, keep time.Duration) Regrouping {
 	r := &regrouping{now: now, members: make(map[string]*member, len(groups))}
 	r.gather(written, known, groups)
 	r.share()

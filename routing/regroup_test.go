@@ -75,6 +75,7 @@ func TestRegroup(t *testing.T) {
 		{"and takes its part back from one that came instead", []string{"wrote: v1 50, v2 50", "0: v1 v3 => v1 50, v3 50", "1: v1 v2 v3 => v1 50, v2 50, v3 0", "2: v1 v3 => v1 50, v3 50"}},
 		{"what blinks has its weight back", []string{"0: v1 => v1 100", "1: v1 v2@1 => v1 100, v2 0", "2: v2@1 => v2 100 !", "3: v1 v2@1 => v1 100, v2 0"}},
 		{"unless it was away for too long", []string{"0: v1 => v1 100", "1: v1 v2@1 => v1 100, v2 0", "2: v2@1 => v2 100 !", "12: v2@1 => v2 100", "13: v1@13 v2@1 => v2 100, v1 0"}},
+		{"even if nothing else happened meanwhile", []string{"0: v1 => v1 100", "1: v1 v2@1 => v1 100, v2 0", "2: v2@1 => v2 100 !", "30: v1@30 v2@1 => v2 100, v1 0"}},
 		{"or another one came for it", []string{"0: v1 => v1 100", "1: v2@1 => v2 100", "2: v1 v2@1 => v1 0, v2 100"}},
 		{"a survivor that is written 0 keeps all when the others are forgotten", []string{"wrote: v1 0", "0: v1 v2 => v1 0, v2 100", "1: v1 => v1 100 !", "30: v1 => v1 100 !", "31: v1 v3@31 => v1 0, v3 100"}},
 		{"all gone for a moment", []string{"wrote: v1 70, v2 30", "0: v1 v2 => v1 70, v2 30", "1: =>", "2: v1 v2 => v1 70, v2 30"}},

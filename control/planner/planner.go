@@ -26,12 +26,15 @@ type Options struct {
 	// Interval is the least time between two plans while changes keep
 	// coming. Zero means 50 ms.
 	Interval time.Duration
+	// Select says how selectors find instances.
+	Select routing.SelectOptions
 }
 
 // Planner merges the objects of a source into one table and says how they
 // fare. A Planner is made by New. Its methods are safe for concurrent use.
 type Planner struct {
 	interval time.Duration
+	options  routing.SelectOptions
 
 	mu      sync.Mutex // guards the fields below
 	objects map[string]*object
@@ -41,6 +44,9 @@ type Planner struct {
 	faults  []*routing.Fault // of the last plan
 	served  map[string]bool  // gateways that have had a good form since they are asked for
 	stats   Stats
+
+	roster    roster             // of instances
+	selection *routing.Selection // of the last plan; nil before the first
 
 	refusals []*routing.Fault // of compiling the last plan, warnings among them
 	compiled map[string]State // gateways that compiling refused
@@ -58,6 +64,7 @@ func New(o Options) *Planner {
 	epoch := cmp.Or(o.Epoch, uint64(time.Now().UnixMilli()))
 	return &Planner{
 		interval: o.Interval,
+		options:  o.Select,
 		objects:  make(map[string]*object),
 		table:    &routing.Table{Version: routing.Version{Epoch: epoch}},
 		served:   make(map[string]bool),
@@ -151,6 +158,10 @@ func (p *Planner) Plan() (*routing.Table, []*routing.Fault) {
 	}
 	p.dirty = false
 	table, resolved := routing.Resolve(p.merge())
+	now := time.Now()
+	table, selection, selected := routing.Select(p.selection, table, p.roster.of(p.lists(), now), now, p.options)
+	p.selection = selection
+	resolved = append(resolved, selected...)
 	p.attribute(resolved)
 	p.faults = p.allFaults(resolved)
 	table.Version = p.table.Version

@@ -48,8 +48,9 @@ type Object struct {
 	Key       string   `json:"key"`
 	State     State    `json:"state"` // Good, Faulty or HeldBack
 	Documents int      `json:"documents"`
-	Kept      int      `json:"kept,omitempty"`   // documents of earlier texts that still count
-	Faults    []string `json:"faults,omitempty"` // as their Error, warnings among them
+	Instances int      `json:"instances,omitempty"` // that selectors may find
+	Kept      int      `json:"kept,omitempty"`      // documents of earlier texts that still count
+	Faults    []string `json:"faults,omitempty"`    // as their Error, warnings among them
 	Held      *Held    `json:"held,omitempty"`
 }
 
@@ -69,6 +70,20 @@ type Gateway struct {
 	Name  string `json:"name"`
 	State State  `json:"state"`        // Good, LastGood, HeldBack or Refused
 	At    string `json:"at,omitempty"` // where it is written; empty if it is refused
+	// Groups are what its selector has found and what it remembers, the oldest
+	// first; none without a selector.
+	Groups []Group `json:"groups,omitempty"`
+}
+
+// Group is a route that a selector made, or will again.
+type Group struct {
+	Name      string    `json:"name"`
+	Since     time.Time `json:"since"` // when its first instance was known
+	Instances []string  `json:"instances"`
+	// Gone is since when it has no instance; nil while it has one.
+	Gone *time.Time `json:"gone,omitempty"`
+	// Promoted says that it has all the weight, being the one that is left.
+	Promoted bool `json:"promoted,omitempty"`
 }
 
 // Stats counts since the planner was made.
@@ -136,7 +151,7 @@ func (p *Planner) Compiled(faults []*routing.Fault, serves func(gateway string) 
 // status tells how an object fares; refusals are those of compiling, some of
 // which may be of this object.
 func (o *object) status(now time.Time, refusals []*routing.Fault) Object {
-	s := Object{Key: o.Key, State: Good, Documents: len(o.Documents), Kept: len(o.Kept)}
+	s := Object{Key: o.Key, State: Good, Documents: len(o.Documents), Instances: len(o.Instances), Kept: len(o.Kept)}
 	faults := slices.Concat(o.Faults, o.resolved)
 	for _, f := range refusals {
 		if f.At.Source == o.Key {
@@ -164,7 +179,7 @@ func (p *Planner) gateways(all []Gateway) []Gateway {
 	kept := p.kept()
 	for _, g := range p.table.Gateways {
 		all = append(all, Gateway{
-			Name: g.Name, State: cmp.Or(p.compiled[g.Name], kept[g.Name], Good), At: g.At.String(),
+			Name: g.Name, State: cmp.Or(p.compiled[g.Name], kept[g.Name], Good), At: g.At.String(), Groups: p.groups(g.Name),
 		})
 	}
 	for _, name := range p.table.Broken {
@@ -172,7 +187,7 @@ func (p *Planner) gateways(all []Gateway) []Gateway {
 		if p.served[name] {
 			state = LastGood
 		}
-		all = append(all, Gateway{Name: name, State: state})
+		all = append(all, Gateway{Name: name, State: state, Groups: p.groups(name)})
 	}
 	slices.SortFunc(all, func(a, b Gateway) int { return strings.Compare(a.Name, b.Name) })
 	return all

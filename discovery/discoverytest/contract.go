@@ -21,7 +21,7 @@ import (
 const patience = 30 * time.Second
 
 // Bed is a source with what it watches. Objects are called "a", "b" and "c";
-// each asks for one gateway, called name.
+// each asks for one gateway, called name, or has one instance of that name.
 type Bed struct {
 	// Source watches a place that holds the objects "a" and "b", with the
 	// gateways "a1" and "b1".
@@ -136,10 +136,10 @@ func (r *run) take(t *testing.T, b discovery.Batch) {
 	keys := make([]string, 0, len(b.Updates))
 	for _, u := range b.Updates {
 		keys = append(keys, u.Key)
-		if u.Gone && (len(u.Documents)+len(u.Kept)+len(u.Faults) > 0 || u.Held != nil) {
+		if u.Gone && (len(u.Documents)+len(u.Kept)+len(u.Instances)+len(u.Faults) > 0 || u.Held != nil) {
 			t.Errorf("%s is gone and yet says something", u.Key)
 		}
-		if u.Held != nil && len(u.Kept) == 0 {
+		if u.Held != nil && len(u.Kept)+len(u.Instances) == 0 {
 			t.Errorf("the absence of nothing is held back at %s", u.Key)
 		}
 		r.state[u.Key] = u
@@ -177,6 +177,9 @@ func (r *run) await(t *testing.T, what string, holds func() bool) {
 // gateway returns the name that an object asks for, or "".
 func (r *run) gateway(object string) string {
 	u := r.state[r.Key(object)]
+	if len(u.Instances) == 1 {
+		return u.Instances[0].Name
+	}
 	if len(u.Documents) != 1 {
 		return ""
 	}

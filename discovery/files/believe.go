@@ -40,7 +40,7 @@ func (s *Source) accept(key string, l *look, now time.Time) (discovery.Update, b
 			delete(s.read, key)
 			return discovery.Update{}, false
 		}
-		docs, faults := routing.Read(key, data)
+		docs, faults := s.o.Read(key, data)
 		f.absorb(docs, faults, s.hold(now, "the file says nothing"))
 	case unreadable:
 		f.keep([]*routing.Fault{seen.fault(key)})

@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"log/slog"
 	"time"
+
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // Options shape a Source. The zero Options are ready to use.
@@ -26,6 +28,9 @@ type Options struct {
 	// MaxFiles bounds all files together. A directory that would exceed it
 	// is refused as a whole. Zero means 10,000.
 	MaxFiles int
+	// Read makes documents of the text of a file, and says what is wrong with
+	// it. Nil means routing.Read.
+	Read func(path string, data []byte) ([]*routing.Document, []*routing.Fault)
 	// Log takes what concerns the watching itself; faults in files are told
 	// to the sink. Nil discards it.
 	Log *slog.Logger
@@ -37,6 +42,9 @@ func (o Options) withDefaults() Options {
 	o.Poll = cmp.Or(o.Poll, 5*time.Second)
 	o.MaxBytes = cmp.Or(o.MaxBytes, 8<<20)
 	o.MaxFiles = cmp.Or(o.MaxFiles, 10_000)
+	if o.Read == nil {
+		o.Read = routing.Read
+	}
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return o
 }
