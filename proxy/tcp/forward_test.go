@@ -374,7 +374,8 @@ func TestAnInstanceThatRefusesIsPassedOver(t *testing.T) {
 		{"one alone", 1, 10, 20},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := newBed(t, only(net.JoinHostPort("shop.test.", p)), func(o *tcp.Options) { o.Attempts = tt.attempts })
+			routes := fmt.Sprintf(`{"[shop.test.:%s]": {balance: roundrobin}}`, p)
+			b := newBed(t, routes, func(o *tcp.Options) { o.Attempts = tt.attempts })
 			served := 0
 			for range 30 {
 				c := b.connect()
@@ -391,6 +392,29 @@ func TestAnInstanceThatRefusesIsPassedOver(t *testing.T) {
 				t.Errorf("%d failures by connect_refused, want %d", got, tt.failed)
 			}
 		})
+	}
+}
+
+// What stays open counts where it is, and not where it was refused before.
+func TestConnectionsThatStayAreCounted(t *testing.T) {
+	addr := origin(t, echo)
+	_, p, _ := net.SplitHostPort(addr)
+	b := newBed(t, only(net.JoinHostPort("shop.test.", p)), nil)
+	for range 9 {
+		c := b.connect()
+		_, _ = io.WriteString(c, "p")
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, i := range b.gateway.Routes[0].Target.Instances() {
+		want := int64(0)
+		if i.String() == addr {
+			want = 9
+		}
+		if got := i.InFlight(); got != want {
+			t.Errorf("%d connections are open to %v, want %d: two of three refuse", got, i, want)
+		}
 	}
 }
 
