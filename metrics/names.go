@@ -102,6 +102,8 @@ var (
 		"Requests that reached no gateway, by reason.", "reason")
 	Retries = family(KindCounter, "sluice_retries_total",
 		"Attempts at another instance, or on a fresh connection, by outcome.", "outcome")
+	EditsSkipped = family(KindCounter, "sluice_edits_skipped_total",
+		"Rewrites and header fields that were left out since a request made no valid one of them, by kind.", "kind")
 	Panics = family(KindCounter, "sluice_panics_total",
 		"Faults in the proxy that ended one exchange.")
 	SeriesOverflow = family(KindCounter, "sluice_series_overflow_total",
@@ -118,7 +120,7 @@ func Families() []Family {
 		GatewayRequests, GatewayRequestDuration, GatewayRequestBytes, GatewayResponseBytes,
 		GatewayRequestsInFlight, GatewayProxyErrors,
 		ConditionEvaluations, ConditionMatches, ConditionSelected,
-		TableVersion, TableAge, TableRejected, ConnectionsOpen, RequestsRefused, Retries, Panics, SeriesOverflow, BuildInfo,
+		TableVersion, TableAge, TableRejected, ConnectionsOpen, RequestsRefused, Retries, EditsSkipped, Panics, SeriesOverflow, BuildInfo,
 	}
 }
 
@@ -153,6 +155,11 @@ func (r *Registry) RequestsRefused(reason string) *Counter {
 // Retries returns the counter of further attempts with an outcome.
 func (r *Registry) Retries(outcome string) *Counter {
 	return r.Counter(Retries.Name, Retries.Help, Label{"outcome", outcome})
+}
+
+// EditsSkipped returns the counter of edits of a kind that were left out.
+func (r *Registry) EditsSkipped(kind string) *Counter {
+	return r.Counter(EditsSkipped.Name, EditsSkipped.Help, Label{"kind", kind})
 }
 
 // Panics returns the counter of faults that ended one exchange.

@@ -49,6 +49,7 @@ func sample() *metrics.Registry {
 	r.ConnectionsOpen("client").Add(0, 2)
 	r.RequestsRefused("no_gateway").Add(0, 3)
 	r.Retries("connected").Add(0, 4)
+	r.EditsSkipped("rewrite").Add(0, 1)
 	r.Panics()
 	gw := r.Gateway("shop")
 	stable, canary := gw.Route("shop/1.0.0"), gw.Route(`[::1]:80 "\`)
