@@ -86,6 +86,7 @@ type candidate struct {
 	changed    bool
 	conditions []*conditions.Condition // of a changed form, by route
 	addresses  []Target                // of a changed form, by route
+	edits      []*Edits                // of a changed form, by route
 	port       int
 	slot       int
 	faults     []*Fault
@@ -293,6 +294,7 @@ func (c *compilation) compile(one *candidate) *CompiledGateway {
 			Weight:    asked.Weight,
 			Condition: one.condition(i),
 			Strength:  asked.Strength,
+			Edits:     one.editsOf(i),
 			Target:    c.target(one, i),
 			Balance:   form.balance(asked),
 			Instances: asked.Instances,

@@ -11,7 +11,7 @@ import (
 // chains reports whether any route may lead to another gateway.
 func (g *Gateway) chains() bool {
 	for _, r := range g.Routes {
-		if !r.external() && !g.led(r) {
+		if !r.external() && !g.led(r) && r.Redirect == nil {
 			return true
 		}
 	}
@@ -22,7 +22,7 @@ func (g *Gateway) chains() bool {
 // gateways are named by paths of one to three segments. Four name the
 // instances of a service, and a selector finds instances under any name.
 func (c *compilation) chain(form *Gateway, r *Route) *candidate {
-	if r.external() || form.led(r) || strings.Count(r.Path, "/") > 2 {
+	if r.external() || form.led(r) || r.Redirect != nil || strings.Count(r.Path, "/") > 2 {
 		return nil
 	}
 	if to := c.byName[r.Path]; to != nil && to.form != nil {
@@ -43,6 +43,8 @@ func (c *compilation) link(form *Gateway, r *Route) *candidate {
 func (c *compilation) target(one *candidate, i int) Target {
 	r := one.form.Routes[i]
 	switch {
+	case r.Redirect != nil:
+		return Target{}
 	case one.form.led(r):
 		return Target{Kind: TargetInstances}
 	case !r.external():
@@ -64,7 +66,7 @@ func (c *compilation) warnOfDeadEnds() {
 			continue
 		}
 		for i, r := range one.form.Routes {
-			if r.external() || one.form.led(r) || c.link(one.form, r) != nil {
+			if r.external() || one.form.led(r) || r.Redirect != nil || c.link(one.form, r) != nil {
 				continue
 			}
 			problem := fmt.Sprintf("there is no gateway %s; the route answers 503 until there is", r.Path)

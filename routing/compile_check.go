@@ -27,9 +27,11 @@ func (c *candidate) check() bool {
 	c.checkWeights()
 	c.conditions = make([]*conditions.Condition, len(g.Routes))
 	c.addresses = make([]Target, len(g.Routes))
+	c.edits = make([]*Edits, len(g.Routes))
 	c.checkBalances()
 	for i, r := range g.Routes {
 		c.checkRoute(i, r)
+		c.checkEdits(i, r)
 	}
 	return len(c.faults) == 0
 }
@@ -155,10 +157,14 @@ func (r *Route) equal(o *Route) bool {
 		r.Strength == o.Strength &&
 		r.Balance == o.Balance &&
 		r.Selector == o.Selector &&
-		slices.Equal(r.Rewrites, o.Rewrites) &&
+		slices.EqualFunc(r.Rewrites, o.Rewrites, Rewrite.equal) &&
+		reflect.DeepEqual(r.Headers, o.Headers) &&
+		reflect.DeepEqual(r.Redirect, o.Redirect) &&
 		slices.EqualFunc(r.Instances, o.Instances, (*Instance).equal) &&
 		equalMetadata(r.Metadata, o.Metadata)
 }
+
+func (r Rewrite) equal(o Rewrite) bool { return r.Path == o.Path && r.Ref == o.Ref }
 
 func equalService(a, b *Service) bool {
 	return a == b || a != nil && b != nil && *a == *b

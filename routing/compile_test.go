@@ -505,7 +505,8 @@ func rich() *routing.Gateway {
 			{
 				Path: "[10.0.0.1:80]", Metadata: map[string]any{"x": "y"}, Weight: half,
 				Condition: "has cookie beta", Strength: half, Balance: "leastconn", Selector: "label(c)(d)",
-				Rewrites: []routing.Rewrite{{Path: "/a if b"}}, At: routing.Position{Line: 2}, ConditionAt: routing.Position{Line: 3},
+				Rewrites: []routing.Rewrite{{Path: "/a if path /b"}}, Headers: richHeaders(), Redirect: &routing.Redirect{To: "/x", Code: 301},
+				At: routing.Position{Line: 2}, ConditionAt: routing.Position{Line: 3},
 				Instances: []*routing.Instance{{
 					Name: "shop", Address: netip.MustParseAddr("10.0.0.1"), Port: 80, Labels: []routing.Label{{Name: "a", Value: "b"}}, Ready: true,
 				}},
@@ -513,6 +514,15 @@ func rich() *routing.Gateway {
 			{Path: "[10.0.0.2:80]", Weight: half},
 		},
 	}
+}
+
+func richHeaders() *routing.Headers {
+	changes := func() routing.HeaderChanges {
+		return routing.HeaderChanges{
+			Remove: []string{"X-A"}, Set: []routing.HeaderField{{Name: "X-B", Value: "b"}}, Add: []routing.HeaderField{{Name: "X-C", Value: "c"}},
+		}
+	}
+	return &routing.Headers{Request: changes(), Response: changes()}
 }
 
 func TestCompileReusesWhatDidNotChange(t *testing.T) {
@@ -541,13 +551,15 @@ func TestCompileNoticesEveryChange(t *testing.T) {
 	first, _ := compile(table(1, rich()))
 	places := map[string]bool{
 		".Name": true, // another name is another gateway
-		".At":   true, ".Routes[0].At": true, ".Routes[0].ConditionAt": true,
+		".At":   true, ".Routes[0].At": true, ".Routes[0].Rewrites[0].At": true, ".Routes[0].ConditionAt": true,
 		".Routes[0].Instances[0].At": true, ".Routes[0].Instances[0].Since": true,
 	}
 	// Values that compile, where another value of the type would not.
 	special := map[string]any{
 		".Routes[0].Path":      "[10.0.0.3:80]",
 		".Routes[0].Condition": "has cookie alpha",
+		".Balance":             "source",
+		".Routes[0].Balance":   "source",
 		".Routes[0].Weight":    nil, // weights are changed in pairs
 		".Routes[1]":           nil,
 

@@ -71,6 +71,10 @@ type Decision struct {
 	Hops   [MaxDepth]Hop
 	Depth  int // how many of Hops are filled
 	Reason Reason
+	// Edited reports that a route of a hop has Edits.
+	Edited bool
+
+	rewritten rewritten
 }
 
 // Last returns the last hop. Depth must be above 0.
@@ -91,12 +95,23 @@ func (d *Decision) Last() *Hop { return &d.Hops[d.Depth-1] }
 // or, if the gateway redistributes, is replaced by the next usable draw by
 // weight. A route to a gateway counts as usable if that gateway has routes;
 // what they lead to is that gateway's own affair.
+//
+// Once a route is chosen its rewrites change the path: its own gateway saw
+// the path as it came, the gateways behind it see the new one. Decide
+// allocates only for a rewrite that applies.
 func (s *Snapshot) Decide(g *CompiledGateway, r conditions.Request, draws Draws, d *Decision) {
+	d.unedit()
 	for d.Depth = 0; ; {
 		hop := &d.Hops[d.Depth]
 		d.Depth++
 		d.Reason = s.choose(hop, g, r, draws)
-		if d.Reason != ReasonNone || hop.Route.Target.Kind != TargetGateway {
+		if d.Reason != ReasonNone {
+			return
+		}
+		if e := hop.Route.Edits; e != nil {
+			r = d.edit(e, r)
+		}
+		if hop.Route.Target.Kind != TargetGateway {
 			return
 		}
 		if d.Depth == MaxDepth {
@@ -162,6 +177,9 @@ func (h *Hop) drawn(g *CompiledGateway) {
 
 // usable reports whether a route leads to anything.
 func (s *Snapshot) usable(g *CompiledGateway, r *CompiledRoute, draws Draws) bool {
+	if r.Edits != nil && r.Edits.Redirect != nil {
+		return true // it needs nothing
+	}
 	switch r.Target.Kind {
 	case TargetAddress, TargetInstances:
 		return draws.Usable(g, r)

@@ -21,6 +21,7 @@ type content struct {
 	gateway   *gatewayForm
 	route     *routeForm
 	condition *conditionForm
+	rewrite   *rewriteForm
 }
 
 // importRef names a document that another one is merged over.
@@ -43,6 +44,8 @@ type routeForm struct {
 	route       Route // Path and At are of the gateway's key
 	ref         *reference
 	condition   conditionForm
+	rewrites    []rewriteForm
+	at          place // of the gateway's key
 	hasWeight   bool
 	hasStrength bool
 	weightAt    place
@@ -116,6 +119,9 @@ const (
 	codeSelectorExternal  = "RouteSelectorExternalTargetError"
 	codeWeight            = "GatewayRouteWeightError"
 	codeRewrite           = "UnsupportedPathRewriteError"
+	codeHeaders           = "UnsupportedHeaderError"
+	codeRedirect          = "UnsupportedRedirectError"
+	codeEditPort          = "EditPortTypeError"
 	codeConditionPort     = "ConditionPortTypeError"
 	codeEmptyImport       = "EmptyImportError"
 	codeImport            = "ImportDefinitionError"

@@ -301,7 +301,7 @@ func (r *reader) content(kind string, v *value) content {
 	case kindConditions:
 		return content{condition: r.storedCondition(v)}
 	case kindRewrites:
-		r.storedRewrite(v)
+		return content{rewrite: r.storedRewrite(v)}
 	case kindTemplates:
 		if m := v.get("metadata"); m != nil {
 			r.metadata(m, "metadata")

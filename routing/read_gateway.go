@@ -47,6 +47,7 @@ func (r *reader) gateway(v *value) *gatewayForm {
 	}
 	if portRead {
 		r.checkConditionPorts(f, false)
+		r.checkEditPorts(f, false)
 	}
 	if !f.hasReferences() {
 		r.checkWeights(f)

@@ -7,57 +7,63 @@ import (
 	"strings"
 )
 
+// rewriteForm is a rewrite: a text, or a reference to a stored one.
+type rewriteForm struct {
+	text  string
+	place place
+	ref   *reference
+}
+
+const rewriteForms = `{path: "NEW if CONDITION"} or {ref: NAME} is allowed`
+
 // rewrites reads the rewrites of a route: a list, or a single one.
-func (r *reader) rewrites(v *value, path string) []Rewrite {
+func (r *reader) rewrites(v *value, path string) []rewriteForm {
 	items := []*value{v}
 	if v.kind == listValue {
 		items = v.items
 	}
-	var list []Rewrite
+	forms := make([]rewriteForm, 0, len(items))
 	for i, item := range items {
 		here := path
 		if v.kind == listValue {
 			here += "[" + strconv.Itoa(i) + "]"
 		}
-		if rw, ok := r.rewrite(item, here); ok {
-			list = append(list, rw)
-			r.notYet(item.place, here, "a rewrite", "leave it out for now")
-		}
+		forms = append(forms, r.rewrite(item, here))
 	}
-	return list
+	return forms
 }
 
 // rewrite reads one rewrite; a bare text is a reference.
-func (r *reader) rewrite(v *value, path string) (Rewrite, bool) {
+func (r *reader) rewrite(v *value, path string) rewriteForm {
 	switch v.kind {
 	case textValue:
-		ref := r.referenceTo(v, path)
-		return Rewrite{Ref: ref.name}, ref.name != ""
+		return rewriteForm{ref: r.referenceTo(v, path)}
 	case mapValue:
 		if ref := r.reference(v, path); ref != nil {
 			r.ignored(SectionRewrite, v, path)
 			r.rewriteBody(v, path)
-			return Rewrite{Ref: ref.name}, ref.name != ""
+			return rewriteForm{ref: ref}
 		}
 		return r.rewriteBody(v, path)
 	default:
-		r.wrongType(codeUnexpectedType, v, path, `{path: "NEW if CONDITION"} or {ref: NAME} is allowed`)
-		return Rewrite{}, false
+		r.wrongType(codeUnexpectedType, v, path, rewriteForms)
+		return rewriteForm{}
 	}
 }
 
 // storedRewrite reads an artifact of kind rewrites.
-func (r *reader) storedRewrite(v *value) {
+func (r *reader) storedRewrite(v *value) *rewriteForm {
 	r.refuseReference(v)
-	r.rewriteBody(v, "")
+	f := r.rewriteBody(v, "")
+	return &f
 }
 
-func (r *reader) rewriteBody(v *value, path string) (rw Rewrite, ok bool) {
+func (r *reader) rewriteBody(v *value, path string) (f rewriteForm) {
 	nested := path != ""
 	r.fields(SectionRewrite, v, path, func(e entry, path string) {
 		switch e.key {
 		case "path":
-			rw, ok = r.rewriteText(e.value, path)
+			f = r.rewriteText(e.value, path)
 		case "metadata":
 			r.metadata(e.value, path)
 		case "kind":
@@ -73,21 +79,44 @@ func (r *reader) rewriteBody(v *value, path string) (rw Rewrite, ok bool) {
 	if v.get("path") == nil && (!nested || v.get("ref") == nil && v.get("reference") == nil) {
 		r.refuse(codeMissing, v.place, under(path, "path"), "the path is missing", "path: NEW if CONDITION is allowed")
 	}
-	return rw, ok
+	return f
 }
 
-// rewriteText checks "NEW if CONDITION", which is split at the last if.
-func (r *reader) rewriteText(v *value, path string) (Rewrite, bool) {
+// rewriteText checks "NEW if CONDITION".
+func (r *reader) rewriteText(v *value, path string) rewriteForm {
 	text, ok := r.text(v, path, "NEW if CONDITION is allowed")
 	if !ok {
-		return Rewrite{}, false
+		return rewriteForm{}
 	}
-	i := strings.LastIndex(asciiLower(text), " if ")
-	if i < 0 || strings.TrimSpace(text[:i]) == "" || strings.TrimSpace(text[i+len(" if "):]) == "" {
-		r.refuse(codeRewrite, v.place, path, quote(text)+" is no rewrite", "NEW if CONDITION is allowed, such as /v2%[path] if path_beg /api")
-		return Rewrite{}, false
+	if _, err := parseRewrite(text); err != nil {
+		r.refuseFormat(codeRewrite, v, path, err)
 	}
-	return Rewrite{Path: text}, true
+	return rewriteForm{text: text, place: v.place}
+}
+
+// refuseFormat refuses a value at the character where it goes wrong.
+func (r *reader) refuseFormat(code string, v *value, path string, err *FormatError) {
+	at := v.place
+	if v.kind == textValue {
+		at = v.at(err.Offset)
+	}
+	r.refuse(code, at, path, err.Problem, err.Allowed)
+}
+
+// resolveRewrites returns the rewrites of a route with references followed.
+func (s *resolver) resolveRewrites(forms []rewriteForm, path string) (list []Rewrite) {
+	for i, f := range forms {
+		rw := Rewrite{Path: f.text, At: f.place.position()}
+		if f.ref != nil {
+			stored := s.stored(kindRewrites, f.ref, path+"["+strconv.Itoa(i)+"]")
+			if stored == nil {
+				continue
+			}
+			rw = Rewrite{Path: stored.rewrite.text, Ref: f.ref.name, At: stored.rewrite.place.position()}
+		}
+		list = append(list, rw)
+	}
+	return list
 }
 
 // asciiLower lowers A to Z alone, which keeps every offset.

@@ -73,7 +73,7 @@ func (l *routeList) add(key string, at place, v *value) {
 		return
 	}
 	l.seen[f.route.Path] = at
-	f.route.At = at.position()
+	f.route.At, f.at = at.position(), at
 	if v != nil && !l.routeValue(f, v, at, here) {
 		l.partial = true
 		return
@@ -171,7 +171,7 @@ func (r *reader) routeBody(f *routeForm, v *value, path string) {
 		case "condition_strength":
 			f.route.Strength, f.hasStrength = r.percent(e.value, path)
 		case "rewrites":
-			f.route.Rewrites = r.rewrites(e.value, path)
+			f.rewrites = r.rewrites(e.value, path)
 		case "balance":
 			f.route.Balance = r.balance(e.value, path)
 		case "selector":
@@ -206,7 +206,15 @@ func (r *reader) routeOwn(f *routeForm, v *value, path string) {
 		return
 	}
 	r.fields(SectionRouteOwn, v, path, func(e entry, path string) {
-		if e.key != "weight" {
+		switch e.key {
+		case "headers":
+			f.route.Headers = r.headers(e.value, path)
+			return
+		case "redirect":
+			f.route.Redirect = r.redirect(e.value, path)
+			return
+		case "weight":
+		default:
 			return
 		}
 		if f.weightAt.src != nil {

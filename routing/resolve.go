@@ -10,7 +10,7 @@ import (
 )
 
 // Resolve makes one table of the documents of all texts: it merges imports,
-// follows references to stored routes and conditions, whatever the order of
+// follows references to stored routes, conditions and rewrites, whatever the order of
 // the documents, and applies the defaults for weights and strengths. Routes
 // keep the order in which they were written.
 //
@@ -150,6 +150,7 @@ func (s *resolver) gateway(d *Document) *Gateway {
 	}
 	if d.gateway.hasReferences() && !s.refused {
 		s.checkConditionPorts(f, true)
+		s.checkEditPorts(f, true)
 		s.checkWeights(f)
 	}
 	if s.refused {
@@ -180,6 +181,7 @@ func (s *resolver) route(f *routeForm) *routeForm {
 			c.condition.text, c.condition.place = stored.condition.text, stored.condition.place
 		}
 	}
+	c.route.Rewrites = s.resolveRewrites(c.rewrites, under(path, "rewrites"))
 	c.route.Condition = c.condition.text
 	if c.route.Condition != "" {
 		c.route.ConditionAt = c.condition.place.position()

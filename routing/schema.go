@@ -16,8 +16,12 @@ const (
 	SectionLocality   Section = "gateway.sluice.locality"
 	SectionRoute      Section = "route"
 	SectionRouteOwn   Section = "route.sluice"
-	SectionCondition  Section = "condition"
-	SectionRewrite    Section = "rewrite"
+	SectionHeaders    Section = "route.sluice.headers"
+	// SectionHeaderChanges is the one of requests and of answers alike.
+	SectionHeaderChanges Section = "route.sluice.headers.*"
+	SectionRedirect      Section = "route.sluice.redirect"
+	SectionCondition     Section = "condition"
+	SectionRewrite       Section = "rewrite"
 )
 
 // Support says what becomes of a known key.
@@ -100,7 +104,7 @@ var schema = []Key{
 	{SectionRoute, "weight", Supported, percentForm, "what the written weights leave of 100%, shared", "0% to 100%", "the share of the requests that no condition took"},
 	{SectionRoute, "condition", Supported, "text, or map of condition or ref", "none", "http ports only", "when the route applies"},
 	{SectionRoute, "condition_strength", Supported, percentForm, "100% with a condition", "0% to 100%", "the share of the matching requests that the route really takes"},
-	{SectionRoute, "rewrites", Planned, "list of maps of path, or refs", "none", "path: NEW if CONDITION", "changes of the path"},
+	{SectionRoute, "rewrites", Supported, "list of maps of path, or refs", "none", "http ports only", "changes of the path"},
 	{SectionRoute, "balance", Supported, balanceForm, "sluice.balance of the gateway", "uri, url_param and hdr need an http port", "how the route chooses among its instances"},
 	{SectionRoute, "selector", Supported, "selector", "", "8 KB; paths of one segment", "the instances of the route"},
 	{SectionRoute, "metadata", Supported, "map", "", "", "free notes; kept"},
@@ -117,11 +121,21 @@ var schema = []Key{
 	{SectionRouteOwn, "health", Planned, "", "", "", "health checks"},
 	{SectionRouteOwn, "timeouts", Planned, "", "", "", "times"},
 	{SectionRouteOwn, "retries", Planned, "", "", "", "further attempts"},
-	{SectionRouteOwn, "headers", Planned, "", "", "", "changes of header fields"},
-	{SectionRouteOwn, "redirect", Planned, "", "", "", "an answer instead of a target"},
+	{SectionRouteOwn, "headers", Supported, "map of request and response", "none", "http ports only", "changes of header fields"},
+	{SectionRouteOwn, "redirect", Supported, "map of to and code", "none", "http ports only", "answers with another place to go to, instead of a target"},
 	{SectionRouteOwn, "protocol", Planned, "", "", "", "the protocol towards the target"},
 	{SectionRouteOwn, "limits", Planned, "", "", "", "sizes and counts"},
 	{SectionRouteOwn, "slow_start", Planned, "", "", "", "the share of new instances over time"},
+
+	{SectionHeaders, "request", Supported, "map of remove, set and add", "", "", "what changes on the way to the target"},
+	{SectionHeaders, "response", Supported, "map of remove, set and add", "", "", "what changes on the way to the client"},
+
+	{SectionHeaderChanges, "remove", Supported, "text or list of texts", "", "names of fields", "fields that go; first of the three"},
+	{SectionHeaderChanges, "set", Supported, "map of texts with %[...]", "", "names of fields", "fields that stand in place of all of their name"},
+	{SectionHeaderChanges, "add", Supported, "map of texts with %[...]", "", "names of fields; not Host", "fields beside those that are there; last of the three"},
+
+	{SectionRedirect, "to", Supported, "text with %[...]", "", "a URL or a path", "where the client is sent; required"},
+	{SectionRedirect, "code", Supported, "301, 302, 303, 307 or 308", "302", "", "the status"},
 
 	{SectionCondition, "condition", Supported, "text", "", "", "the condition; required"},
 	{SectionCondition, "metadata", Supported, "map", "", "", "free notes"},

@@ -93,21 +93,26 @@ var sample = map[string]string{
 	"routes": "[b]", "service": "{host: h, port: 1}", "deployed": "true", "sluice": "{}",
 	"host": "h", "split": "random", "unavailable": "redistribute", "no_route": "404",
 	"weight": "100%", "condition": "host == x", "condition_strength": "50%", "balance": "roundrobin",
-	"path": "/a if path_beg /b", "locality": "zone", "prefer": "node", "enough": "50%",
+	"path": "/a if path_beg /b", "rewrites": "[{path: /a if path_beg /b}]", "headers": "{request: {remove: X-A}}", "redirect": "{to: /x}",
+	"request": "{set: {X-A: b}}", "response": "{add: {X-A: b}}", "remove": "X-A", "set": "{X-A: b}", "add": "{X-A: b}", "to": "/y", "code": "301",
+	"locality": "zone", "prefer": "node", "enough": "50%",
 }
 
 // Every key of the schema is really read as it says: accepted, passed over or
 // refused as not yet supported.
 func TestSchemaIsWhatIsRead(t *testing.T) {
 	frames := map[routing.Section]string{
-		routing.SectionGateway:    "{name: x, %s}",
-		routing.SectionService:    "{name: x, service: {host: h, port: 1, %s}}",
-		routing.SectionGatewayOwn: "{name: x, sluice: {%s}}",
-		routing.SectionLocality:   "{name: x, sluice: {locality: {%s}}}",
-		routing.SectionRoute:      "{kind: routes, name: x, %s}",
-		routing.SectionRouteOwn:   "{kind: routes, name: x, sluice: {%s}}",
-		routing.SectionCondition:  "{kind: conditions, name: x, condition: host == y, %s}",
-		routing.SectionRewrite:    "{kind: rewrites, name: x, path: /a if path_beg /b, %s}",
+		routing.SectionGateway:       "{name: x, %s}",
+		routing.SectionService:       "{name: x, service: {host: h, port: 1, %s}}",
+		routing.SectionGatewayOwn:    "{name: x, sluice: {%s}}",
+		routing.SectionLocality:      "{name: x, sluice: {locality: {%s}}}",
+		routing.SectionRoute:         "{kind: routes, name: x, %s}",
+		routing.SectionRouteOwn:      "{kind: routes, name: x, sluice: {%s}}",
+		routing.SectionHeaders:       "{kind: routes, name: x, sluice: {headers: {%s}}}",
+		routing.SectionHeaderChanges: "{kind: routes, name: x, sluice: {headers: {response: {%s}}}}",
+		routing.SectionRedirect:      "{kind: routes, name: x, sluice: {redirect: {to: /x, %s}}}",
+		routing.SectionCondition:     "{kind: conditions, name: x, condition: host == y, %s}",
+		routing.SectionRewrite:       "{kind: rewrites, name: x, path: /a if path_beg /b, %s}",
 	}
 	for _, k := range routing.Schema() {
 		value := sample[k.Name]
@@ -115,7 +120,7 @@ func TestSchemaIsWhatIsRead(t *testing.T) {
 			continue // the text cases show these
 		}
 		if k.Support != routing.Supported {
-			value = map[string]string{"sticky": "route", "selector": "label(a)(b)", "rewrites": "[{path: /a if path_beg /b}]"}[k.Name]
+			value = map[string]string{"sticky": "route", "selector": "label(a)(b)"}[k.Name]
 			if value == "" {
 				value = "5"
 			}

@@ -49,6 +49,7 @@ type CompiledRoute struct {
 	// that lost the draw of this route's strength. nil where Taken or Weights
 	// is.
 	Remainder *Split
+	Edits     *Edits // what it changes; nil if nothing
 	Target    Target
 	Balance   Balance     // how an instance is chosen; never the default
 	Instances []*Instance // of a TargetInstances; not to be changed

@@ -126,6 +126,8 @@ type Route struct {
 	Balance   string         // as written; empty and "default" mean that of the gateway
 	Selector  string         // as written; empty means none
 	Rewrites  []Rewrite      // in order
+	Headers   *Headers       // nil if none change
+	Redirect  *Redirect      // nil unless the route answers by itself
 	// Instances are what a selector found for the route: its own, or that of
 	// its gateway; sorted by address, each once.
 	Instances []*Instance
@@ -137,8 +139,9 @@ type Route struct {
 
 // Rewrite is one "path: NEW if COND" of a route.
 type Rewrite struct {
-	Path string // the text as written
-	Ref  string // a stored rewrite's name instead; empty for inline ones
+	Path string   // the text as written, here or in the stored rewrite
+	Ref  string   // the stored rewrite's name; empty for inline ones
+	At   Position // of the text
 }
 
 // SplitMode says how tickets become routes.

@@ -59,6 +59,7 @@ func (c *conn) answer(u *upstream.Conn, p *pump, now int64) (keep bool) {
 		close:     !keep,
 		keepAlive: keep && w.plan.http10,
 		unchunked: w.plan.http10 && f == byChunks,
+		changes:   w.edits.changes(),
 	}
 	w.keeper.served(u.Instance)
 	edit.cookies = w.keeper.fields(a)

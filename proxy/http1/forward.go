@@ -30,6 +30,9 @@ func (c *conn) exchange() (keep bool) {
 	if reason != live.None {
 		return c.fail(reason)
 	}
+	if answered, keep := c.edit(); answered {
+		return keep
+	}
 	c.keep()
 	return c.forward()
 }
@@ -73,11 +76,11 @@ func (c *conn) incompleteBody() bool {
 func (c *conn) forward() (keep bool) {
 	w := c.w
 	own := c.forwarded
-	if k := &w.keeper; len(k.request) > 0 {
+	if k := &w.keeper; len(k.request) > 0 && !w.edits.drops(cookieName) {
 		k.request = append(k.request, own...)
 		own = k.request
 	}
-	w.out = appendRequest(w.out[:0], &w.head, own)
+	w.out = appendRequest(w.out[:0], &w.head, own, &w.edits)
 	w.out = append(w.out, w.body.have...)
 	w.toClient = nil
 	if !w.plan.http10 {

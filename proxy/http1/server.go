@@ -60,17 +60,22 @@ type Counters struct {
 	RetryFailed *metrics.Counter   // attempts after the first that failed too
 	Replayed    *metrics.Counter   // requests sent again since a kept connection had ended
 	Panics      *metrics.Counter
-	Open        *metrics.Gauge // client connections
+	// Rewrites and header fields that were left out since a request made no
+	// valid one of them.
+	RewritesSkipped, HeadersSkipped *metrics.Counter
+	Open                            *metrics.Gauge // client connections
 }
 
 // NewCounters registers the counters.
 func NewCounters(r *metrics.Registry) *Counters {
 	c := &Counters{
-		Retried:     r.Retries("connected"),
-		RetryFailed: r.Retries("failed"),
-		Replayed:    r.Retries("replayed"),
-		Panics:      r.Panics(),
-		Open:        r.ConnectionsOpen("client"),
+		Retried:         r.Retries("connected"),
+		RetryFailed:     r.Retries("failed"),
+		Replayed:        r.Retries("replayed"),
+		Panics:          r.Panics(),
+		RewritesSkipped: r.EditsSkipped("rewrite"),
+		HeadersSkipped:  r.EditsSkipped("header"),
+		Open:            r.ConnectionsOpen("client"),
 	}
 	for _, name := range live.Reasons()[1:] {
 		c.Refused = append(c.Refused, r.RequestsRefused(name))

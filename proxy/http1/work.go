@@ -25,6 +25,7 @@ type work struct {
 	exchange live.Exchange
 	walk     upstream.Walk
 	keeper   keeper
+	edits    edits
 
 	back     []byte // what the instance sent
 	got      int    // bytes in back

@@ -12,18 +12,15 @@ import (
 )
 
 // appendRequest appends the head that the instance gets: the client's, less
-// what ends here and what only we may set, plus our own fields.
-func appendRequest(b []byte, h *head, forwarded []byte) []byte {
+// what ends here, what only we may set and what routes change, plus our own
+// fields.
+func appendRequest(b []byte, h *head, forwarded []byte, e *edits) []byte {
 	b = append(b, h.bytes(h.method)...)
 	b = append(b, ' ')
-	target := h.originForm()
-	if target[0] == '?' {
-		b = append(b, '/')
-	}
-	b = append(b, target...)
+	b = appendTarget(b, h, e)
 	b = append(b, " HTTP/1.1\r\n"...)
 	absolute := h.authority.to > 0
-	if absolute {
+	if absolute && !e.drops(hostName) {
 		b = append(b, "Host: "...)
 		b = append(b, h.bytes(h.authority)...)
 		b = append(b, "\r\n"...)
@@ -31,17 +28,20 @@ func appendRequest(b []byte, h *head, forwarded []byte) []byte {
 	run := h.fields[0].name.from // what is kept is copied in runs
 	for i := range h.fields {
 		f := &h.fields[i]
-		if f.kind == kindOther && !h.connection {
+		if f.kind == kindOther && !h.connection && !e.on {
 			continue
 		}
 		drop := f.kind == kindOwn || h.drops(f) || f.kind == kindHost && absolute ||
-			f.kind == kindExpect && h.minor == 0
+			f.kind == kindExpect && h.minor == 0 || e.drops(h.bytes(f.name))
 		if drop {
 			b = append(b, h.raw[run:f.name.from]...)
 			run = f.end
 		}
 	}
 	b = append(b, h.raw[run:len(h.raw)-2]...)
+	if e.on {
+		b = append(b, e.request.put...)
+	}
 	b = append(b, forwarded...)
 	b = append(b, "X-Forwarded-Host: "...)
 	b = append(b, h.effectiveHost()...)
@@ -81,6 +81,7 @@ type answerEdit struct {
 	unchunked bool // the coding is taken off
 	explain   string
 	cookies   string // fields that set cookies
+	changes   *fieldEdits
 }
 
 // unchanged reports whether the answer's head may go through as it is.
@@ -98,12 +99,15 @@ func appendAnswer(b []byte, h *head, e answerEdit) []byte {
 	run := h.reason.to + 2
 	for i := range h.fields {
 		f := &h.fields[i]
-		if h.drops(f) || e.unchunked && f.kind == kindTransferEncoding {
+		if h.drops(f) || e.unchunked && f.kind == kindTransferEncoding || e.changes != nil && e.changes.drops(h.bytes(f.name)) {
 			b = append(b, h.raw[run:f.name.from]...)
 			run = f.end
 		}
 	}
 	b = append(b, h.raw[run:len(h.raw)-2]...)
+	if e.changes != nil {
+		b = append(b, e.changes.put...)
+	}
 	b = append(b, e.cookies...)
 	b = appendExplain(b, e.explain)
 	b = appendConnection(b, e.close, e.keepAlive)
