@@ -2,10 +2,7 @@
 
 package routing
 
-import (
-	"strconv"
-	"strings"
-)
+import "strconv"
 
 // rewriteForm is a rewrite: a text, or a reference to a stored one.
 type rewriteForm struct {
@@ -119,12 +116,12 @@ func (s *resolver) resolveRewrites(forms []rewriteForm, path string) (list []Rew
 	return list
 }
 
-// asciiLower lowers A to Z alone, which keeps every offset.
+// asciiLower lowers A to Z alone, byte by byte, which keeps every offset even
+// where the text is no UTF-8.
 func asciiLower(s string) string {
-	return strings.Map(func(c rune) rune {
-		if c >= 'A' && c <= 'Z' {
-			return c + 'a' - 'A'
-		}
-		return c
-	}, s)
+	b := []byte(s)
+	for i, c := range b {
+		b[i] = lowerASCII(c)
+	}
+	return string(b)
 }
