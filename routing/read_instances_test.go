@@ -24,7 +24,7 @@ func TestReadInstances(t *testing.T) {
 		{"an empty list", "[]", ""},
 		{"an empty text", "", ""},
 		{"no list", "address: 10.0.0.1", "UnexpectedTypeError i.yaml:1:1"},
-		{"a key that is nearly right", "- {adress: 10.0.0.1, port: 80}", "MissingPathValueError i.yaml:1:3; UnexpectedElement i.yaml:1:4 did you mean address?"},
+		{"a key that is nearly right", "- {address: 10.0.0.1, port: 80, zonee: a}", "UnexpectedElement i.yaml:1:33 did you mean zone?"},
 		{"a name for an address", "- {address: shop.example, port: 80}", "InvalidInstanceAddress i.yaml:1:13"},
 		{"no port", "- {address: 10.0.0.1}", "MissingPathValueError i.yaml:1:3"},
 		{"ports out of bounds", "- {address: 10.0.0.1, ports: [0, 65536, x]}", "InvalidInstance i.yaml:1:31; InvalidInstance i.yaml:1:34; InvalidInstance i.yaml:1:41"},

@@ -18,13 +18,16 @@ import (
 
 	"github.com/sluice-mesh/sluice/cmd/internal/boot"
 	"github.com/sluice-mesh/sluice/cmd/internal/mesh"
+	"github.com/sluice-mesh/sluice/discovery"
 	"github.com/sluice-mesh/sluice/discovery/files"
+	"github.com/sluice-mesh/sluice/discovery/static"
 	"github.com/sluice-mesh/sluice/proxy"
 )
 
 // runFlags are the flags of sluice run.
 type runFlags struct {
 	files     []string
+	instances instanceFlags
 	mesh      mesh.Options
 	explain   explainHeader
 	logFormat string
@@ -45,6 +48,7 @@ SIGINT or SIGTERM lets requests in flight end, as long as --drain says; a
 second one ends at once. SIGHUP reads everything anew and believes absences
 that are held back, such as a file that became empty.`,
 		Example: `  sluice run -f gateways/
+  sluice run -f gateways/ --instances instances.yaml
   sluice run -f shop.yaml --gateway-address 127.0.0.1
   SLUICE_FILE=/etc/sluice SLUICE_LOG_FORMAT=json sluice run`,
 		Args: arguments(cobra.NoArgs),
@@ -54,6 +58,7 @@ that are held back, such as a file that became empty.`,
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&f.files, "file", "f", nil, "file or directory with gateways; may be repeated")
+	f.instances.flags(cmd)
 	meshFlags(cmd, &f.mesh, "0.0.0.0")
 	flags.IntVar(&f.mesh.VirtualHostsPort, "virtual-hosts-port", 80, "port of all virtual hosts; opened if there are any")
 	flags.StringVar(&f.mesh.VirtualHostsDomain, "virtual-hosts-domain", "", "domain below which every gateway gets a virtual host (default none)")
@@ -108,7 +113,13 @@ func run(ctx context.Context, f runFlags, stdout, stderr io.Writer) error {
 	defer signals.Release()
 
 	f.mesh.Log = log
+	if f.mesh.Select, err = f.instances.options(); err != nil {
+		return err
+	}
 	f.mesh.Source = files.New(f.files, files.Options{Log: log})
+	if len(f.instances.paths) > 0 {
+		f.mesh.Source = discovery.Join(f.mesh.Source, static.New(f.instances.paths, files.Options{Log: log}))
+	}
 	m, err := mesh.Open(ctx, f.mesh)
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ const maxFileBytes = 8<<20 + 1
 
 func newValidate() *cobra.Command {
 	var output string
+	var instances instanceFlags
 	cmd := &cobra.Command{
 		Use:   "validate FILE|DIR...",
 		Short: "Check gateway files without serving them",
@@ -48,7 +49,7 @@ It exits with 0 if everything would be served (warnings may be printed), with
 			if output != "text" && output != "json" {
 				return unknownOutput(output)
 			}
-			v, err := validate(args, cmd.InOrStdin(), "")
+			v, err := validateWith(args, cmd.InOrStdin(), "", instances)
 			if err != nil {
 				return err
 			}
@@ -64,6 +65,7 @@ It exits with 0 if everything would be served (warnings may be printed), with
 		},
 	}
 	outputFlag(cmd, &output)
+	instances.flags(cmd)
 	return cmd
 }
 
@@ -80,6 +82,11 @@ type validation struct {
 // for what is without effect in it. The domain is that of automatic virtual
 // hosts; empty for none.
 func validate(args []string, stdin io.Reader, domain string) (*validation, error) {
+	return validateWith(args, stdin, domain, instanceFlags{})
+}
+
+// validateWith is validate with the instances that selectors find.
+func validateWith(args []string, stdin io.Reader, domain string, instances instanceFlags) (*validation, error) {
 	v := &validation{}
 	var docs []*routing.Document
 	for _, arg := range args {
@@ -100,6 +107,10 @@ func validate(args []string, stdin io.Reader, domain string) (*validation, error
 	}
 	table, faults := routing.Resolve(docs)
 	v.faults = append(v.faults, faults...)
+	table, err := v.find(table, instances, stdin)
+	if err != nil {
+		return nil, err
+	}
 	table.Version = routing.Version{Epoch: 1, Revision: 1}
 	v.snapshot, faults = routing.Compile(nil, table, routing.CompileOptions{VirtualHostsDomain: domain})
 	v.faults = append(v.faults, faults...)

@@ -28,6 +28,8 @@ import (
 type Options struct {
 	// Source says which gateways there are.
 	Source discovery.Source
+	// Select says how selectors find instances.
+	Select routing.SelectOptions
 	// GatewayAddress is the IP address on which gateways listen.
 	GatewayAddress string
 	// VirtualHostsPort is the port of all virtual hosts.
@@ -80,7 +82,7 @@ func Open(ctx context.Context, o Options) (*Mesh, error) {
 	m := &Mesh{
 		o: o, log: log, build: boot.ReadBuild(),
 		registry: metrics.New(metrics.Options{Reasons: live.Reasons()}),
-		planner:  planner.New(planner.Options{}),
+		planner:  planner.New(planner.Options{Select: o.Select}),
 		seed:     rand.Uint64(),
 		first:    make(chan struct{}),
 	}
