@@ -14,12 +14,18 @@ import (
 func TestReadInstances(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"an address and a port are enough", "- {address: 10.0.0.1, port: 80}", "10.0.0.1:80 declared 0 index 0 weight 100 ready true"},
-		{"everything", "- {address: '::1', port: 80, labels: {b: x, a: y}, name: n, kind: app, image: i, namespace: s, zone: z, node: m, weight: 5, ready: false}",
-			"[::1]:80 declared 0 index 0 weight 5 ready false [{b x} {a y}] n app i s z m"},
-		{"several ports are several instances", "- {address: 10.0.0.1, ports: [80, {port: 443, target: 8443}]}",
-			"10.0.0.1:80 declared 0 index 0 weight 100 ready true\n10.0.0.1:8443 declared 443 index 1 weight 100 ready true"},
-		{"a version is the text that was written", "- {address: 10.0.0.1, port: 80, labels: {version: 1.10, build: 007}}",
-			"10.0.0.1:80 declared 0 index 0 weight 100 ready true [{version 1.10} {build 007}]"},
+		{
+			"everything", "- {address: '::1', port: 80, labels: {b: x, a: y}, name: n, kind: app, image: i, namespace: s, zone: z, node: m, weight: 5, ready: false}",
+			"[::1]:80 declared 0 index 0 weight 5 ready false [{b x} {a y}] n app i s z m",
+		},
+		{
+			"several ports are several instances", "- {address: 10.0.0.1, ports: [80, {port: 443, target: 8443}]}",
+			"10.0.0.1:80 declared 0 index 0 weight 100 ready true\n10.0.0.1:8443 declared 443 index 1 weight 100 ready true",
+		},
+		{
+			"a version is the text that was written", "- {address: 10.0.0.1, port: 80, labels: {version: 1.10, build: 007}}",
+			"10.0.0.1:80 declared 0 index 0 weight 100 ready true [{version 1.10} {build 007}]",
+		},
 		{"JSON", `[{"address": "10.0.0.1", "port": 80}]`, "10.0.0.1:80 declared 0 index 0 weight 100 ready true"},
 		{"an empty list", "[]", ""},
 		{"an empty text", "", ""},
