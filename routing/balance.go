@@ -98,22 +98,24 @@ func ParseBalance(text string) (Balance, error) {
 	case "":
 	case "uri":
 		b.Algorithm = BalanceURI
-		if err = b.readURI(options); err == nil {
+		if err = readBalanceURI(&b, options); err == nil {
 			options = nil
 		}
 	case "url_param":
 		b.Algorithm = BalanceURLParam
-		options, err = b.readParameter(options)
+		options, err = readBalanceParameter(&b, options)
 	case "hdr":
 		b.Algorithm = BalanceHeader
-		err = b.readHeader(argument)
+		err = readBalanceHeader(&b, argument)
 		argument = ""
 	case "random":
 		b.Algorithm, b.Number = BalanceRandom, 2
-		argument, err = b.readNumber(argument, maxBalanceDraws)
+		err = readBalanceNumber(&b, argument, maxBalanceDraws)
+		argument = ""
 	case "first":
 		b.Algorithm = BalanceFirst
-		argument, err = b.readNumber(argument, maxBalanceNumber)
+		err = readBalanceNumber(&b, argument, maxBalanceNumber)
+		argument = ""
 	default:
 		b.Algorithm, err = plainBalance(name)
 	}
@@ -166,7 +168,7 @@ func plainBalance(name string) (BalanceAlgorithm, error) {
 	return 0, badBalance("the balance "+quote(name)+" is unknown", allowed)
 }
 
-func (b *Balance) readURI(options []string) error {
+func readBalanceURI(b *Balance, options []string) error {
 	const allowed = "uri [whole] [len N] [depth N] is allowed"
 	for len(options) > 0 {
 		word := options[0]
@@ -198,7 +200,7 @@ func (b *Balance) readURI(options []string) error {
 	return nil
 }
 
-func (b *Balance) readParameter(options []string) ([]string, error) {
+func readBalanceParameter(b *Balance, options []string) ([]string, error) {
 	switch {
 	case len(options) == 0:
 		return nil, badBalance("url_param names no parameter", "url_param NAME is allowed, such as url_param user")
@@ -211,27 +213,25 @@ func (b *Balance) readParameter(options []string) ([]string, error) {
 	return options[1:], nil
 }
 
-func (b *Balance) readHeader(name string) error {
-	const token = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	if name == "" || strings.ContainsFunc(name, func(c rune) bool { return !strings.ContainsRune(token, c) }) {
+func readBalanceHeader(b *Balance, name string) error {
+	if !isToken(name) {
 		return badBalance(quote(name)+" is no name of a header", "hdr(NAME) is allowed, such as hdr(X-User)")
 	}
 	b.Name = textproto.CanonicalMIMEHeaderKey(name)
 	return nil
 }
 
-// readNumber reads an optional number in parentheses and returns what is left
-// of it: nothing.
-func (b *Balance) readNumber(argument string, most int) (string, error) {
+// readBalanceNumber reads an optional number in parentheses.
+func readBalanceNumber(b *Balance, argument string, most int) error {
 	if argument == "" {
-		return "", nil
+		return nil
 	}
 	n, err := strconv.Atoi(argument)
 	if err != nil || n < 1 || n > most {
-		return "", badBalance(quote(argument)+" stands in parentheses", "a number from 1 to "+strconv.Itoa(most)+" is allowed")
+		return badBalance(quote(argument)+" stands in parentheses", "a number from 1 to "+strconv.Itoa(most)+" is allowed")
 	}
 	b.Number = n
-	return "", nil
+	return nil
 }
 
 // Or returns b, or other if b is the default.
