@@ -148,7 +148,7 @@ func (r *instanceReader) set(i *Instance, e entry, path string) {
 	case "node":
 		i.Node, _ = r.text(e.value, path, text)
 	case "weight":
-		i.Weight, _ = r.number(e.value, path, 10_000, "a number from 1 to 10000 is allowed; 100 is the default")
+		i.Weight = r.number(e.value, path, 10_000, "a number from 1 to 10000 is allowed; 100 is the default")
 	case "ready":
 		i.Ready = r.flag(e.value, path)
 	}
@@ -207,7 +207,7 @@ func (r *instanceReader) ports(v *value, path string) []instancePort {
 func (r *instanceReader) onePort(v *value, path string) instancePort {
 	p := instancePort{place: v.place}
 	if v.kind != mapValue {
-		p.number, _ = r.number(v, path, 65535, instancePortAllowed+", or {port: 80, target: 8080}")
+		p.number = r.number(v, path, 65535, instancePortAllowed+", or {port: 80, target: 8080}")
 		p.target = p.number
 		return p
 	}
@@ -215,9 +215,9 @@ func (r *instanceReader) onePort(v *value, path string) instancePort {
 		here := under(path, e.key)
 		switch e.key {
 		case "port":
-			p.number, _ = r.number(e.value, here, 65535, instancePortAllowed)
+			p.number = r.number(e.value, here, 65535, instancePortAllowed)
 		case "target":
-			p.target, _ = r.number(e.value, here, 65535, instancePortAllowed)
+			p.target = r.number(e.value, here, 65535, instancePortAllowed)
 		default:
 			r.refuse(codeUnexpectedElement, e.place, here, "the key "+quote(e.key)+" is unknown", "port and target are allowed")
 		}
@@ -232,15 +232,15 @@ func (r *instanceReader) onePort(v *value, path string) instancePort {
 }
 
 // number reads a whole number from 1 to a bound; 0 if it is none.
-func (r *instanceReader) number(v *value, path string, most int, allowed string) (int, bool) {
+func (r *instanceReader) number(v *value, path string, most int, allowed string) int {
 	if v.kind != integerValue && v.kind != textValue {
 		r.wrongType(codeUnexpectedType, v, path, allowed)
-		return 0, false
+		return 0
 	}
 	n, err := strconv.Atoi(v.text)
 	if err != nil || n < 1 || n > most {
 		r.refuse(codeInstance, v.place, path, quote(v.text)+" is no such number", allowed)
-		return 0, false
+		return 0
 	}
-	return n, true
+	return n
 }
