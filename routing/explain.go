@@ -81,7 +81,12 @@ type HopExplanation struct {
 	Next      string   `json:"next,omitempty"`      // the gateway that the route leads to
 	Address   string   `json:"address,omitempty"`   // that the route leads to
 	Instances []string `json:"instances,omitempty"` // found there
-	Reason    string   `json:"reason,omitempty"`    // why the walk failed here
+	// Path is the path that the rewrites of the route gave the request; empty
+	// if none applied.
+	Path string `json:"path,omitempty"`
+	// Redirect reports that the route answers by itself.
+	Redirect bool   `json:"redirect,omitempty"`
+	Reason   string `json:"reason,omitempty"` // why the walk failed here
 }
 
 // ConditionExplanation is what became of one condition.
@@ -127,6 +132,10 @@ type WeightDraw struct {
 type Outcome struct {
 	Address   string   `json:"address,omitempty"`
 	Instances []string `json:"instances,omitempty"`
+	// Target is the target that the instance gets, if rewrites changed it.
+	Target string `json:"target,omitempty"`
+	// Location is where a redirect leads, with its Status.
+	Location string `json:"location,omitempty"`
 	// Reason and Status are those of the proxy's own answer if there is no
 	// address: no_gateway, no_route or no_ready_instance. Status is 0 if
 	// nothing listens where the request comes to.
@@ -345,7 +354,7 @@ func (x *explainer) others() (all []string) {
 // hop tells of one hop of the decision.
 func (x *explainer) hop(i int) HopExplanation {
 	h := &x.decision.Hops[i]
-	out := HopExplanation{Gateway: h.Gateway.Name, Conditions: x.conditions(h)}
+	out := HopExplanation{Gateway: h.Gateway.Name, Conditions: x.conditions(h, x.seen(h))}
 	if c := h.held(); c != nil {
 		out.Strength = &StrengthDraw{Strength: c.Strength.String(), Taken: h.Taken}
 		if d := x.trace.strength(h); d != nil {
@@ -374,7 +383,15 @@ func (x *explainer) hop(i int) HopExplanation {
 // lead says where the route of a hop leads.
 func (x *explainer) lead(out *HopExplanation, h *Hop) {
 	to := &h.Route.Target
+	if edits := h.Route.Edits; edits != nil {
+		out.Redirect = edits.Redirect != nil
+		before := x.seen(h)
+		if after, _ := rewriteFor(before, h.Route); after.Path() != before.Path() {
+			out.Path = after.Path()
+		}
+	}
 	switch {
+	case out.Redirect:
 	case to.Kind == TargetGateway:
 		out.Next = x.snapshot.slots[to.Slot].Name
 	case to.leaves():
@@ -411,23 +428,24 @@ func (t *Trace) via(h *Hop) (how, unusable string) {
 	return how, ""
 }
 
-// conditions tells of the conditions of a hop.
-func (x *explainer) conditions(h *Hop) []ConditionExplanation {
+// conditions tells of the conditions of a hop, which saw r: the path that
+// rewrites gave it.
+func (x *explainer) conditions(h *Hop, r conditions.Request) []ConditionExplanation {
 	all := make([]ConditionExplanation, 0, len(h.Gateway.Conditions))
 	for i, c := range h.Gateway.Conditions {
 		one := ConditionExplanation{Route: c.Path, Text: c.Condition.String(), Strength: c.Strength.String()}
 		if i <= h.Held {
 			one.Asked, one.Holds = true, i == h.Held
-			one.Clauses = x.clauses(c.Condition)
+			one.Clauses = clauses(c.Condition, r)
 		}
 		all = append(all, one)
 	}
 	return all
 }
 
-func (x *explainer) clauses(c *conditions.Condition) (all []ClauseExplanation) {
-	_, clauses := c.Explain(x.request)
-	for _, one := range clauses {
+func clauses(c *conditions.Condition, r conditions.Request) (all []ClauseExplanation) {
+	_, asked := c.Explain(r)
+	for _, one := range asked {
 		all = append(all, ClauseExplanation{Text: one.Text, Asked: one.Asked, Holds: one.Holds, Saw: one.Saw})
 	}
 	return all
@@ -440,7 +458,13 @@ func (x *explainer) outcome() Outcome {
 	h := x.decision.Last()
 	switch x.decision.Reason {
 	case ReasonNone:
+		if edits := h.Route.Edits; edits != nil && edits.Redirect != nil {
+			return x.redirected(edits.Redirect)
+		}
 		out := Outcome{Address: h.Route.Target.Address, Instances: x.live.Instances(h.Gateway, h.Route)}
+		if sent := x.decision.Rewritten(x.request); sent.Target() != x.request.Target() {
+			out.Target = sent.Target()
+		}
 		if x.options.Headers != nil && h.Gateway.Type == HTTP {
 			out.Headers = x.options.Headers(x.request)
 		}
@@ -450,6 +474,16 @@ func (x *explainer) outcome() Outcome {
 	default:
 		return Outcome{Reason: x.decision.Reason.String(), Status: statusUnavailable}
 	}
+}
+
+// redirected says where a redirect leads; one that leads nowhere is the
+// request's fault.
+func (x *explainer) redirected(rule *RedirectRule) Outcome {
+	location, ok := rule.Append(nil, x.decision.Rewritten(x.request))
+	if !ok {
+		return Outcome{Reason: "bad_request", Status: 400}
+	}
+	return Outcome{Location: string(location), Status: rule.Code}
 }
 
 // draws returns draws that leave the counters alone.

@@ -112,7 +112,12 @@ func (h *HopExplanation) format(s *story, number int) {
 		h.Conditions[i].format(s)
 	}
 	h.formatChoice(s)
+	if h.Path != "" {
+		s.line(3, "It rewrites the path to %s.", h.Path)
+	}
 	switch {
+	case h.Redirect:
+		s.line(3, "It answers with a redirect.")
 	case h.Reason == ReasonNoInstance.String():
 		s.line(3, "Nothing there can serve.")
 	case h.Next != "":
@@ -227,6 +232,9 @@ func (h *HopExplanation) formatWeights(s *story) {
 
 func (o *Outcome) format(s *story) {
 	switch {
+	case o.Location != "":
+		s.line(0, "The proxy answers it itself: %d, to %s.", o.Status, o.Location)
+		return
 	case o.Reason == "":
 	case o.Status == 0:
 		s.line(0, "Nothing listens there.")
@@ -239,6 +247,9 @@ func (o *Outcome) format(s *story) {
 		s.line(0, "It goes to %s.", o.Address)
 	} else {
 		s.line(0, "It goes to %s.", where("", o.Instances))
+	}
+	if o.Target != "" {
+		s.line(0, "It asks there for %s.", o.Target)
 	}
 	if len(o.Headers) == 0 {
 		return

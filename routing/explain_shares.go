@@ -77,6 +77,13 @@ type flow struct {
 	endings []ending // in the order found
 }
 
+// stand is where a request is on its way: at a gateway, with the path that
+// rewrites gave it. Between two stands of one gateway nothing else differs.
+type stand struct {
+	gateway *CompiledGateway
+	path    string // empty until a rewrite applied
+}
+
 // flowFrom returns how requests like r spread from gateway g on. Draws of
 // different splits are independent of each other, so shares multiply along
 // the way.
@@ -86,19 +93,23 @@ func (s *Snapshot) flowFrom(g *CompiledGateway, r conditions.Request, live Live)
 		taken:   make(map[branch]*big.Rat),
 		ended:   make(map[ending]*big.Rat),
 	}
-	chances := make(map[*CompiledGateway][]chance)
-	for _, g := range s.reachable(g, r, live, chances) {
-		here := f.reached[g]
-		for _, c := range chances[g] {
-			share := new(big.Rat).Mul(here, c.share)
-			if c.route != nil {
-				add(f.taken, branch{g, c.route}, share)
+	w := &wander{snapshot: s, live: live, ways: make(map[stand][]way)}
+	start := stand{gateway: g}
+	w.visit(start, r)
+	slices.Reverse(w.order)
+	shares := map[stand]*big.Rat{start: certain}
+	for _, here := range w.order {
+		for _, way := range w.ways[here] {
+			share := new(big.Rat).Mul(shares[here], way.share)
+			if way.route != nil {
+				add(f.taken, branch{here.gateway, way.route}, share)
 			}
-			if c.reason == ReasonNone && c.route.Target.Kind == TargetGateway {
-				add(f.reached, s.slots[c.route.Target.Slot], share)
+			if way.to != nil {
+				add(shares, *way.to, share)
+				add(f.reached, way.to.gateway, share)
 				continue
 			}
-			end := ending{g, c.route, c.reason}
+			end := ending{here.gateway, way.route, way.reason}
 			if f.ended[end] == nil {
 				f.endings = append(f.endings, end)
 			}
@@ -115,27 +126,58 @@ func add[K comparable](to map[K]*big.Rat, key K, share *big.Rat) {
 	to[key] = share
 }
 
-// reachable returns the gateways that requests may come to from g, each
-// before those that it leads to, and the chances at each. There are no
-// cycles.
-func (s *Snapshot) reachable(g *CompiledGateway, r conditions.Request, live Live, chances map[*CompiledGateway][]chance) []*CompiledGateway {
-	var order []*CompiledGateway
-	var visit func(g *CompiledGateway)
-	visit = func(g *CompiledGateway) {
-		chances[g] = s.chances(g, r, live)
-		for _, c := range chances[g] {
-			if c.reason != ReasonNone || c.route.Target.Kind != TargetGateway {
-				continue
-			}
-			if to := s.slots[c.route.Target.Slot]; chances[to] == nil {
-				visit(to)
+// way is a chance, and the stand to which it leads; nil if it ends the walk.
+type way struct {
+	chance
+
+	to *stand
+}
+
+// wander finds the stands that requests may come to, each behind those that it
+// leads to. There are no cycles.
+type wander struct {
+	snapshot *Snapshot
+	live     Live
+	ways     map[stand][]way
+	order    []stand
+}
+
+func (w *wander) visit(here stand, r conditions.Request) {
+	w.ways[here] = []way{}
+	var ways []way
+	for _, c := range w.snapshot.chances(here.gateway, r, w.live) {
+		one := way{chance: c}
+		if c.reason == ReasonNone && c.route.Target.Kind == TargetGateway {
+			next, path := rewriteFor(r, c.route)
+			one.to = &stand{w.snapshot.slots[c.route.Target.Slot], path}
+			if _, known := w.ways[*one.to]; !known {
+				w.visit(*one.to, next)
 			}
 		}
-		order = append(order, g)
+		ways = append(ways, one)
 	}
-	visit(g)
-	slices.Reverse(order)
-	return order
+	w.ways[here] = ways
+	w.order = append(w.order, here)
+}
+
+// rewriteFor returns r as the rewrites of a route leave it, and the path that
+// it has then; empty if no rewrite ever applied.
+func rewriteFor(r conditions.Request, route *CompiledRoute) (next conditions.Request, path string) {
+	before, rewrote := r.(*rewritten)
+	if route.Edits != nil && len(route.Edits.Rewrites) > 0 {
+		after := &rewritten{Request: r}
+		if rewrote {
+			after = &rewritten{Request: before.Request, path: before.path, applied: before.applied}
+		}
+		after.apply(route.Edits.Rewrites)
+		if after.applied {
+			return after, after.path
+		}
+	}
+	if rewrote {
+		return r, before.path
+	}
+	return r, ""
 }
 
 // chances returns the ways that requests like r may take at g, over all

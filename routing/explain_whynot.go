@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
+
+	"github.com/sluice-mesh/sluice/conditions"
 )
 
 // WhyNot names the first thing that kept a request away from a route.
@@ -133,7 +135,7 @@ func (x *explainer) judge(w *WhyNot, h *Hop, r *CompiledRoute) {
 		w.set(WhyEarlierCondition, fmt.Sprintf("the condition of %s holds, so the one of this route was not asked; the weights %s",
 			held.Path, x.fellOn(h, r)))
 	case r.Condition != nil:
-		w.Clause = x.decisive(r)
+		w.Clause = decisive(r, x.seen(h))
 		text := "its condition is false"
 		if w.Clause != nil {
 			text += fmt.Sprintf(" (%s: %t, %s)", w.Clause.Text, w.Clause.Holds, w.Clause.sight())
@@ -190,14 +192,24 @@ func (x *explainer) position(h *Hop, r *CompiledRoute) int {
 	return -1
 }
 
-// decisive returns the clause that settled the condition of r: the last one
-// that had to be asked. It is nil if none had to be.
-func (x *explainer) decisive(r *CompiledRoute) *ClauseExplanation {
-	clauses := x.clauses(r.Condition)
-	for i := len(clauses) - 1; i >= 0; i-- {
-		if clauses[i].Asked {
-			return &clauses[i]
+// decisive returns the clause that settled the condition of r for a request:
+// the last one that had to be asked. It is nil if none had to be.
+func decisive(r *CompiledRoute, request conditions.Request) *ClauseExplanation {
+	all := clauses(r.Condition, request)
+	for i := len(all) - 1; i >= 0; i-- {
+		if all[i].Asked {
+			return &all[i]
 		}
 	}
 	return nil
+}
+
+// seen returns the request as the gateway of a hop saw it.
+func (x *explainer) seen(h *Hop) conditions.Request {
+	for i := range x.decision.Depth {
+		if h == &x.decision.Hops[i] {
+			return x.decision.Seen(i, x.request)
+		}
+	}
+	return x.request
 }
