@@ -303,7 +303,7 @@ func (x *explainer) enter() *CompiledGateway {
 		return g
 	}
 	if x.virtualHosts() {
-		if g := s.ByHost(r.host); g != nil {
+		if g := s.ByHostAndPath(r.host, r.Path()); g != nil {
 			x.out.Entrance = Entrance{Gateway: g.Name, Type: g.Type.String(), By: "host", Host: strings.ToLower(withoutPort(r.host))}
 			return g
 		}

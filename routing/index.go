@@ -23,7 +23,13 @@ func (s *Snapshot) ByPort(port int) *CompiledGateway { return s.byPort[port] }
 // shop.example, not shop.example itself. If several gateways have one host it
 // is the first by number of name segments, then by name. ByHost does not
 // allocate.
-func (s *Snapshot) ByHost(host string) *CompiledGateway {
+func (s *Snapshot) ByHost(host string) *CompiledGateway { return s.ByHostAndPath(host, "") }
+
+// ByHostAndPath is ByHost for gateways whose virtual hosts have a path prefix,
+// such as shop.example/cart: of those that have the host, the one with the
+// longest prefix of whole segments of the path, which is compared byte by byte
+// as it was sent.
+func (s *Snapshot) ByHostAndPath(host, path string) *CompiledGateway {
 	if len(host) > maxHost || len(s.hosts.exact)+len(s.hosts.below) == 0 {
 		return nil
 	}
@@ -34,14 +40,14 @@ func (s *Snapshot) ByHost(host string) *CompiledGateway {
 	}
 	n := len(withoutPort(host))
 	if n < len(host) {
-		if g, ok := s.hosts.exact[string(lower)]; ok {
+		if g := s.hosts.under(s.hosts.exact, lower, path); g != nil {
 			return g // it was written with its port
 		}
 	}
 	if n > 1 && lower[n-1] == '.' {
 		n--
 	}
-	return s.hosts.find(lower[:n])
+	return s.hosts.find(lower[:n], path)
 }
 
 func lowerASCII(c byte) byte {

@@ -205,3 +205,68 @@ func BenchmarkByHost(b *testing.B) {
 		}
 	}
 }
+
+func TestByHostAndPath(t *testing.T) {
+	s, faults := compile(routingtest.Table(1,
+		withHosts("shop", "shop.example"),
+		withHosts("cart", "shop.example/cart"),
+		withHosts("checkout", "shop.example/cart/checkout/"),
+		withHosts("all", "*.example"),
+		withHosts("api", "*.example/api", "only.test/api"),
+	))
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	for _, tt := range []struct{ name, host, path, want string }{
+		{"the host alone", "shop.example", "/", "shop"},
+		{"no path", "shop.example", "", "shop"},
+		{"an asterisk", "shop.example", "*", "shop"},
+		{"a prefix", "shop.example", "/cart", "cart"},
+		{"a prefix and a slash", "shop.example", "/cart/", "cart"},
+		{"a prefix and more segments", "shop.example:80", "/cart/items/7", "cart"},
+		{"half a segment is none", "shop.example", "/cartoon", "shop"},
+		{"another letter case is another path", "shop.example", "/Cart", "shop"},
+		{"the host in another letter case", "SHOP.example", "/cart", "cart"},
+		{"the longest prefix", "shop.example", "/cart/checkout/pay", "checkout"},
+		{"half of its last segment", "shop.example", "/cart/checkouts", "cart"},
+		{"a longer path than any prefix", "shop.example", "/cart/" + strings.Repeat("x/", 400), "cart"},
+		{"a long segment", "shop.example", "/" + strings.Repeat("x", 4000), "shop"},
+		{"a host comes before a wildcard with a longer prefix", "shop.example", "/api", "shop"},
+		{"a wildcard with a prefix", "a.example", "/api/v1", "api"},
+		{"a wildcard without", "a.example", "/other", "all"},
+		{"a host that has prefixes only", "only.test", "/other", ""},
+		{"and one of them", "only.test", "/api", "api"},
+		{"an unknown host", "none.test", "/cart", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := ""
+			if g := s.ByHostAndPath(tt.host, tt.path); g != nil {
+				got = g.Name
+			}
+			if got != tt.want {
+				t.Errorf("ByHostAndPath(%q, %.40q) = %q, want %q", tt.host, tt.path, got, tt.want)
+			}
+		})
+	}
+	if n := testing.AllocsPerRun(100, func() { s.ByHostAndPath("shop.example:80", "/cart/checkout/pay") }); n != 0 {
+		t.Errorf("%v allocations, want none", n)
+	}
+}
+
+func BenchmarkByHostAndPath(b *testing.B) {
+	for _, n := range []int{10, 10_000} {
+		g := withHosts("g")
+		for i := range n {
+			g.VirtualHosts = append(g.VirtualHosts, fmt.Sprintf("shop.example/service-%d/v1", i))
+		}
+		s, _ := compile(routingtest.Table(1, g))
+		b.Run(fmt.Sprintf("%d paths", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if s.ByHostAndPath("shop.example", "/service-7/v1/items/12345") == nil {
+					b.Fatal("not found")
+				}
+			}
+		})
+	}
+}

@@ -3,6 +3,7 @@
 package routing
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -130,20 +131,28 @@ func (r *reader) virtualHosts(v *value, path string) []string {
 // and warns of those that no request can bear.
 func (r *reader) checkVirtualHost(v *value, path string) {
 	const code = codeVirtualHosts
-	name := strings.TrimSuffix(strings.TrimPrefix(v.text, "["), "]")
+	host, prefix := splitPrefix(v.text)
+	name := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	switch {
+	case len(prefix) > maxPrefix:
+		r.refuse(code, v.place, path, fmt.Sprintf("its path has %d bytes", len(prefix)), fmt.Sprintf("at most %d are allowed", maxPrefix))
+	case strings.ContainsAny(prefix, "?#*") || strings.Contains(prefix, "//") || strings.ContainsFunc(prefix, notInPaths):
+		r.warn(code, v.place, path, quote(v.text)+" never matches", "a path prefix is made of whole segments as requests send them: shop.example/cart")
 	case isIPv6(name):
-	case !isASCII(v.text):
+	case !isASCII(host):
 		r.refuse(code, v.place, path, quote(v.text)+" has letters beyond ASCII, which no request for it has",
 			"write the name as browsers send it, in Punycode: xn--...")
-	case strings.Contains(strings.TrimPrefix(v.text, wildcard), "*") || v.text == wildcard:
+	case strings.Contains(strings.TrimPrefix(host, wildcard), "*") || host == wildcard:
 		r.warn(code, v.place, path, quote(v.text)+" never matches", "a star stands for whole labels at the beginning of a name: *.shop.example")
-	case strings.Contains(v.text, ":"):
+	case strings.Contains(host, ":"):
 		r.warn(code, v.place, path, quote(v.text)+" never matches", "virtual hosts are names without port")
-	case v.text == "" || strings.ContainsFunc(v.text, unicode.IsSpace) || strings.Contains(v.text, "/"):
+	case host == "" || strings.ContainsFunc(host, unicode.IsSpace):
 		r.warn(code, v.place, path, quote(v.text)+" never matches", "a host name is allowed, such as shop.example")
 	}
 }
+
+// notInPaths reports whether a byte cannot stand in the path of a request.
+func notInPaths(c rune) bool { return c <= ' ' || c >= unicode.MaxASCII }
 
 // selectorText reads a selector, and whether it is one.
 func (r *reader) selectorText(v *value, path string) (string, bool) {

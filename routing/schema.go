@@ -68,7 +68,7 @@ var schema = []Key{
 	{SectionGateway, "import", Supported, "text or list of texts", "", "", "templates (NAME) or other artifacts (KIND/NAME) that this one is merged over"},
 	{SectionGateway, "port", Supported, portForm, "one of 40000-45000, http", "0 (assigned) to 65535", "the port to listen on, and its protocol"},
 	{SectionGateway, "sticky", Supported, "route, instance or none", "none", "http ports only", "whether a client stays with its route or instance"},
-	{SectionGateway, "virtual_hosts", Supported, "text or list of texts", "", "host names without port; *.NAME covers all names below", "names under which the gateway is reached on the shared virtual host port"},
+	{SectionGateway, "virtual_hosts", Supported, "text or list of texts", "", "host names without port; *.NAME covers all names below; NAME/PATH covers the paths below", "names under which the gateway is reached on the shared virtual host port"},
 	{SectionGateway, "selector", Supported, "selector", "", "8 KB, at most 1000 groups", "the instances whose groups become routes"},
 	{SectionGateway, "routes", Supported, "map, list or text", "no routes", "weights add up to 0% or 100%", "the routes, by path"},
 	{SectionGateway, "service", Supported, "map of host and port", "", "", "where the gateway is reached from outside; set by a control plane"},

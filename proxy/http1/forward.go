@@ -41,7 +41,7 @@ func (c *conn) exchange() (keep bool) {
 // first, otherwise by port.
 func (c *conn) gateway(gen *live.Generation) *routing.CompiledGateway {
 	if c.listener.virtualHosts.Load() {
-		if g := gen.Snapshot.ByHost(c.w.view.Host()); g != nil {
+		if g := gen.Snapshot.ByHostAndPath(c.w.view.Host(), c.w.view.Path()); g != nil {
 			return g
 		}
 	}
