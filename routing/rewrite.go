@@ -5,6 +5,7 @@ package routing
 import (
 	"errors"
 	"strings"
+	"unsafe"
 
 	"github.com/sluice-mesh/sluice/conditions"
 )
@@ -81,10 +82,13 @@ func parseRewriteCondition(text string, from int) (*conditions.Condition, *Forma
 type rewritten struct {
 	conditions.Request
 
-	path    string // once a rewrite applied
+	path    string // once a rewrite applied; a view of the buffer that is not next
 	applied bool
 	skipped int
-	scratch []byte
+	// buffers take turns: a rewrite reads the path in one while it writes the
+	// other. They are kept for the next request.
+	buffers [2][]byte
+	next    int
 }
 
 // apply lets the rewrites of a route change the path, in order. One whose
@@ -94,13 +98,14 @@ func (w *rewritten) apply(rules []*RewriteRule) {
 		if w.Path() == "*" || !rule.If.Holds(w) {
 			continue
 		}
-		path, ok := rule.To.Append(w.scratch[:0], w)
-		w.scratch = path
+		path, ok := rule.To.Append(w.buffers[w.next][:0], w)
+		w.buffers[w.next] = path
 		if !ok || !isPath(path) {
 			w.skipped++
 			continue
 		}
-		w.path, w.applied = string(path), true
+		w.path, w.applied = unsafe.String(unsafe.SliceData(path), len(path)), true
+		w.next = 1 - w.next
 	}
 }
 
@@ -154,7 +159,8 @@ func (d *Decision) unedit() {
 	d.rewritten.applied, d.rewritten.skipped = false, 0
 }
 
-// Path returns the path that rewrites gave the request, if any did.
+// Path returns the path that rewrites gave the request, if any did. It is
+// valid until the next decision.
 func (d *Decision) Path() (path string, rewritten bool) {
 	return d.rewritten.path, d.rewritten.applied
 }
