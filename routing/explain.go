@@ -158,7 +158,7 @@ type Live interface {
 }
 
 // steady asks once what is usable, so that all of an explanation speaks of one
-// moment. Without Live every address is usable.
+// moment. Without Live every address is usable, and instances that are ready.
 type steady struct {
 	Live
 	usable map[branch]bool
@@ -166,7 +166,7 @@ type steady struct {
 
 func (l *steady) Usable(g *CompiledGateway, r *CompiledRoute) bool {
 	if l.Live == nil {
-		return true
+		return r.Target.Kind != TargetInstances || slices.ContainsFunc(r.Instances, func(i *Instance) bool { return i.Ready })
 	}
 	usable, known := l.usable[branch{g, r}]
 	if !known {
@@ -177,10 +177,14 @@ func (l *steady) Usable(g *CompiledGateway, r *CompiledRoute) bool {
 }
 
 func (l *steady) Instances(g *CompiledGateway, r *CompiledRoute) []string {
-	if l.Live == nil {
-		return nil
+	if l.Live != nil {
+		return l.Live.Instances(g, r)
 	}
-	return l.Live.Instances(g, r)
+	var all []string
+	for _, i := range r.Instances {
+		all = append(all, i.AddrPort().String())
+	}
+	return all
 }
 
 // ExplainOptions say what surrounds the snapshot that explains. The zero

@@ -24,13 +24,15 @@ import (
 
 // explainFlags are the flags of sluice explain.
 type explainFlags struct {
-	files   []string
-	admin   string
-	headers []string
-	cookies []string
-	tickets []string
-	output  string
-	asked   routing.ExplainRequest
+	files []string
+	// instances are those that selectors find, with files.
+	instances instanceFlags
+	admin     string
+	headers   []string
+	cookies   []string
+	tickets   []string
+	output    string
+	asked     routing.ExplainRequest
 
 	virtualHostsPort   int
 	virtualHostsDomain string
@@ -80,6 +82,7 @@ proxy cannot be asked, and with 2 for wrong use.`,
 	flags.StringArrayVar(&f.cookies, "cookie", nil, "cookie, NAME=VALUE; may be repeated")
 	flags.StringVar(&f.asked.ClientIP, "client-ip", "127.0.0.1", "IP address that the connection comes from")
 	flags.StringArrayVarP(&f.files, "file", "f", nil, "file or directory with gateways, - for standard input; may be repeated")
+	f.instances.flags(cmd)
 	flags.StringVar(&f.admin, "admin", admin.DefaultAddr, "address of the admin server of a proxy to ask")
 	flags.StringVar(&f.asked.Gateway, "gateway", "", "gateway that takes the request, whatever the port and the host")
 	flags.StringVar(&f.asked.WhyNot, "why-not", "", "route: say what kept the request away from it")
@@ -140,7 +143,7 @@ func (f *explainFlags) explain(cmd *cobra.Command) (*routing.Explanation, error)
 	if len(f.files) == 0 {
 		return askProxy(cmd.Context(), f.admin, f.asked)
 	}
-	v, err := validate(f.files, cmd.InOrStdin(), f.virtualHostsDomain)
+	v, err := validateWith(f.files, cmd.InOrStdin(), f.virtualHostsDomain, f.instances)
 	if err != nil {
 		return nil, err
 	}
