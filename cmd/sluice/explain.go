@@ -143,7 +143,7 @@ func (f *explainFlags) explain(cmd *cobra.Command) (*routing.Explanation, error)
 	if len(f.files) == 0 {
 		return askProxy(cmd.Context(), f.admin, f.asked)
 	}
-	v, err := validateWith(f.files, cmd.InOrStdin(), f.virtualHostsDomain, f.instances)
+	v, err := validate(f.files, cmd.InOrStdin(), f.virtualHostsDomain, f.instances)
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ It exits with 0 if everything would be served (warnings may be printed), with
 			if output != "text" && output != "json" {
 				return unknownOutput(output)
 			}
-			v, err := validateWith(args, cmd.InOrStdin(), "", instances)
+			v, err := validate(args, cmd.InOrStdin(), "", instances)
 			if err != nil {
 				return err
 			}
@@ -80,13 +80,8 @@ type validation struct {
 
 // validate reads, resolves and compiles everything that args name, and looks
 // for what is without effect in it. The domain is that of automatic virtual
-// hosts; empty for none.
-func validate(args []string, stdin io.Reader, domain string) (*validation, error) {
-	return validateWith(args, stdin, domain, instanceFlags{})
-}
-
-// validateWith is validate with the instances that selectors find.
-func validateWith(args []string, stdin io.Reader, domain string, instances instanceFlags) (*validation, error) {
+// hosts; empty for none. instances say what selectors find.
+func validate(args []string, stdin io.Reader, domain string, instances instanceFlags) (*validation, error) {
 	v := &validation{}
 	var docs []*routing.Document
 	for _, arg := range args {
