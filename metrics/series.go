@@ -150,7 +150,6 @@ func (s *series) release() {
 // end counts the end of an exchange. The order of the counts does not
 // matter: what is in flight is begun less the classes, which are read first.
 func (c *cell) end(o *Observation) {
-	c.classes[ClassOf(o.Code)].Add(1)
 	c.duration.observe(o.Duration)
 	if o.BytesIn > 0 {
 		c.bytesIn.Add(o.BytesIn)
@@ -165,6 +164,8 @@ func (c *cell) end(o *Observation) {
 		}
 		c.reasons[reason].Add(1)
 	}
+	// Last, and read first: whoever sees the end sees all of the exchange.
+	c.classes[ClassOf(o.Code)].Add(1)
 }
 
 // each calls visit with every cell.
@@ -280,10 +281,10 @@ func (t *Route) Begin(shard uint32) { t.begin(shard) }
 // End counts the end of an exchange that began.
 func (t *Route) End(shard uint32, o *Observation) {
 	c := t.cells[shard&t.mask].Load()
-	c.end(o)
 	if o.Upstream > 0 {
 		c.upstream.observe(o.Upstream)
 	}
+	c.end(o)
 }
 
 // Weighted counts a request that the weights gave to the route: not one that
