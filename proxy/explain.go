@@ -11,7 +11,11 @@ import (
 // Explain says what would become of a request now, on the generation that
 // serves. No ticket is taken for it. An error is a *routing.ExplainError.
 func (s *Server) Explain(r routing.ExplainRequest) (*routing.Explanation, error) {
-	gen := s.handle.Load()
+	return s.explainOn(s.handle.Load(), r)
+}
+
+// explainOn explains on a generation, which need not serve any more.
+func (s *Server) explainOn(gen *live.Generation, r routing.ExplainRequest) (*routing.Explanation, error) {
 	e, err := gen.Snapshot.Explain(r, routing.ExplainOptions{
 		VirtualHostsPort: s.options.VirtualHostsPort,
 		Live:             present{gen},

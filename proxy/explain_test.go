@@ -4,6 +4,7 @@ package proxy_test
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -31,6 +32,7 @@ func asking(t *testing.T) func(*proxy.Options) {
 // mirror answers with the head of the request, and an explanation of its own.
 func mirror(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Sluice-Explain", "by the instance")
+	w.Header().Set("Sluice-Explanation", "by the instance")
 	_, _ = io.WriteString(w, "Host: "+r.Host+"\n")
 	_ = r.Header.Write(w)
 }
@@ -100,6 +102,7 @@ routes:
 			if got := fields.Values("Sluice-Explain"); status != tt.status || strings.Join(got, " | ") != tt.want {
 				t.Errorf("status %d, Sluice-Explain %q, want %d %q", status, got, tt.status, tt.want)
 			}
+			checkTold(t, fields, tt.want)
 			if strings.Contains(strings.ToLower(body), "x-explain") || strings.Contains(body, secret) {
 				t.Errorf("the instance saw\n%s", body)
 			}
@@ -107,6 +110,42 @@ routes:
 				t.Errorf("the instance saw\n%s\nwant the rest of the head", body)
 			}
 		})
+	}
+}
+
+// checkTold checks that the whole explanation says what the line says.
+func checkTold(t *testing.T, fields http.Header, line string) {
+	t.Helper()
+	told := strings.Join(fields.Values("Sluice-Explanation"), "|")
+	if line == "" {
+		if told != "" {
+			t.Errorf("Sluice-Explanation = %q, want none", told)
+		}
+		return
+	}
+	var e routing.Explanation
+	if err := json.Unmarshal([]byte(told), &e); err != nil {
+		t.Fatalf("Sluice-Explanation = %q: %v", told, err)
+	}
+	hops := strings.Split(line, "; ")
+	hops = hops[:len(hops)-1]
+	if len(e.Hops) != len(hops) {
+		t.Fatalf("%d hops are told, want %d as in %q", len(e.Hops), len(hops), line)
+	}
+	for i, hop := range hops {
+		want := e.Hops[i].Gateway + ">nothing"
+		if e.Hops[i].Route != "" {
+			want = e.Hops[i].Gateway + ">" + e.Hops[i].Route + " via " + e.Hops[i].Via
+		}
+		if !strings.HasPrefix(hop, want) {
+			t.Errorf("hop %d is told as %q, the line says %q", i, want, hop)
+		}
+		if w := e.Hops[i].Weights; w != nil && !strings.Contains(hop, fmt.Sprintf("weights=%d", w.Ticket)) {
+			t.Errorf("hop %d is told with the ticket %d, the line says %q", i, w.Ticket, hop)
+		}
+	}
+	if len(e.Shares) == 0 || strings.Contains(told, secret) {
+		t.Errorf("Sluice-Explanation = %q, want shares and not the secret", told)
 	}
 }
 

@@ -56,7 +56,7 @@ func New(o Options) *Server {
 	s.http = http1.New(http1.Options{
 		Handle: &s.handle, Sweeper: &s.sweeper, Counters: http1.NewCounters(o.Metrics), Log: o.Log,
 		HeadTimeout: o.HeadTimeout, IdleTimeout: o.IdleTimeout, ByteTimeout: o.ByteTimeout, ResponseTimeout: o.ResponseTimeout,
-		Explain: o.Explain,
+		Explain: o.Explain, Explainer: s.explainOn,
 	})
 	s.tcp = tcp.New(tcp.Options{
 		Handle: &s.handle, Sweeper: &s.sweeper, Log: o.Log,

@@ -66,3 +66,20 @@ func (h *Hop) held() *CompiledRoute {
 	}
 	return h.Gateway.Conditions[h.Held]
 }
+
+// Tickets returns the draws of a decision that was made with the trace, and
+// the number that conditions left to chance, so that Explain makes the same
+// ones.
+func (t *Trace) Tickets(d *Decision, random uint32) Tickets {
+	tickets := Tickets{roleRandom: uint64(random)}
+	for i := range d.Depth {
+		h := &d.Hops[i]
+		if s := t.strength(h); s != nil {
+			tickets[roleStrength+"@"+h.Gateway.Name] = s.ticket
+		}
+		if draws := t.weights(h); len(draws) > 0 {
+			tickets[roleWeights+"@"+h.Gateway.Name] = draws[0].ticket
+		}
+	}
+	return tickets
+}

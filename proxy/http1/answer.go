@@ -64,7 +64,7 @@ func (c *conn) answer(u *upstream.Conn, p *pump, now int64) (keep bool) {
 	w.keeper.served(u.Instance)
 	edit.cookies = w.keeper.fields(a)
 	if w.exchange.Trace != nil {
-		edit.explain = explained(&w.exchange, u.Instance.String())
+		edit.explain = w.explained(u.Instance.String())
 	}
 	c.Due(now + int64(c.server.options.ByteTimeout))
 	err := c.relay(u, f, edit)

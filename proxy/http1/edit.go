@@ -186,7 +186,7 @@ func (c *conn) redirect(rule *routing.RedirectRule, r conditions.Request) (keep 
 	keep = !w.plan.close && w.plan.buffered
 	w.out = appendRedirect(w.out[:0], rule.Code, e)
 	if w.exchange.Trace != nil {
-		w.out = appendExplain(w.out, explained(&w.exchange, "redirect"))
+		w.out = appendExplain(w.out, w.explained("redirect"))
 	}
 	w.out = appendConnection(w.out, !keep, keep && w.plan.http10)
 	w.out = append(w.out, "\r\n"...)

@@ -5,12 +5,14 @@ package http1
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/sluice-mesh/sluice/conditions"
-	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
@@ -90,11 +92,80 @@ func (c *conn) traced() {
 	}
 }
 
-// explained returns the explanation of the exchange, empty if it was not asked
-// for. The end is the instance that answers, or the reason why none does.
-func explained(x *live.Exchange, end string) string {
+// tell makes the whole explanation of an exchange that was decided, if it was
+// asked for, while the head is still there.
+func (c *conn) tell() {
+	w := c.w
+	w.told = ""
+	explain := c.server.options.Explainer
+	if w.exchange.Trace == nil || explain == nil {
+		return
+	}
+	e, err := explain(w.exchange.Generation, c.described())
+	if err != nil {
+		return // the line is told all the same
+	}
+	text, err := json.Marshal(e)
+	if err != nil || len(text) > maxTold {
+		return
+	}
+	w.told = asciiJSON(text)
+}
+
+// maxTold bounds an explanation in a head, in bytes: others bound heads too.
+const maxTold = 24 << 10
+
+// described returns the request as Explain takes it, with the draws that were
+// made for it.
+func (c *conn) described() routing.ExplainRequest {
+	w := c.w
+	h := &w.head
+	tickets := w.exchange.Trace.Tickets(&w.exchange.Decision, w.view.Random())
+	r := routing.ExplainRequest{
+		Method:   string(h.bytes(h.method)),
+		URL:      fmt.Sprintf("http://127.0.0.1:%d%s", c.listener.Port, h.originForm()),
+		Headers:  []routing.HeaderField{{Name: "Host", Value: string(h.effectiveHost())}},
+		ClientIP: c.facts.Client.Addr().String(),
+		Ticket:   tickets,
+	}
+	for i := range h.fields {
+		f := &h.fields[i]
+		if f.name.from != f.name.to && f.kind != kindHost {
+			r.Headers = append(r.Headers, routing.HeaderField{Name: string(h.bytes(f.name)), Value: string(h.bytes(f.value))})
+		}
+	}
+	return r
+}
+
+// asciiJSON escapes what is beyond ASCII, so that JSON can stand in a head.
+func asciiJSON(text []byte) string {
+	var b strings.Builder
+	for _, c := range string(text) {
+		switch {
+		case c < utf8.RuneSelf:
+			b.WriteRune(c)
+		case c <= 0xffff:
+			fmt.Fprintf(&b, "\\u%04x", c)
+		default:
+			high, low := utf16.EncodeRune(c)
+			fmt.Fprintf(&b, "\\u%04x\\u%04x", high, low)
+		}
+	}
+	return b.String()
+}
+
+// explained returns the explanation of the exchange as the value of
+// Sluice-Explain, and the field Sluice-Explanation behind it; empty if it was
+// not asked for. The end is the instance that answers, or the reason why none
+// does.
+func (w *work) explained(end string) string {
+	x := &w.exchange
 	if x.Trace == nil {
 		return ""
 	}
-	return x.Trace.Line(&x.Decision, end)
+	line := x.Trace.Line(&x.Decision, end)
+	if w.told == "" {
+		return line
+	}
+	return line + "\r\nSluice-Explanation: " + w.told
 }

@@ -27,6 +27,7 @@ func (c *conn) exchange() (keep bool) {
 	}
 	reason := w.exchange.Decide(gen, g, &w.view, socket.Now(), c.shard)
 	w.exchange.Seen.BytesIn = int64(len(w.head.raw) + len(w.body.have))
+	c.tell()
 	if reason != live.None {
 		return c.fail(reason)
 	}
@@ -205,7 +206,7 @@ func (c *conn) fail(reason live.Reason) (keep bool) {
 	w := c.w
 	f := failure{reason: reason, status: reason.Status(), head: w.plan.head}
 	if w.exchange.Trace != nil {
-		f.explain = explained(&w.exchange, reason.String())
+		f.explain = w.explained(reason.String())
 	}
 	if reason == live.NoRoute {
 		if s := w.exchange.Decision.Last().Gateway.Asked.NoRoute; s != 0 {

@@ -145,6 +145,10 @@ func classify(name []byte) kind {
 			return kindTransferEncoding
 		}
 		return pick(name, "if-modified-since", kindIfModifiedSince)
+	case 18:
+		if fold(name, "sluice-explanation") {
+			return kindReason
+		}
 	case 19:
 		if fold(name, "proxy-authorization") {
 			return kindHop

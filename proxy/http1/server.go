@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-mesh/sluice/metrics"
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // Options shape a Server. Handle, Sweeper and Counters are required; other
@@ -39,6 +40,9 @@ type Options struct {
 	// Explain is the field by which a request asks for an explanation of
 	// itself. Nil means that none can.
 	Explain *Secret
+	// Explainer makes the explanation of a request that asks for one, on the
+	// generation that serves it. Nil means none but the line.
+	Explainer func(*live.Generation, routing.ExplainRequest) (*routing.Explanation, error)
 	// Log is told of panics. Nil means no log.
 	Log *slog.Logger
 }

@@ -25,6 +25,7 @@ type work struct {
 	exchange live.Exchange
 	walk     upstream.Walk
 	keeper   keeper
+	told     string // the explanation that the answer carries, as JSON
 	edits    edits
 
 	back     []byte // what the instance sent
