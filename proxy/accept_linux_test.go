@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-mesh/sluice/proxy"
+	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
 // lines is a log that may be written to from any goroutine.
@@ -71,7 +72,7 @@ func limitDescriptors(t *testing.T, n int) (lift func()) {
 
 func TestConnectionsWaitWhileDescriptorsAreShort(t *testing.T) {
 	var log lines
-	p := port(t)
+	p := freeport.One(t)
 	bed := start(t, func(o *proxy.Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 	bed.apply(fmt.Sprintf("{name: g, port: %d, routes: {}}", p)) // answers by itself
 	lift := limitDescriptors(t, 1)                               // for the client's end

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
 // rawOrigin answers every request head, and the body of n bytes behind it,
@@ -67,7 +69,7 @@ func TestExchangeDoesNotAllocate(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := rawOrigin(t, tt.body, answer)
-			p := port(t)
+			p := freeport.One(t)
 			bed := start(t, nil)
 			bed.apply(fmt.Sprintf(`
 name: g

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/proxy"
+	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
 // scripted starts an origin that reads one request head a connection, writes
@@ -54,7 +55,7 @@ func scripted(t *testing.T, text string, keep bool) string {
 // through starts a proxy in front of an origin's address.
 func through(t *testing.T, address string, shape func(*proxy.Options)) (url string) {
 	t.Helper()
-	p := port(t)
+	p := freeport.One(t)
 	b := start(t, shape)
 	b.apply(fmt.Sprintf("name: g\nport: %d\nroutes:\n  \"[%s]\": {}\n", p, address))
 	return fmt.Sprintf("http://127.0.0.1:%d", p)

@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-mesh/sluice/proxy"
 	"github.com/sluice-mesh/sluice/routing"
 	"github.com/sluice-mesh/sluice/routing/routingtest"
+	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
 // instancesAt makes ready instances of addresses.
@@ -36,7 +37,7 @@ func TestRetriesFollowTheBalance(t *testing.T) {
 			route.Balance = balance
 			// Nobody listens on the first port, and no test is given it.
 			route.Instances = instancesAt("127.0.0.1:1", strings.TrimPrefix(origin.URL, "http://"))
-			p := port(t)
+			p := freeport.One(t)
 			bed := start(t, nil)
 			snapshot, faults := routing.Compile(nil, routingtest.Table(1, routingtest.Gateway("g", p, route)), routing.CompileOptions{})
 			if len(faults) > 0 {
@@ -79,7 +80,7 @@ func TestOwnZoneFirst(t *testing.T) {
 	for i, zone := range []string{"a", "b", "c"} {
 		route.Instances[i].Zone = zone
 	}
-	p := port(t)
+	p := freeport.One(t)
 	g := routingtest.Gateway("g", p, route)
 	g.Locality = routing.Locality{Prefer: routing.NearnessZone, Enough: routing.DefaultEnough}
 	bed := start(t, func(o *proxy.Options) { o.Zone = "b" })

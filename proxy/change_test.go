@@ -21,6 +21,7 @@ import (
 
 	"github.com/sluice-mesh/sluice/proxy"
 	"github.com/sluice-mesh/sluice/routing"
+	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
 // eventually waits until a claim holds that only the kernel or another
@@ -123,7 +124,7 @@ func (k *kept) expectEnd(t *testing.T) {
 
 func TestTakenPortIsTriedAgain(t *testing.T) {
 	taken := listen(t)
-	p, q := taken.Addr().(*net.TCPAddr).Port, port(t)
+	p, q := taken.Addr().(*net.TCPAddr).Port, freeport.One(t)
 	a := origin(t, named("a"))
 	bed := start(t, nil)
 	bed.apply(gateway("blocked", p, a) + gateway("free", q, a))
@@ -153,7 +154,7 @@ func TestTakenPortIsTriedAgain(t *testing.T) {
 }
 
 func TestTakenPortThatIsNoLongerWanted(t *testing.T) {
-	p, q := listen(t).Addr().(*net.TCPAddr).Port, port(t)
+	p, q := listen(t).Addr().(*net.TCPAddr).Port, freeport.One(t)
 	a := origin(t, named("a"))
 	bed := start(t, nil)
 	bed.apply(gateway("g", p, a))
@@ -186,7 +187,7 @@ func banner(t *testing.T) string {
 }
 
 func TestPortChangesItsKind(t *testing.T) {
-	p := port(t)
+	p := freeport.One(t)
 	web := gateway("g", p, origin(t, named("a")))
 	plain := fmt.Sprintf("name: g\nport: %d/tcp\nroutes: {\"[%s]\": {}}\n", p, banner(t))
 	bed := start(t, nil)
@@ -209,7 +210,7 @@ func TestPortChangesItsKind(t *testing.T) {
 }
 
 func TestMovedGatewayFinishesItsExchanges(t *testing.T) {
-	p, q := port(t), port(t)
+	p, q := freeport.One(t), freeport.One(t)
 	o := block(t)
 	bed := start(t, nil)
 	bed.apply(gateway("g", p, o.address))
@@ -234,7 +235,7 @@ func TestMovedGatewayFinishesItsExchanges(t *testing.T) {
 }
 
 func TestRemovedGatewayFinishesItsExchanges(t *testing.T) {
-	p := port(t)
+	p := freeport.One(t)
 	o := block(t)
 	bed := start(t, nil)
 	bed.apply(gateway("g", p, o.address))
@@ -245,7 +246,7 @@ func TestRemovedGatewayFinishesItsExchanges(t *testing.T) {
 		busy = append(busy, k)
 		<-o.arrived
 	}
-	bed.apply(gateway("other", port(t), o.address))
+	bed.apply(gateway("other", freeport.One(t), o.address))
 	if !refused(t, p) {
 		t.Error("the port of the removed gateway still listens")
 	}
@@ -265,7 +266,7 @@ func TestRemovedGatewayFinishesItsExchanges(t *testing.T) {
 // What was sent before the removal is answered, also if the connection was
 // not accepted yet.
 func TestConnectThenRemove(t *testing.T) {
-	p, q := port(t), port(t)
+	p, q := freeport.One(t), freeport.One(t)
 	a := origin(t, named("a"))
 	bed := start(t, nil)
 	for i := range 200 {
@@ -284,7 +285,7 @@ func TestConnectThenRemove(t *testing.T) {
 }
 
 func TestSilentConnectionsOfARemovedGateway(t *testing.T) {
-	p := port(t)
+	p := freeport.One(t)
 	a := origin(t, named("a"))
 	bed := start(t, func(o *proxy.Options) { o.HeadTimeout = 100 * time.Millisecond })
 	bed.apply(gateway("g", p, a))
@@ -292,7 +293,7 @@ func TestSilentConnectionsOfARemovedGateway(t *testing.T) {
 	for range 100 {
 		silent = append(silent, dial(t, local(p)))
 	}
-	bed.apply(gateway("other", port(t), a))
+	bed.apply(gateway("other", freeport.One(t), a))
 	for _, nc := range silent {
 		if b, err := io.ReadAll(nc); len(b) > 0 || err != nil {
 			t.Fatalf("got %q, %v; want an orderly end", b, err)
@@ -301,7 +302,7 @@ func TestSilentConnectionsOfARemovedGateway(t *testing.T) {
 }
 
 func TestPortOfVirtualHosts(t *testing.T) {
-	p, q := port(t), port(t)
+	p, q := freeport.One(t), freeport.One(t)
 	own := gateway("own", p, origin(t, named("own")))
 	shop := gateway("shop", q, origin(t, named("shop"))) + "virtual_hosts: [shop.example]\n"
 	bed := start(t, func(o *proxy.Options) { o.VirtualHostsPort = p })
@@ -355,7 +356,7 @@ func TestReady(t *testing.T) {
 	if ready, why := bed.server.Ready(); ready || why != "no table yet" {
 		t.Errorf("Ready() = %v, %q before the first table", ready, why)
 	}
-	bed.apply(gateway("g", port(t), origin(t, named("a"))))
+	bed.apply(gateway("g", freeport.One(t), origin(t, named("a"))))
 	if ready, why := bed.server.Ready(); !ready || why != "" {
 		t.Errorf("Ready() = %v, %q with a table that serves", ready, why)
 	}
@@ -389,7 +390,7 @@ func snapshots(t *testing.T, texts ...string) []*routing.Snapshot {
 }
 
 func TestPublishFromManyGoroutines(t *testing.T) {
-	p, q := port(t), port(t)
+	p, q := freeport.One(t), freeport.One(t)
 	a := origin(t, named("a"))
 	list := snapshots(t, gateway("g", p, a), gateway("g", p, a)+gateway("other", q, a), gateway("g", q, a))
 	bed := start(t, nil)
@@ -415,7 +416,7 @@ func TestPublishFromManyGoroutines(t *testing.T) {
 }
 
 func TestPublishAfterTheEnd(t *testing.T) {
-	p := port(t)
+	p := freeport.One(t)
 	bed := start(t, nil)
 	list := snapshots(t, gateway("g", p, origin(t, named("a"))))
 	if err := bed.end(); err != nil {
@@ -478,7 +479,7 @@ func TestPublishUnderLoad(t *testing.T) {
 	if testing.Short() {
 		publishes = 50
 	}
-	p, q := port(t), port(t)
+	p, q := freeport.One(t), freeport.One(t)
 	a, b := origin(t, echo), origin(t, echo)
 	bed := start(t, nil)
 	table := func(i int) string {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
 // headEcho answers with the head that it got, a line a field, sorted, and with
@@ -35,7 +37,7 @@ func headEcho(w http.ResponseWriter, r *http.Request) {
 func editing(t *testing.T, edits string) string {
 	t.Helper()
 	a := origin(t, headEcho)
-	p := port(t)
+	p := freeport.One(t)
 	start(t, nil).apply(fmt.Sprintf("name: g\nport: %d\nroutes:\n  \"[%s]\":\n%s", p, a, edits))
 	return fmt.Sprintf("127.0.0.1:%d", p)
 }
@@ -122,7 +124,7 @@ func TestHeaderEdits(t *testing.T) {
 
 func TestHeaderEditsOfAChain(t *testing.T) {
 	a := origin(t, headEcho)
-	p := port(t)
+	p := freeport.One(t)
 	start(t, nil).apply(fmt.Sprintf(`
 name: outer
 port: %d

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
 // TestExplainHeaderCostsNothingIfAbsent holds that exchanges do not allocate
@@ -21,7 +23,7 @@ func TestExplainHeaderCostsNothingIfAbsent(t *testing.T) {
 		{"with a wrong secret", "X-Explain: 0123456789abcdeF\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := port(t)
+			p := freeport.One(t)
 			bed := start(t, asking(t))
 			bed.apply(fmt.Sprintf(`{name: g, port: %d, routes: {"[%s]": {}}}`, p, rawOrigin(t, 0, answer)))
 			nc := dial(t, fmt.Sprintf("http://127.0.0.1:%d", p))

@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-mesh/sluice/proxy"
 	"github.com/sluice-mesh/sluice/proxy/http1"
 	"github.com/sluice-mesh/sluice/routing"
+	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
 const secret = "0123456789abcdef"
@@ -58,7 +59,7 @@ func exchange(t *testing.T, port int, head string) (status int, fields http.Head
 
 func TestRequestsThatAskAreExplained(t *testing.T) {
 	a := origin(t, mirror)
-	p, gone := port(t), port(t)
+	p, gone := freeport.One(t), freeport.One(t)
 	bed := start(t, asking(t))
 	bed.apply(fmt.Sprintf(`
 name: g
@@ -150,7 +151,7 @@ func checkTold(t *testing.T, fields http.Header, line string) {
 }
 
 func TestWithoutASecretNoHeaderIsSpecial(t *testing.T) {
-	p := port(t)
+	p := freeport.One(t)
 	bed := start(t, nil)
 	bed.apply(fmt.Sprintf(`{name: g, port: %d, routes: {"[%s]": {}}}`, p, origin(t, mirror)))
 	_, fields, body := exchange(t, p, "GET / HTTP/1.1\nHost: a\nX-Explain: "+secret)
@@ -161,7 +162,7 @@ func TestWithoutASecretNoHeaderIsSpecial(t *testing.T) {
 
 func TestExplainTellsWhatServes(t *testing.T) {
 	a := origin(t, mirror)
-	p := port(t)
+	p := freeport.One(t)
 	bed := start(t, nil)
 	ask := func(r routing.ExplainRequest) *routing.Explanation {
 		t.Helper()
@@ -202,7 +203,7 @@ func TestExplainTellsWhatServes(t *testing.T) {
 // TestExplainTellsTheHeadersThatAreAdded compares what is told with what an
 // instance gets.
 func TestExplainTellsTheHeadersThatAreAdded(t *testing.T) {
-	p := port(t)
+	p := freeport.One(t)
 	bed := start(t, nil)
 	bed.apply(fmt.Sprintf(`{name: g, port: %d, routes: {"[%s]": {}}}`, p, origin(t, mirror)))
 	_, _, body := exchange(t, p, fmt.Sprintf("GET / HTTP/1.1\nHost: shop.example:%d\nX-Forwarded-For: 10.0.0.1\nX-Request-Id: mine", p))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/proxy"
+	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
 // ending ends the proxy in the background.
@@ -37,7 +38,7 @@ func ended(t *testing.T, done <-chan error) {
 }
 
 func TestDrain(t *testing.T) {
-	p := port(t)
+	p := freeport.One(t)
 	o := block(t)
 	bed := start(t, func(o *proxy.Options) { o.Drain = time.Hour })
 	bed.apply(gateway("g", p, o.address))
@@ -77,7 +78,7 @@ func TestDrain(t *testing.T) {
 }
 
 func TestDrainEndsConnectionsThatOnlyWait(t *testing.T) {
-	p := port(t)
+	p := freeport.One(t)
 	o := block(t)
 	bed := start(t, func(o *proxy.Options) { o.Drain = time.Millisecond })
 	bed.apply(gateway("g", p, o.address))
@@ -106,7 +107,7 @@ func TestCutConnections(t *testing.T) {
 		{"at once, without drain", nil, func(*bed) {}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p, q := port(t), port(t)
+			p, q := freeport.One(t), freeport.One(t)
 			o := block(t)
 			instance := listen(t)
 			bed := start(t, tt.shape)
@@ -159,7 +160,7 @@ func ours() []string {
 }
 
 func TestNoGoroutineOutlivesRun(t *testing.T) {
-	p, q := port(t), port(t)
+	p, q := freeport.One(t), freeport.One(t)
 	o := block(t)
 	bed := start(t, func(o *proxy.Options) { o.Drain = time.Millisecond })
 	for i := range 5 {
@@ -190,7 +191,7 @@ func TestNoGoroutineOutlivesRun(t *testing.T) {
 }
 
 func TestConnectionsAreCounted(t *testing.T) {
-	p, q := port(t), port(t)
+	p, q := freeport.One(t), freeport.One(t)
 	o := block(t)
 	instance := listen(t)
 	bed := start(t, nil)

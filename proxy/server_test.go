@@ -24,6 +24,7 @@ import (
 	"github.com/sluice-mesh/sluice/proxy"
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/routing"
+	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
 // bed is a running proxy.
@@ -82,14 +83,6 @@ func (b *bed) apply(text string) {
 	}
 	b.snapshot = snapshot
 	b.server.Publish(snapshot)
-}
-
-// port returns a port that nothing listens on.
-func port(t *testing.T) int {
-	t.Helper()
-	ln := listen(t)
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
 }
 
 // listen opens a listener that ends with the test.
@@ -170,7 +163,7 @@ func get(t *testing.T, c *http.Client, url string) answer {
 
 func TestSplit(t *testing.T) {
 	a, b := origin(t, named("a")), origin(t, named("b"))
-	p := port(t)
+	p := freeport.One(t)
 	bed := start(t, nil)
 	bed.apply(fmt.Sprintf("name: g\nport: %d\nroutes:\n  \"[%s]\": {weight: 90%%}\n  \"[%s]\": {weight: 10%%}\n", p, a, b))
 	counts := map[string]int{}
@@ -267,7 +260,7 @@ func TestForwardedFields(t *testing.T) {
 }
 
 func TestFailures(t *testing.T) {
-	dead := port(t)
+	dead := freeport.One(t)
 	for _, tt := range []struct {
 		name, routes string
 		status       int
@@ -279,7 +272,7 @@ func TestFailures(t *testing.T) {
 		{"all weights 0 is a 503", fmt.Sprintf(`{"[127.0.0.1:%d]": {weight: 0%%}}`, dead), 503, "no_route"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := port(t)
+			p := freeport.One(t)
 			bed := start(t, nil)
 			bed.apply(fmt.Sprintf("name: g\nport: %d\nroutes: %s\n", p, tt.routes))
 			got := get(t, client(t), fmt.Sprintf("http://127.0.0.1:%d/", p))

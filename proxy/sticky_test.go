@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-mesh/sluice/proxy"
 	"github.com/sluice-mesh/sluice/routing"
+	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
 // browser returns a client with a cookie jar of its own.
@@ -36,7 +37,7 @@ func cookieEcho(name string) http.HandlerFunc {
 
 func TestStickyRoute(t *testing.T) {
 	a, b := origin(t, cookieEcho("a")), origin(t, cookieEcho("b"))
-	p := port(t)
+	p := freeport.One(t)
 	bed := start(t, nil)
 	text := "name: g\nport: %d\nsticky: route\nroutes:\n  \"[%s]\": {weight: %d%%}\n  \"[%s]\": {weight: %d%%}\n"
 	bed.apply(fmt.Sprintf(text, p, a, 50, b, 50))
@@ -83,7 +84,7 @@ func TestStickyRoute(t *testing.T) {
 
 func TestStickyCookiesStayBetweenClientAndProxy(t *testing.T) {
 	a := origin(t, cookieEcho("a"))
-	p := port(t)
+	p := freeport.One(t)
 	bed := start(t, nil)
 	bed.apply(fmt.Sprintf("name: g\nport: %d\nsticky: instance\nroutes: {\"[%s]\": {}}\n", p, a))
 	o, route := "o_"+routing.GatewayID("g"), routing.RouteID("g", "["+a+"]")
@@ -123,7 +124,7 @@ func TestStickyInstance(t *testing.T) {
 	go func() { _ = server.Serve(second) }()
 	t.Cleanup(func() { _ = server.Close() })
 	dns := answering(t, "127.0.0.1", "127.0.0.2")
-	p := port(t)
+	p := freeport.One(t)
 	bed := start(t, func(o *proxy.Options) { o.Resolver = dns })
 	for _, setting := range []string{"sticky: instance", "sluice: {affinity: {key: header(x-user), level: instance}}"} {
 		bed.apply(fmt.Sprintf("name: g\nport: %d\n%s\nroutes: {\"[shop.test:%s]\": {}}\n", p, setting, portText))

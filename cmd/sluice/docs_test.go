@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
 const repository = "../.."
@@ -109,7 +111,7 @@ type story struct {
 func newStory(t *testing.T) *story {
 	t.Helper()
 	s := &story{t: t, dir: t.TempDir(), ports: make(map[string]string)}
-	free, err := freePorts(t.Context(), "127.0.0.1", len(storyPorts))
+	free, err := freeport.Take(t.Context(), len(storyPorts))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strconv"
@@ -205,17 +206,22 @@ func (f *labFlags) reachable() string {
 	return net.JoinHostPort(host, strconv.Itoa(f.port))
 }
 
-// freePorts returns n different ports of an IP address that are free now.
+// freePorts returns n different ports of an IP address that are free now,
+// from below those that the kernel gives to connections: such a one could be
+// taken again before the gateway listens.
 func freePorts(ctx context.Context, host string, n int) (ports []int, err error) {
-	for range n {
-		ln, err := listen(ctx, net.JoinHostPort(host, "0"))
-		if err != nil {
-			return nil, err
+	const low, high, tries = 20_000, 32_000, 100
+	for range tries {
+		ln, failed := listen(ctx, net.JoinHostPort(host, strconv.Itoa(low+rand.IntN(high-low))))
+		if err = failed; err != nil {
+			continue
 		}
 		defer ln.Close() // all stay open to the end, so that they differ
-		ports = append(ports, ln.Addr().(*net.TCPAddr).Port)
+		if ports = append(ports, ln.Addr().(*net.TCPAddr).Port); len(ports) == n {
+			return ports, nil
+		}
 	}
-	return ports, nil
+	return nil, err
 }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {

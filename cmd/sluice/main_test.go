@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
 // patience bounds how long a test waits for another process.
@@ -92,13 +94,13 @@ func hangUp(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("no program in the background contains %q", args[0])
 }
 
-// setPorts sets each named variable to a port that was free a moment ago:
+// setPorts sets each named variable to a port that no other test gets:
 // ports NAME...
 func setPorts(ts *testscript.TestScript, neg bool, names []string) {
 	if neg || len(names) == 0 {
 		ts.Fatalf("usage: ports NAME...")
 	}
-	ports, err := freePorts(context.Background(), "127.0.0.1", len(names))
+	ports, err := freeport.Take(context.Background(), len(names))
 	ts.Check(err)
 	for i, name := range names {
 		ts.Setenv(name, strconv.Itoa(ports[i]))

@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-mesh/sluice/cmd/internal/mesh"
 	"github.com/sluice-mesh/sluice/discovery"
 	"github.com/sluice-mesh/sluice/routing"
+	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
 // said is a source that says what it is sent, one text after the other, under
@@ -113,18 +114,6 @@ func origin(t *testing.T, text string) string {
 	return s.Listener.Addr().String()
 }
 
-// freePort returns a port that was free a moment ago.
-func freePort(t *testing.T) int {
-	t.Helper()
-	var lc net.ListenConfig
-	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
-}
-
 func get(ctx context.Context, url string) (status int, body string, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -153,7 +142,7 @@ func gateway(port int, address, weight string) string {
 }
 
 func TestTextIsServed(t *testing.T) {
-	port := freePort(t)
+	port := freeport.One(t)
 	m, _ := start(t, mesh.Text{Name: "lab.yaml", YAML: []byte(gateway(port, origin(t, "hello"), "100%"))})
 	<-m.First()
 	if got := m.Gateways(); len(got) != 1 || got[0].Name != "shop" || got[0].Port != port || !got[0].Deployed {
@@ -169,7 +158,7 @@ func TestTextIsServed(t *testing.T) {
 }
 
 func TestChanges(t *testing.T) {
-	port, source := freePort(t), make(said)
+	port, source := freeport.One(t), make(said)
 	url := fmt.Sprintf("http://127.0.0.1:%d/", port)
 	one, two := origin(t, "one"), origin(t, "two")
 	m, log := start(t, source)
