@@ -61,11 +61,11 @@ func Take(ctx context.Context, n int) ([]int, error) {
 }
 
 // One returns one such port.
-func One(t testing.TB) int {
-	t.Helper()
-	taken, err := Take(t.Context(), 1)
+func One(tb testing.TB) int {
+	tb.Helper()
+	taken, err := Take(tb.Context(), 1)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return taken[0]
 }
