@@ -7,12 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
-	"strings"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
+
+// linger is how long a connection whose request was refused is read from
+// before it is closed: what is closed with unread bytes is reset, and a reset
+// may overtake the answer.
+const linger = time.Second
 
 // Options say where an origin listens.
 type Options struct {
@@ -24,7 +25,7 @@ type Options struct {
 // Serve listens and serves until ctx ends. It returns nil after that, or why
 // it could not listen.
 func Serve(ctx context.Context, o Options) error {
-	s, err := Listen(o)
+	s, err := listen(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -33,59 +34,52 @@ func Serve(ctx context.Context, o Options) error {
 
 // Server is an origin that listens. Connections wait until Run.
 type Server struct {
-	listeners []net.Listener
+	listeners []*net.TCPListener
+	addresses []string
 }
 
 // Listen listens on all addresses, or on none and says why.
-func Listen(o Options) (*Server, error) {
+func Listen(o Options) (*Server, error) { return listen(context.Background(), o) }
+
+func listen(ctx context.Context, o Options) (*Server, error) {
 	if len(o.Addresses) == 0 {
 		return nil, errors.New("origin: no address to listen on")
 	}
 	s := &Server{}
 	for _, a := range o.Addresses {
-		ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp", a)
+		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", a)
 		if err != nil {
-			for _, ln := range s.listeners {
-				_ = ln.Close()
-			}
+			_ = s.Close()
 			return nil, fmt.Errorf("origin: %w", err)
 		}
-		s.listeners = append(s.listeners, ln)
+		s.listeners = append(s.listeners, ln.(*net.TCPListener))
+		s.addresses = append(s.addresses, ln.Addr().String())
 	}
 	return s, nil
 }
 
 // Addresses returns where it listens, as HOST:PORT in the order of the
 // options, with ports as they really are.
-func (s *Server) Addresses() []string {
-	all := make([]string, len(s.listeners))
-	for i, ln := range s.listeners {
-		all[i] = ln.Addr().String()
-	}
-	return all
-}
+func (s *Server) Addresses() []string { return s.addresses }
 
 // Run serves until ctx ends, then closes all connections and returns nil. It
-// is called once.
+// is called once. On Linux all work is done by one thread, which is locked to
+// the calling goroutine.
 func (s *Server) Run(ctx context.Context) error {
-	srv := &http.Server{
-		ReadHeaderTimeout: time.Minute,
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = w.Write([]byte(strings.Repeat("x", 128)))
-		}),
+	defer s.Close()
+	if err := serve(ctx, s.listeners); err != nil {
+		return fmt.Errorf("origin: %w", err)
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	return nil
+}
+
+// Close stops to listen. It is needed only if Run is never called.
+func (s *Server) Close() error {
+	var errs []error
 	for _, ln := range s.listeners {
-		g.Go(func() error {
-			if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-				return err
-			}
-			return nil
-		})
+		if err := ln.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
 	}
-	g.Go(func() error {
-		<-ctx.Done()
-		return srv.Close()
-	})
-	return g.Wait()
+	return errors.Join(errs...)
 }
