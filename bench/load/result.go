@@ -25,8 +25,8 @@ type Result struct {
 	// (the peer ended it before the answer was whole), "protocol" (the answer is
 	// not HTTP).
 	Errors map[string]int64
-	// BytesIn and BytesOut crossed the sockets, below TLS not counted, without
-	// the headers of TCP.
+	// BytesIn and BytesOut are what the connections carried, heads and bodies,
+	// without what TLS and TCP add.
 	BytesIn, BytesOut int64
 	// Connections were open when the measured time began or opened in it.
 	Connections int64
