@@ -48,7 +48,7 @@ var errSurplus = errors.New("bytes after the answer")
 
 // answer sends the answer whose head is in the work to the client, ends the
 // exchange, and reports whether the client's connection may carry another.
-func (c *conn) answer(u *upstream.Conn, p *pump, now int64) (keep bool) {
+func (c *conn) answer(u *upstream.Conn, p *pump) (keep bool) {
 	w := c.w
 	a := &w.answer
 	f := w.framing()
@@ -66,7 +66,6 @@ func (c *conn) answer(u *upstream.Conn, p *pump, now int64) (keep bool) {
 	if w.exchange.Trace != nil {
 		edit.explain = w.explained(u.Instance.String())
 	}
-	c.Due(now + int64(c.server.options.ByteTimeout))
 	err := c.relay(u, f, edit)
 	if p != nil {
 		keep, reuse = c.endPump(u, p, keep, reuse)
@@ -79,13 +78,13 @@ func (c *conn) answer(u *upstream.Conn, p *pump, now int64) (keep bool) {
 		keep, reuse = false, false
 		c.cutShort(err, f)
 	}
+	w.now = socket.Now()
 	if reuse {
-		u.Instance.Put(c.shard, u)
+		u.Instance.Put(c.shard, u, w.now)
 	} else {
 		u.Close()
 	}
-	c.Due(0)
-	w.exchange.End(socket.Now())
+	w.exchange.End(w.now)
 	return keep
 }
 
@@ -150,9 +149,9 @@ func (c *conn) sendHead(body []byte, e answerEdit) error {
 	return c.sendBody(w.out)
 }
 
-// sendBody writes to the client; the deadline is the caller's.
+// sendBody writes to the client.
 func (c *conn) sendBody(b []byte) error {
-	n, err := c.Write(b)
+	n, err := c.WriteWithin(b, c.server.options.ByteTimeout)
 	c.w.exchange.Seen.BytesOut += int64(n)
 	if err != nil {
 		return &clientError{err}
@@ -160,11 +159,9 @@ func (c *conn) sendBody(b []byte) error {
 	return nil
 }
 
-// moving gives both sides time for their next bytes.
+// moving gives the instance time for its next bytes.
 func (c *conn) moving(u *upstream.Conn) {
-	due := socket.Now() + int64(c.server.options.ByteTimeout)
-	u.Due(due)
-	c.Due(due + int64(c.server.options.ByteTimeout)) // the instance is to blame first
+	u.Due(socket.Now() + int64(c.server.options.ByteTimeout))
 }
 
 // relayLength relays n bytes more.

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluice-mesh/sluice/conditions"
 	"github.com/sluice-mesh/sluice/proxy/live"
@@ -28,12 +29,12 @@ type conn struct {
 	shard     uint32
 	forwarded []byte // the fields that are the same for all requests
 
-	waiting  atomic.Bool                   // between requests
 	aborted  atomic.Bool                   // ended by Listener.Abort
 	upstream atomic.Pointer[upstream.Conn] // of the exchange under way that may wait long
 
 	w         *work  // nil while the connection waits
 	part      []byte // what stands of an incomplete head while it waits
+	between   bool   // waits for a request of which nothing has come
 	headSince int64  // when the first byte of an incomplete head came; 0 if none
 	outside   bool   // the exchange in w must run outside the wait for the client
 	unread    bool   // the client may still be sending when the connection ends
@@ -124,7 +125,11 @@ func (c *conn) finish() {
 	if p := recover(); p != nil {
 		c.server.options.Counters.Panics.Add(c.shard, 1)
 		c.server.options.Log.Error("panic while serving a connection", "panic", p, "stack", string(debug.Stack()))
-		c.w = nil // in an unknown state
+		if c.w != nil {
+			c.w.walk.End()
+			c.w = nil // in an unknown state
+		}
+		c.upstream.Store(nil)
 		c.Abort()
 		return
 	}
@@ -161,7 +166,7 @@ func (c *conn) take() {
 	if c.w != nil {
 		return
 	}
-	w := c.server.works.Get().(*work)
+	w := c.server.worksOf(c.shard).get()
 	w.from, w.to = 0, 0 // of another connection
 	if len(c.part) > len(w.in)/2 {
 		w.grow()
@@ -179,7 +184,7 @@ func (c *conn) release() {
 	w := c.w
 	c.w = nil
 	w.shrink()
-	c.server.works.Put(w)
+	c.server.worksOf(c.shard).put(w)
 }
 
 // Buffer implements socket.Handler.
@@ -194,7 +199,7 @@ func (c *conn) Buffer() []byte {
 
 // Data implements socket.Handler.
 func (c *conn) Data(n int) socket.Next {
-	c.waiting.Store(false)
+	c.between = false
 	w := c.w
 	fresh := w.in[w.to : w.to+n]
 	w.to += n
@@ -219,7 +224,7 @@ func (c *conn) Idle() {
 // Woken implements socket.Handler: a listener that drains ends connections
 // that wait, but not one whose request has just arrived.
 func (c *conn) Woken() socket.Next {
-	if c.listener.draining.Load() && c.waiting.Load() && c.Alive() {
+	if c.listener.draining.Load() && c.between && c.Alive() {
 		return socket.Done
 	}
 	return socket.More
@@ -239,7 +244,11 @@ func (c *conn) process() socket.Next {
 		}
 		c.headSince = 0
 		c.Due(0)
-		if !w.parser.agrees(&w.head) {
+		if c.Expired() && !c.aborted.Load() {
+			c.Revive() // it came in the moment at which the time was up
+		}
+		w.now = socket.Now()
+		if !agree(&w.head) {
 			c.refuse(live.BadRequest)
 			return socket.Done
 		}
@@ -262,8 +271,8 @@ func (c *conn) process() socket.Next {
 
 // wait marks the connection as one that may be closed.
 func (c *conn) wait() socket.Next {
-	c.Due(socket.Now() + int64(c.server.options.IdleTimeout))
-	c.waiting.Store(true)
+	c.Due(c.w.now + int64(c.server.options.IdleTimeout))
+	c.between = true
 	if c.listener.draining.Load() {
 		return socket.Done
 	}
@@ -289,7 +298,6 @@ func (c *conn) incomplete() socket.Next {
 func (c *conn) refuse(reason live.Reason) {
 	c.server.options.Counters.Refused[reason-1].Add(c.shard, 1)
 	c.unread = true
-	c.Due(socket.Now() + 1e9)
 	// If the client is gone there is nobody to tell.
-	_, _ = c.Write(appendFailure(c.w.out[:0], failure{reason: reason, status: reason.Status(), close: true}))
+	_, _ = c.WriteWithin(appendFailure(c.w.out[:0], failure{reason: reason, status: reason.Status(), close: true}), time.Second)
 }

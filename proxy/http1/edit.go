@@ -195,7 +195,8 @@ func (c *conn) redirect(rule *routing.RedirectRule, r conditions.Request) (keep 
 		keep = false
 	}
 	c.unread = c.unread || !w.plan.buffered
-	w.exchange.End(socket.Now())
+	w.now = socket.Now()
+	w.exchange.End(w.now)
 	return keep
 }
 

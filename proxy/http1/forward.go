@@ -25,7 +25,7 @@ func (c *conn) exchange() (keep bool) {
 		c.refuse(live.NoGateway)
 		return false
 	}
-	reason := w.exchange.Decide(gen, g, &w.view, socket.Now(), c.shard)
+	reason := w.exchange.Decide(gen, g, &w.view, w.now, c.shard)
 	w.exchange.Seen.BytesIn = int64(len(w.head.raw) + len(w.body.have))
 	c.tell()
 	if reason != live.None {
@@ -46,11 +46,7 @@ func (c *conn) gateway(gen *live.Generation) *routing.CompiledGateway {
 			return g
 		}
 	}
-	g := gen.Snapshot.ByPort(c.listener.Port)
-	if g != nil && g.Type != routing.HTTP {
-		return nil // the port has changed hands since the connection came
-	}
-	return g
+	return c.listener.gateway(gen)
 }
 
 // makePlan notes what outlives the head.
@@ -81,14 +77,21 @@ func (c *conn) forward() (keep bool) {
 		k.request = append(k.request, own...)
 		own = k.request
 	}
-	w.out = appendRequest(w.out[:0], &w.head, own, &w.edits)
+	w.out = appendRequest(w.out[:0], &w.head, own, &w.edits, w.now)
 	w.out = append(w.out, w.body.have...)
 	w.toClient = nil
 	if !w.plan.http10 {
 		w.toClient = c
 	}
-	w.exchange.Target().Begin(&w.walk, &w.view, socket.Now())
-	defer w.walk.End()
+	w.exchange.Target().Begin(&w.walk, &w.view, w.now)
+	keep = c.attempts()
+	w.walk.End()
+	return keep
+}
+
+// attempts tries one instance after the other.
+func (c *conn) attempts() (keep bool) {
+	w := c.w
 	reason := live.NoReadyInstance
 	for attempt := range c.server.options.Attempts {
 		instance := w.keeper.pick(&w.walk, attempt)
@@ -119,13 +122,14 @@ func (c *conn) forward() (keep bool) {
 // fresh.
 func (c *conn) connect(i *upstream.Instance, fresh bool) (*upstream.Conn, live.Reason) {
 	if !fresh {
-		if u := i.Get(c.shard, !c.w.plan.safe); u != nil {
+		if u := i.Get(c.shard, c.w.now, !c.w.plan.safe); u != nil {
 			return u, live.None
 		}
 	}
 	u, err := i.Dial(c.ctx)
+	c.w.now = socket.Now()
 	if err != nil {
-		c.w.walk.Failed(socket.Now(), 0)
+		c.w.walk.Failed(c.w.now, 0)
 		c.server.options.Counters.RetryFailed.Add(c.shard, 1)
 		return nil, live.ConnectFailure(err)
 	}
@@ -136,15 +140,20 @@ func (c *conn) connect(i *upstream.Instance, fresh bool) (*upstream.Conn, live.R
 // again reports that the connection had ended before the request could be
 // acted on, and that it is safe to send it over a fresh one.
 func (c *conn) trip(u *upstream.Conn) (keep, again bool) {
-	w := c.w
-	w.got, w.interim, w.fault = 0, 0, live.None
-	began := socket.Now()
-	u.Due(began + int64(c.server.options.ResponseTimeout))
 	c.upstream.Store(u)
 	if c.aborted.Load() {
 		u.Expire() // Abort may have looked before
 	}
-	defer c.upstream.Store(nil)
+	keep, again = c.roundTrip(u)
+	c.upstream.Store(nil)
+	return keep, again
+}
+
+func (c *conn) roundTrip(u *upstream.Conn) (keep, again bool) {
+	w := c.w
+	w.got, w.interim, w.fault = 0, 0, live.None
+	began := w.now
+	u.Due(began + int64(c.server.options.ResponseTimeout))
 	var p *pump
 	var err error
 	if w.plan.buffered {
@@ -155,17 +164,17 @@ func (c *conn) trip(u *upstream.Conn) (keep, again bool) {
 			err = u.RoundTrip(nil, w)
 		}
 	}
-	now := socket.Now()
-	w.exchange.Seen.Upstream = w.exchange.Since(began, now)
+	w.now = socket.Now()
+	w.exchange.Seen.Upstream = w.exchange.Since(began, w.now)
 	if err == nil && w.fault == live.None {
-		w.walk.Answered(now, w.exchange.Seen.Upstream)
-		return c.answer(u, p, now), false
+		w.walk.Answered(w.now, w.exchange.Seen.Upstream)
+		return c.answer(u, p), false
 	}
 	if p == nil && u.Reused && w.got == 0 && w.interim == 0 && c.mayReplay(err) {
 		u.Close()
 		return false, true
 	}
-	w.walk.Failed(now, w.exchange.Seen.Upstream)
+	w.walk.Failed(w.now, w.exchange.Seen.Upstream)
 	return c.abandon(u, p, err), false
 }
 
@@ -226,15 +235,14 @@ func (c *conn) fail(reason live.Reason) (keep bool) {
 		keep = false
 	}
 	c.unread = c.unread || !w.plan.buffered
-	w.exchange.End(socket.Now())
+	w.now = socket.Now()
+	w.exchange.End(w.now)
 	return keep
 }
 
 // send writes to the client within the time that a body may stand still.
 func (c *conn) send(b []byte) error {
-	c.Due(socket.Now() + int64(c.server.options.ByteTimeout))
-	n, err := c.Write(b)
+	n, err := c.WriteWithin(b, c.server.options.ByteTimeout)
 	c.w.exchange.Seen.BytesOut += int64(n)
-	c.Due(0)
 	return err
 }

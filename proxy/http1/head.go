@@ -2,7 +2,11 @@
 
 package http1
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+	"unsafe"
+)
 
 // span is a part of a head: from inclusive, to exclusive.
 type span struct{ from, to uint32 }
@@ -76,123 +80,107 @@ const (
 // single reports whether a second line of the kind makes a head malformed.
 func (k kind) single() bool { return k >= kindUserAgent || k == kindHost }
 
-// classify returns the kind of a field name.
-func classify(name []byte) kind {
-	switch len(name) {
-	case 2:
-		return pick(name, "te", kindHop)
-	case 4:
-		if fold(name, "host") {
-			return kindHost
-		}
-		return pick(name, "from", kindFrom)
-	case 5:
-		if fold(name, "proxy") { // becomes HTTP_PROXY in CGI programs
-			return kindOwn
-		}
-		return pick(name, "range", kindRange)
-	case 6:
-		if fold(name, "expect") {
-			return kindExpect
-		}
-		return pick(name, "origin", kindOrigin)
-	case 7:
-		if fold(name, "upgrade") {
-			return kindHop
-		}
-		return pick(name, "referer", kindReferer)
-	case 9:
-		if fold(name, "forwarded") || fold(name, "x-real-ip") {
-			return kindOwn
-		}
-	case 10:
-		switch {
-		case fold(name, "connection"):
-			return kindConnection
-		case fold(name, "keep-alive"):
-			return kindHop
-		}
-		return pick(name, "user-agent", kindUserAgent)
-	case 12:
-		if fold(name, "content-type") {
-			return kindContentType
-		}
-		if fold(name, "x-request-id") {
-			return kindOwn
-		}
-		return pick(name, "max-forwards", kindMaxForwards)
-	case 13:
-		switch {
-		case fold(name, "authorization"):
-			return kindAuthorization
-		case fold(name, "content-range"):
-			return kindContentRange
-		case fold(name, "sluice-reason"):
-			return kindReason
-		}
-	case 14:
-		if fold(name, "content-length") {
-			return kindContentLength
-		}
-		if fold(name, "sluice-explain") {
-			return kindReason
-		}
-		return pick(name, "http2-settings", kindHop)
-	case 16:
-		return pick(name, "proxy-connection", kindHop)
-	case 17:
-		if fold(name, "transfer-encoding") {
-			return kindTransferEncoding
-		}
-		return pick(name, "if-modified-since", kindIfModifiedSince)
-	case 18:
-		if fold(name, "sluice-explanation") {
-			return kindReason
-		}
-	case 19:
-		if fold(name, "proxy-authorization") {
-			return kindHop
-		}
-		return pick(name, "if-unmodified-since", kindIfUnmodifiedSince)
-	}
-	return classifyPrefix(name)
+// kinds holds the field names that the proxy treats in some way.
+var kinds = map[string]kind{
+	"host": kindHost, "content-length": kindContentLength, "transfer-encoding": kindTransferEncoding,
+	"connection": kindConnection, "expect": kindExpect,
+
+	"te": kindHop, "upgrade": kindHop, "keep-alive": kindHop, "http2-settings": kindHop,
+	"proxy-connection": kindHop, "proxy-authorization": kindHop,
+
+	"proxy":     kindOwn, // becomes HTTP_PROXY in CGI programs
+	"forwarded": kindOwn, "x-real-ip": kindOwn, "x-request-id": kindOwn,
+	"sluice-reason": kindReason, "sluice-explain": kindReason, "sluice-explanation": kindReason,
+
+	"user-agent": kindUserAgent, "content-type": kindContentType, "authorization": kindAuthorization,
+	"referer": kindReferer, "from": kindFrom, "origin": kindOrigin, "range": kindRange,
+	"content-range": kindContentRange, "max-forwards": kindMaxForwards,
+	"if-modified-since": kindIfModifiedSince, "if-unmodified-since": kindIfUnmodifiedSince,
 }
 
-// classifyPrefix finds the families of names that the proxy sets itself.
-func classifyPrefix(name []byte) kind {
-	switch {
-	case len(name) > 12 && fold(name[:12], "x-forwarded-"):
-		return kindOwn
-	case len(name) > 7 && fold(name[:7], "sluice-"):
-		return kindOwn
+// families holds the prefixes of names that the proxy sets itself.
+var families = [...]string{"x-forwarded-", "sluice-"}
+
+// maxNotable bounds the length of a name in kinds.
+const maxNotable = 20
+
+// notable is kinds by length of name. letters has, for each length of name,
+// the bits of the first letters that a name in kinds or of a family may have:
+// most fields of a request are passed over by it.
+var notable, letters = makeNotable()
+
+type notableName struct {
+	name string
+	kind kind
+}
+
+func makeNotable() (byLength [maxNotable][]notableName, first [maxNotable]uint32) {
+	for name, k := range kinds {
+		n := len(name)
+		byLength[n] = append(byLength[n], notableName{name, k})
+		first[n] |= 1 << (name[0] & 31)
+	}
+	for _, prefix := range families {
+		for n := len(prefix) + 1; n < maxNotable; n++ {
+			first[n] |= 1 << (prefix[0] & 31)
+		}
+	}
+	return byLength, first
+}
+
+// classify returns the kind of a field name.
+func classify(name []byte) kind {
+	if n := len(name); n > 0 && n < maxNotable {
+		if letters[len(name)]>>(name[0]&31)&1 == 0 {
+			return kindOther
+		}
+		for i := range notable[len(name)] {
+			if n := &notable[len(name)][i]; fold(name, n.name) {
+				return n.kind
+			}
+		}
+	}
+	for _, prefix := range families {
+		if len(name) > len(prefix) && fold(name[:len(prefix)], prefix) {
+			return kindOwn
+		}
 	}
 	return kindOther
 }
 
-func pick(name []byte, want string, k kind) kind {
-	if fold(name, want) {
-		return k
-	}
-	return classifyPrefix(name)
-}
-
-// fold reports whether b is the lower-case text s, without regard to the
-// letter case of b.
+// fold reports whether b, which holds no control characters, is the text s of
+// lower-case letters, digits and punctuation, without regard to the letter
+// case of b. It looks at several bytes at a time.
 func fold(b []byte, s string) bool {
-	if len(b) != len(s) {
+	n := len(s)
+	if len(b) != n {
 		return false
 	}
-	for i := range b {
-		c := b[i]
-		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
+	t := unsafe.Slice(unsafe.StringData(s), n)
+	switch {
+	case n >= 8:
+		for i := 0; i < n-8; i += 8 {
+			if lower8(b[i:]) != lower8(t[i:]) {
+				return false
+			}
 		}
-		if c != s[i] {
+		return lower8(b[n-8:]) == lower8(t[n-8:])
+	case n >= 4:
+		return lower4(b) == lower4(t) && lower4(b[n-4:]) == lower4(t[n-4:])
+	}
+	for i := range b {
+		if b[i]|0x20 != t[i] {
 			return false
 		}
 	}
 	return true
 }
+
+// lower8 returns 8 bytes with letters in lower case.
+func lower8(b []byte) uint64 { return binary.LittleEndian.Uint64(b) | 0x2020202020202020 }
+
+// lower4 does so with 4.
+func lower4(b []byte) uint32 { return binary.LittleEndian.Uint32(b) | 0x20202020 }
 
 // equalFold compares ASCII texts without regard to letter case.
 func equalFold(a []byte, b string) bool {
@@ -217,7 +205,7 @@ func lower(c byte) byte {
 // twin reports whether a name with underscores becomes, to servers that do
 // not tell "_" from "-", a field that only the proxy may set.
 func twin(name []byte) bool {
-	if bytes.IndexByte(name, '_') < 0 || len(name) > 64 {
+	if len(name) > 64 {
 		return false
 	}
 	var b [64]byte

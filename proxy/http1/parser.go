@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"sync"
 
 	"github.com/valyala/fasthttp"
 )
@@ -35,8 +36,21 @@ const usualHead = 4 << 10
 
 func newParser() *parser {
 	p := new(parser)
+	p.header.DisableNormalizing() // no name is looked up in it
 	p.reader = bufio.NewReaderSize(&p.source, usualHead)
 	return p
+}
+
+// parsers holds those that are not in use. One that was used a moment ago is
+// in the processor's caches, which one for each request under way is not.
+var parsers = sync.Pool{New: func() any { return newParser() }}
+
+// agree reports whether fasthttp reads the head as our scan did.
+func agree(h *head) bool {
+	p := parsers.Get().(*parser)
+	ok := p.agrees(h)
+	parsers.Put(p)
+	return ok
 }
 
 // agrees reports whether fasthttp reads the head as our scan did: the same

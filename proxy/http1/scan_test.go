@@ -202,7 +202,7 @@ func sameFields(t *testing.T, p *parser, h *head) {
 // without what must not pass.
 func forwardable(t *testing.T, h *head) {
 	t.Helper()
-	out := appendRequest(nil, h, []byte("X-Forwarded-For: 192.0.2.1\r\n"), new(edits))
+	out := appendRequest(nil, h, []byte("X-Forwarded-For: 192.0.2.1\r\n"), new(edits), 0)
 	var again head
 	n, reason := again.scanRequest(out)
 	if reason == live.HeadTooLarge {
@@ -331,7 +331,7 @@ func TestScanDoesNotAllocate(t *testing.T) {
 		if _, reason := h.scanRequest(b); reason != live.None || !p.agrees(&h) {
 			t.Fatal("refused")
 		}
-		out = appendRequest(out[:0], &h, nil, new(edits))
+		out = appendRequest(out[:0], &h, nil, new(edits), 0)
 	}); n != 0 {
 		t.Errorf("%v allocations, want none", n)
 	}
@@ -361,7 +361,7 @@ func BenchmarkHead(b *testing.B) {
 		out := make([]byte, 0, 2048)
 		b.ReportAllocs()
 		for b.Loop() {
-			out = appendRequest(out[:0], &h, nil, new(edits))
+			out = appendRequest(out[:0], &h, nil, new(edits), 0)
 		}
 	})
 }

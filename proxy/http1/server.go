@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,7 +92,7 @@ func NewCounters(r *metrics.Registry) *Counters {
 type Server struct {
 	options Options
 	turn    atomic.Uint32 // spreads connections over shards
-	works   sync.Pool
+	works   []works       // by shard; a power of two of them
 
 	mu      sync.Mutex // guards idle and closed
 	idle    []chan *conn
@@ -101,9 +102,11 @@ type Server struct {
 
 // New returns a Server.
 func New(o Options) *Server {
-	s := &Server{options: o.withDefaults()}
-	s.works.New = func() any { return newWork() }
-	return s
+	shards := 1
+	for shards < runtime.GOMAXPROCS(0) {
+		shards *= 2
+	}
+	return &Server{options: o.withDefaults(), works: make([]works, shards)}
 }
 
 // Listener is where connections were accepted. The zero Listener takes
@@ -111,10 +114,31 @@ func New(o Options) *Server {
 type Listener struct {
 	Port int
 
+	found        atomic.Pointer[found]
 	virtualHosts atomic.Bool
 	draining     atomic.Bool
 	mu           sync.Mutex // guards conns
 	conns        map[*conn]struct{}
+}
+
+// found is the gateway of a listener's port in a generation.
+type found struct {
+	serial  uint64
+	gateway *routing.CompiledGateway
+}
+
+// gateway returns the gateway of the port, nil if there is none. It is looked
+// up once a generation.
+func (l *Listener) gateway(gen *live.Generation) *routing.CompiledGateway {
+	f := l.found.Load()
+	if f == nil || f.serial != gen.Serial {
+		f = &found{gen.Serial, gen.Snapshot.ByPort(l.Port)}
+		if f.gateway != nil && f.gateway.Type != routing.HTTP {
+			f.gateway = nil // the port has changed hands since the connection came
+		}
+		l.found.Store(f)
+	}
+	return f.gateway
 }
 
 // SetVirtualHosts says whether the Host of a request chooses the gateway
@@ -228,9 +252,7 @@ func (l *Listener) Announce() { l.draining.Store(true) }
 func (l *Listener) Drain() {
 	l.draining.Store(true)
 	for _, c := range l.all() {
-		if c.waiting.Load() {
-			c.Wake()
-		}
+		c.Wake() // one that does not wait goes on, and looks before it waits
 	}
 }
 

@@ -3,6 +3,8 @@
 package http1
 
 import (
+	"sync"
+
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
@@ -15,13 +17,13 @@ type work struct {
 	in       []byte // what the client sent
 	from, to int    // the part of in that is not used yet
 	head     head
-	parser   *parser
 	view     request
 	body     body
 	plan     plan
 
 	out []byte // what is sent next
 
+	now      int64 // the latest reading of socket.Now: one a station is enough
 	exchange live.Exchange
 	walk     upstream.Walk
 	keeper   keeper
@@ -58,10 +60,51 @@ func newWork() *work {
 	return &work{
 		in:     make([]byte, bufferSize),
 		back:   make([]byte, bufferSize),
-		parser: newParser(),
 		out:    make([]byte, 0, 4<<10),
 		head:   head{fields: make([]field, 0, 32)},
 		answer: head{fields: make([]field, 0, 32)},
+	}
+}
+
+// works holds what connections of a shard do not need now. The one used last
+// is on top: it is still in the processor's caches. A sync.Pool holds the rest,
+// so that memory for the busiest moment is not kept.
+type works struct {
+	mu   sync.Mutex // guards free
+	free []*work
+	_    [32]byte // shards do not share cache lines
+}
+
+// maxFree bounds the works of a shard that are kept for good: 2.3 MB of
+// buffers.
+const maxFree = 64
+
+var moreWorks = sync.Pool{New: func() any { return newWork() }}
+
+func (s *Server) worksOf(shard uint32) *works { return &s.works[shard&uint32(len(s.works)-1)] }
+
+func (l *works) get() *work {
+	l.mu.Lock()
+	n := len(l.free)
+	if n == 0 {
+		l.mu.Unlock()
+		return moreWorks.Get().(*work)
+	}
+	w := l.free[n-1]
+	l.free = l.free[:n-1]
+	l.mu.Unlock()
+	return w
+}
+
+func (l *works) put(w *work) {
+	l.mu.Lock()
+	kept := len(l.free) < maxFree
+	if kept {
+		l.free = append(l.free, w)
+	}
+	l.mu.Unlock()
+	if !kept {
+		moreWorks.Put(w)
 	}
 }
 
@@ -166,9 +209,7 @@ func (w *work) passInterim() bool {
 		return true
 	}
 	b := appendAnswer(nil, &w.answer, answerEdit{})
-	w.toClient.Due(socket.Now() + int64(w.toClient.server.options.ByteTimeout))
 	// If the client is gone, writing the final answer tells.
-	_, _ = w.toClient.Write(b)
-	w.toClient.Due(0)
+	_, _ = w.toClient.WriteWithin(b, w.toClient.server.options.ByteTimeout)
 	return true
 }

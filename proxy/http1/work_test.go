@@ -12,8 +12,8 @@ func TestAPooledWorkForgetsItsLastConnection(t *testing.T) {
 	w.grow()
 	w.from, w.to = 20_000, 30_000 // as a refused head leaves it
 	w.shrink()
-	s := &Server{}
-	s.works.New = func() any { return w }
+	s := New(Options{})
+	s.worksOf(0).put(w)
 	part := bytes.Repeat([]byte("a"), bufferSize-1)
 	c := &conn{server: s, part: bytes.Clone(part)}
 	c.take()
@@ -22,5 +22,19 @@ func TestAPooledWorkForgetsItsLastConnection(t *testing.T) {
 	}
 	if room := len(c.Buffer()); room < bufferSize/2 {
 		t.Errorf("room for %d bytes, want more for the rest of the head", room)
+	}
+}
+
+func TestWorksBeyondTheBoundAreNotKept(t *testing.T) {
+	l := &New(Options{}).works[0]
+	for range 2 * maxFree {
+		l.put(newWork())
+	}
+	if n := len(l.free); n != maxFree {
+		t.Errorf("%d are kept, want %d", n, maxFree)
+	}
+	top := l.free[maxFree-1]
+	if got := l.get(); got != top {
+		t.Error("the one used last is not the next one")
 	}
 }

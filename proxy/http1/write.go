@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/proxy/live"
+	"github.com/sluice-mesh/sluice/proxy/socket"
 )
 
 // appendRequest appends the head that the instance gets: the client's, less
 // what ends here, what only we may set and what routes change, plus our own
-// fields.
-func appendRequest(b []byte, h *head, forwarded []byte, e *edits) []byte {
+// fields. now is socket.Now().
+func appendRequest(b []byte, h *head, forwarded []byte, e *edits, now int64) []byte {
 	b = append(b, h.bytes(h.method)...)
 	b = append(b, ' ')
 	b = appendTarget(b, h, e)
@@ -46,32 +47,35 @@ func appendRequest(b []byte, h *head, forwarded []byte, e *edits) []byte {
 	b = append(b, "X-Forwarded-Host: "...)
 	b = append(b, h.effectiveHost()...)
 	b = append(b, "\r\nX-Request-Id: "...)
-	b = appendRequestID(b, time.Now(), rand.Uint64(), rand.Uint64())
+	b = appendRequestID(b, socket.UnixMilli(now), rand.Uint64(), rand.Uint64())
 	return append(b, "\r\n\r\n"...)
 }
 
-const hexDigits = "0123456789abcdef"
+// appendRequestID appends a UUID version 7 (RFC 9562 section 5.7) of a time in
+// milliseconds since 1970 and random bits.
+func appendRequestID(b []byte, milli int64, r1, r2 uint64) []byte {
+	high := uint64(milli)<<16 | 0x7000 | r1&0x0fff
+	low := 1<<63 | r2>>2
+	var id [36]byte
+	putHex(id[0:8], high>>32)
+	id[8] = '-'
+	putHex(id[9:13], high>>16)
+	id[13] = '-'
+	putHex(id[14:18], high)
+	id[18] = '-'
+	putHex(id[19:23], low>>48)
+	id[23] = '-'
+	putHex(id[24:36], low)
+	return append(b, id[:]...)
+}
 
-// appendRequestID appends a UUID version 7 (RFC 9562 section 5.7).
-func appendRequestID(b []byte, now time.Time, r1, r2 uint64) []byte {
-	var id [16]byte
-	ms := uint64(now.UnixMilli())
-	for i := range 6 {
-		id[i] = byte(ms >> (40 - 8*i))
+// putHex fills b with the last digits of n.
+func putHex(b []byte, n uint64) {
+	const digits = "0123456789abcdef"
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i] = digits[n&15]
+		n >>= 4
 	}
-	id[6] = 0x70 | byte(r1>>8)&0x0f
-	id[7] = byte(r1)
-	for i := range 8 {
-		id[8+i] = byte(r2 >> (8 * i))
-	}
-	id[8] = 0x80 | id[8]&0x3f
-	for i, c := range id {
-		if i == 4 || i == 6 || i == 8 || i == 10 {
-			b = append(b, '-')
-		}
-		b = append(b, hexDigits[c>>4], hexDigits[c&15])
-	}
-	return b
 }
 
 // answerEdit says what changes in the head of an answer.

@@ -14,13 +14,16 @@ import (
 type Binder struct {
 	Registry *metrics.Registry
 	Pool     *upstream.Pool
+
+	bound uint64 // how many generations
 }
 
 // Bind binds a snapshot. Parts that the present generation has already are
 // carried over. Names that are new are looked up; Bind waits for that until
 // ctx ends.
 func (b *Binder) Bind(ctx context.Context, present *Generation, s *routing.Snapshot) *Generation {
-	next := &Generation{Snapshot: s, gateways: make([]*Gateway, s.Slots())}
+	b.bound++
+	next := &Generation{Snapshot: s, Serial: b.bound, gateways: make([]*Gateway, s.Slots())}
 	var fresh []*upstream.Target
 	for _, g := range s.Gateways() {
 		var old *Gateway

@@ -14,6 +14,9 @@ import (
 // Generation serves nothing.
 type Generation struct {
 	Snapshot *routing.Snapshot
+	// Serial tells the generations of one Binder apart, without holding on to
+	// one as a pointer would. 0 is the zero Generation's.
+	Serial   uint64
 	gateways []*Gateway // by slot
 }
 

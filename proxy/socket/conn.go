@@ -48,6 +48,7 @@ type Conn struct {
 	raw syscall.RawConn
 
 	due     atomic.Int64 // when it is overdue (see Now); 0: never
+	stuck   atomic.Int64 // when a write that waits is overdue; 0: none does
 	suspect atomic.Bool  // parked after a short read: an end may have been missed
 	expired atomic.Bool  // written under mu
 	closed  atomic.Bool
@@ -96,8 +97,25 @@ var epoch = time.Now()
 // monotonic clock.
 func Now() int64 { return int64(time.Since(epoch)) }
 
-// Due makes the connection expire when Now passes at. 0 means never.
-func (c *Conn) Due(at int64) { c.due.Store(at) }
+// wall is Unix time in milliseconds less Now, in milliseconds too, as of the
+// last sweep.
+var wall = func() *atomic.Int64 {
+	w := new(atomic.Int64)
+	w.Store(wallNow())
+	return w
+}()
+
+func wallNow() int64 { return time.Now().UnixMilli() - Now()/1e6 }
+
+// UnixMilli returns the Unix time in milliseconds at a time that Now returned.
+// It reads no clock: a step of the wall clock shows a moment later, once a
+// Sweeper has run.
+func UnixMilli(now int64) int64 { return wall.Load() + now/1e6 }
+
+// Due makes the connection expire when Now passes at. 0 means never. It is
+// called by whoever reads. A deadline that is moved in the moment at which it
+// passes may be found passed all the same.
+func (c *Conn) Due(at int64) { storeDue(&c.due, at) }
 
 // Expired reports whether the connection was given up.
 func (c *Conn) Expired() bool { return c.expired.Load() }
@@ -111,16 +129,15 @@ func (c *Conn) Expire() {
 	_ = c.tcp.SetDeadline(past)
 }
 
-// expireIfDue expires the connection if it is still due at that time. Whoever
-// moves the deadline and then finds Expired false is not interrupted by it:
-// either sees what the other wrote.
-func (c *Conn) expireIfDue(at int64) {
+// expireIfDue expires the connection if one of its deadlines is still at that
+// time.
+func (c *Conn) expireIfDue(deadline *atomic.Int64, at int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.expired.Swap(true) {
 		return
 	}
-	if !c.due.CompareAndSwap(at, 0) {
+	if !deadline.CompareAndSwap(at, 0) {
 		c.expired.Store(false)
 		return
 	}
@@ -156,6 +173,30 @@ func (c *Conn) Read(b []byte) (int, error) {
 			return n, c.translate(err)
 		}
 	}
+}
+
+// Write writes all of b.
+func (c *Conn) Write(b []byte) (int, error) {
+	n, err := c.write(b)
+	if err != nil || n == len(b) {
+		return n, err
+	}
+	m, err := c.tcp.Write(b[n:])
+	return n + m, c.translate(err)
+}
+
+// WriteWithin writes all of b. The connection expires if the peer has not
+// taken it after a time. That counts from when the kernel takes no more, so that
+// most writes need no clock, and beside what Due says.
+func (c *Conn) WriteWithin(b []byte, wait time.Duration) (int, error) {
+	n, err := c.write(b)
+	if err != nil || n == len(b) {
+		return n, err
+	}
+	c.stuck.Store(Now() + int64(wait))
+	m, err := c.tcp.Write(b[n:])
+	c.stuck.Store(0)
+	return n + m, c.translate(err)
 }
 
 // Wake ends the wait of a goroutine inside Loop, which asks its handler what

@@ -16,6 +16,7 @@ import (
 // be called: the callback holds the read lock.
 func (c *Conn) Loop(h Handler) error {
 	c.handler, c.err = h, nil
+	defer func() { c.inside = false }() // after a panic, too
 	err := c.raw.Read(c.loopFn)
 	for err != nil && c.onlyWoken(err) {
 		if err = nil; h.Woken() == Done {
@@ -34,7 +35,6 @@ func (c *Conn) Loop(h Handler) error {
 // data that came with the accept may be wiped by the reset on entry.
 func (c *Conn) loop(fd uintptr) bool {
 	c.inside, c.fd = true, fd
-	defer func() { c.inside = false }()
 	for {
 		buf := c.handler.Buffer()
 		n, errno := readFD(fd, buf)
@@ -60,7 +60,9 @@ func (c *Conn) loop(fd uintptr) bool {
 				// The end may have come together with the data, in one edge
 				// that is used up: the sweep looks once.
 				c.handler.Idle()
-				c.suspect.Store(true)
+				if !c.suspect.Load() { // dearer to write than to read
+					c.suspect.Store(true)
+				}
 				return false
 			}
 		}
@@ -126,21 +128,17 @@ func (c *Conn) trip(fd uintptr) bool {
 	}
 }
 
-// Write writes all of b.
-func (c *Conn) Write(b []byte) (int, error) {
-	done := 0
-	if c.inside {
-		n, errno := writeFD(c.fd, b)
-		switch {
-		case n == len(b):
-			return n, nil
-		case errno != 0 && errno != syscall.EAGAIN && errno != syscall.EINTR:
-			return n, os.NewSyscallError("write", errno)
-		}
-		done = n
+// write writes what the kernel takes at once, inside Loop, where the
+// descriptor is at hand.
+func (c *Conn) write(b []byte) (int, error) {
+	if !c.inside {
+		return 0, nil
 	}
-	n, err := c.tcp.Write(b[done:])
-	return done + n, c.translate(err)
+	n, errno := writeFD(c.fd, b)
+	if errno != 0 && errno != syscall.EAGAIN && errno != syscall.EINTR {
+		return 0, os.NewSyscallError("write", errno)
+	}
+	return n, nil
 }
 
 // readFD reads without telling the scheduler: the descriptor does not block.

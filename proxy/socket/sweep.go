@@ -78,6 +78,7 @@ func (s *Sweeper) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			wall.Store(wallNow())
 			s.sweep(Now())
 		}
 	}
@@ -97,9 +98,11 @@ func (s *Sweeper) sweep(now int64) {
 // look expires a connection that is overdue, or whose end was missed when it
 // parked after a short read.
 func (c *Conn) look(now int64) {
-	if due := c.due.Load(); due != 0 && due <= now {
-		c.expireIfDue(due)
-		return
+	for _, deadline := range [...]*atomic.Int64{&c.due, &c.stuck} {
+		if at := deadline.Load(); at != 0 && at <= now {
+			c.expireIfDue(deadline, at)
+			return
+		}
 	}
 	if !c.suspect.Load() || !c.suspect.CompareAndSwap(true, false) {
 		return

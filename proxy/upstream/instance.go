@@ -63,8 +63,8 @@ const lookAfter = 100e6
 // Get returns an idle connection, or nil if there is none. The connection is
 // looked at before it is handed out if it has been idle for long, or if look
 // asks for it since the request cannot be sent twice. shard is any number
-// that spreads callers.
-func (i *Instance) Get(shard uint32, look bool) *Conn {
+// that spreads callers; now is socket.Now().
+func (i *Instance) Get(shard uint32, now int64, look bool) *Conn {
 	mask := uint32(len(i.shards) - 1)
 	for k := range uint32(len(i.shards)) {
 		st := &i.shards[(shard+k)&mask]
@@ -73,7 +73,7 @@ func (i *Instance) Get(shard uint32, look bool) *Conn {
 			if c == nil {
 				break
 			}
-			if c.usable(look) {
+			if c.usable(now, look) {
 				c.Reused = true
 				return c
 			}
@@ -84,8 +84,8 @@ func (i *Instance) Get(shard uint32, look bool) *Conn {
 }
 
 // usable reports whether an idle connection may carry a request.
-func (c *Conn) usable(look bool) bool {
-	if !look && socket.Now()-c.idleSince < lookAfter {
+func (c *Conn) usable(now int64, look bool) bool {
+	if !look && now-c.idleSince < lookAfter {
 		return !c.Expired()
 	}
 	return c.Alive()
@@ -93,14 +93,15 @@ func (c *Conn) usable(look bool) bool {
 
 func (s *stack) pop() *Conn {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	n := len(s.conns)
 	if n == 0 {
+		s.mu.Unlock()
 		return nil
 	}
 	c := s.conns[n-1]
 	s.conns[n-1] = nil
 	s.conns = s.conns[:n-1]
+	s.mu.Unlock()
 	return c
 }
 
@@ -140,10 +141,11 @@ func (c *Conn) closed(now bool) bool {
 	return now
 }
 
-// Put gives a connection back for the next request. Its last answer must have
-// been read to the end.
-func (i *Instance) Put(shard uint32, c *Conn) {
+// Put gives a connection back for the next request, at time now, which is
+// socket.Now(). Its last answer must have been read to the end.
+func (i *Instance) Put(shard uint32, c *Conn, now int64) {
 	c.Due(0)
+	c.idleSince = now
 	if c.Expired() || !i.keep(shard, c) {
 		c.Close()
 	}
@@ -151,15 +153,14 @@ func (i *Instance) Put(shard uint32, c *Conn) {
 
 // keep makes the connection wait, unless the instance is retired.
 func (i *Instance) keep(shard uint32, c *Conn) bool {
-	c.idleSince = socket.Now()
 	st := &i.shards[shard&uint32(len(i.shards)-1)]
 	st.mu.Lock()
-	defer st.mu.Unlock()
-	if i.retired.Load() {
-		return false
+	kept := !i.retired.Load()
+	if kept {
+		st.conns = append(st.conns, c)
 	}
-	st.conns = append(st.conns, c)
-	return true
+	st.mu.Unlock()
+	return kept
 }
 
 // retire closes the idle connections; busy ones are closed when they come

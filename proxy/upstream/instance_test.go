@@ -111,25 +111,25 @@ func TestIdleConnections(t *testing.T) {
 		t.Run(fmt.Sprintf("the one used last comes first, %d shards", shards), func(t *testing.T) {
 			p, _ := newPool(func(o *upstream.Options) { o.Shards = shards })
 			i := listen(t).target(p).Instances()[0]
-			if i.Get(0, false) != nil {
+			if i.Get(0, socket.Now(), false) != nil {
 				t.Error("a connection came out of nothing")
 			}
 			a, b := dial(t, i), dial(t, i)
 			if a.Reused || b.Reused {
 				t.Error("a fresh connection counts as reused")
 			}
-			i.Put(1, a)
-			i.Put(1, b)
+			i.Put(1, a, socket.Now())
+			i.Put(1, b, socket.Now())
 			if n := p.Idle(); n != 2 {
 				t.Errorf("Idle() = %d, want 2", n)
 			}
-			if c := i.Get(1, true); c != b || !c.Reused {
+			if c := i.Get(1, socket.Now(), true); c != b || !c.Reused {
 				t.Errorf("Get() = %p, want %p, marked as reused", c, b)
 			}
-			if c := i.Get(2, true); c != a {
+			if c := i.Get(2, socket.Now(), true); c != a {
 				t.Errorf("Get() of another shard = %p, want %p", c, a)
 			}
-			if i.Get(1, false) != nil {
+			if i.Get(1, socket.Now(), false) != nil {
 				t.Error("one connection came out twice")
 			}
 		})
@@ -157,13 +157,13 @@ func TestLooks(t *testing.T) {
 			i := o.target(p).Instances()[0]
 			c := dial(t, i)
 			peer := o.next(t)
-			i.Put(0, c)
+			i.Put(0, c, socket.Now())
 			c.Aged(tt.age)
 			if tt.ruin != nil {
 				tt.ruin(c, peer)
 				eventually(t, "it is seen", func() bool { return !c.Alive() })
 			}
-			got := i.Get(0, tt.look)
+			got := i.Get(0, socket.Now(), tt.look)
 			if (got != nil) != tt.handled {
 				t.Fatalf("Get() = %v, want handed out: %v", got, tt.handled)
 			}
@@ -182,11 +182,11 @@ func TestLooks(t *testing.T) {
 		a := dial(t, i)
 		o.next(t)
 		b := dial(t, i)
-		i.Put(0, a)
-		i.Put(0, b)
+		i.Put(0, a, socket.Now())
+		i.Put(0, b, socket.Now())
 		ended(b, o.next(t))
 		eventually(t, "it is seen", func() bool { return !b.Alive() })
-		if c := i.Get(0, true); c != a {
+		if c := i.Get(0, socket.Now(), true); c != a {
 			t.Errorf("Get() = %p, want %p", c, a)
 		}
 	})
@@ -202,7 +202,7 @@ func TestPutOfAnExpiredConnection(t *testing.T) {
 	i := listen(t).target(p).Instances()[0]
 	c := dial(t, i)
 	c.Expire()
-	i.Put(0, c)
+	i.Put(0, c, socket.Now())
 	if p.Idle() != 0 || open.Value() != 0 {
 		t.Errorf("%d idle and %d open, want it closed", p.Idle(), open.Value())
 	}
@@ -217,7 +217,7 @@ func TestReap(t *testing.T) {
 	for k := range n {
 		c := dial(t, i)
 		peer := o.next(t)
-		i.Put(uint32(k/(n/2)), c)
+		i.Put(uint32(k/(n/2)), c, socket.Now())
 		switch k % 3 {
 		case 0:
 			c.Aged(2 * time.Hour)
@@ -234,7 +234,7 @@ func TestReap(t *testing.T) {
 	if p.Idle() != n/3 || open.Value() != n/3 {
 		t.Errorf("%d idle and %d open, want %d", p.Idle(), open.Value(), n/3)
 	}
-	for c := i.Get(0, false); c != nil; c = i.Get(0, false) {
+	for c := i.Get(0, socket.Now(), false); c != nil; c = i.Get(0, socket.Now(), false) {
 		if slices.Contains(old, c) || slices.Contains(dead, c) {
 			t.Error("a connection came out that should have been closed")
 		}
@@ -249,7 +249,7 @@ func TestRetire(t *testing.T) {
 	i := target.Instances()[0]
 	idle, busy := dial(t, i), dial(t, i)
 	peers := []*net.TCPConn{o.next(t), o.next(t)}
-	i.Put(0, idle)
+	i.Put(0, idle, socket.Now())
 	p.Retain([]*upstream.Target{target})
 	if p.Idle() != 1 {
 		t.Fatal("an instance that is needed was retired")
@@ -263,9 +263,9 @@ func TestRetire(t *testing.T) {
 		t.Errorf("Write() on a busy connection = %v", err)
 	}
 	late := dial(t, target.Instances()[0])
-	i.Put(0, late)
-	i.Put(0, busy)
-	if open.Value() != 0 || i.Get(0, false) != nil {
+	i.Put(0, late, socket.Now())
+	i.Put(0, busy, socket.Now())
+	if open.Value() != 0 || i.Get(0, socket.Now(), false) != nil {
 		t.Errorf("%d connections are open, want all closed on return", open.Value())
 	}
 	for _, peer := range peers {
