@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-mesh/sluice/routing"
+	"github.com/sluice-mesh/sluice/routing/routingtest"
 	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
@@ -55,58 +57,111 @@ func answerAll(nc net.Conn, body int, answer []byte) {
 	}
 }
 
+// few is how many allocations are taken for none in an exchange, however many
+// exchanges there are: a series that is busy gets a cell for each shard, idle
+// connections are looked through, timers fire.
+const few = 100
+
+// allocating counts the allocations of the whole process while n exchanges
+// are made over one connection, after as many others as it takes to fill pools
+// and to grow buffers. It counts the answers, too, by their last byte.
+func allocating(t *testing.T, port, n int, request string, answer int) (allocations uint64, by [256]int) {
+	t.Helper()
+	nc := dial(t, fmt.Sprintf("http://127.0.0.1:%d", port))
+	_ = nc.SetDeadline(time.Now().Add(time.Minute))
+	sent, got, ok := []byte(request), make([]byte, answer), []byte("HTTP/1.1 200 ")
+	send := func(n int) {
+		for range n {
+			if _, err := nc.Write(sent); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(nc, got); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.HasPrefix(got, ok) {
+				t.Fatalf("got %q", got)
+			}
+			by[got[answer-1]]++
+		}
+	}
+	send(2_000)
+	runtime.GC() // so that what was before is not collected meanwhile
+	send(2_000)
+	clear(by[:])
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	send(n)
+	runtime.ReadMemStats(&after)
+	allocations = after.Mallocs - before.Mallocs
+	t.Logf("%d allocations, %d bytes, in %d exchanges", allocations, after.TotalAlloc-before.TotalAlloc, n)
+	return allocations, by
+}
+
+// TestExchangeDoesNotAllocate holds it for a gateway with three conditions and
+// weights, and two instances a route.
 func TestExchangeDoesNotAllocate(t *testing.T) {
-	fields := "Host: shop.example\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) Firefox/130.0\r\nCookie: a=1; b=2\r\n" +
-		"X-Long: " + strings.Repeat("v", 1800) + "\r\n"
-	answer := "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 128\r\n\r\n" + strings.Repeat("x", 128)
-	post := strings.Repeat("p", 1024)
+	const n = 100_000
+	const host = "Host: shop.example\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) Firefox/130.0\r\n"
+	fields := host + "X-Long: " + strings.Repeat("v", 2<<10-len(host)-len("X-Long: \r\n")) + "\r\n"
+	answer := "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 128\r\n\r\n" + strings.Repeat("x", 127)
+	get, post := "GET /cart HTTP/1.1\r\n", "POST /cart HTTP/1.1\r\nContent-Length: 1024\r\n"
 	for _, tt := range []struct {
-		name, request string
-		body          int
+		name, line, cookie string
+		body               int
+		shares             [3]int // percent, of the routes
 	}{
-		{"GET", "GET /cart HTTP/1.1\r\n" + fields + "\r\n", 0},
-		{"POST of 1 KB", "POST /cart HTTP/1.1\r\n" + fields + "Content-Length: 1024\r\n\r\n" + post, 1024},
+		{"GET that no condition takes", get, "a=1; b=2", 0, [3]int{40, 30, 30}},
+		{"GET that the last condition takes half of", get, "a=1; beta=2", 0, [3]int{20, 15, 65}},
+		{"POST of 1 KB that no condition takes", post, "a=1; b=2", 1024, [3]int{40, 30, 30}},
+		{"POST of 1 KB that the last condition takes half of", post, "a=1; beta=2", 1024, [3]int{20, 15, 65}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			a := rawOrigin(t, tt.body, answer)
 			p := freeport.One(t)
+			gateway := routingtest.Gateway("g", p,
+				routingtest.Conditional("a", routing.FullWeight*4/10, "header X-Tier has gold", routing.FullWeight),
+				routingtest.Conditional("b", routing.FullWeight*3/10, "User-Agent = Chrome", routing.FullWeight),
+				routingtest.Conditional("c", routing.FullWeight*3/10, "has cookie beta", routing.FullWeight/2))
+			for i, r := range gateway.Routes {
+				instance := func(k int) string { return rawOrigin(t, tt.body, fmt.Sprintf("%s%d", answer, 2*i+k)) }
+				r.Instances = instancesAt(instance(0), instance(1))
+			}
+			snapshot, faults := routing.Compile(nil, routingtest.Table(1, gateway), routing.CompileOptions{})
+			if len(faults) > 0 {
+				t.Fatal(faults)
+			}
 			bed := start(t, nil)
-			bed.apply(fmt.Sprintf(`
-name: g
-port: %d
-routes:
-  a: {weight: 40%%, condition: header X-Tier has gold}
-  b: {weight: 30%%, condition: User-Agent = Chrome}
-  c: {weight: 30%%, condition: has cookie beta, condition_strength: 50%%}
----
-{name: a, routes: {"[%s]": {}}}
----
-{name: b, routes: {"[%s]": {}}}
----
-{name: c, routes: {"[%s]": {}}}
-`, p, a, a, a))
-			nc := dial(t, fmt.Sprintf("http://127.0.0.1:%d", p))
-			_ = nc.SetDeadline(time.Now().Add(time.Minute))
-			request, buf := []byte(tt.request), make([]byte, len(answer))
-			send := func(n int) {
-				for range n {
-					if _, err := nc.Write(request); err != nil {
-						t.Fatal(err)
-					}
-					if _, err := io.ReadFull(nc, buf); err != nil {
-						t.Fatal(err)
+			bed.server.Publish(snapshot)
+			request := tt.line + fields + "Cookie: " + tt.cookie + "\r\n\r\n" + strings.Repeat("p", tt.body)
+			got, by := allocating(t, p, n, request, len(answer)+1)
+			if got > few {
+				t.Errorf("%d allocations in %d exchanges, want none in an exchange", got, n)
+			}
+			for i, share := range tt.shares {
+				for k := range 2 {
+					want, got := n*share/200, by['0'+2*i+k]
+					if got < want-20 || got > want+20 {
+						t.Errorf("instance %d of route %d answered %d requests, want %d", k, i, got, want)
 					}
 				}
 			}
-			send(2000)
-			const n = 100_000
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			send(n)
-			runtime.ReadMemStats(&after)
-			// Sweeps, reaps and the garbage collector's pools allocate a
-			// little now and then, however many requests there are.
-			if got := after.Mallocs - before.Mallocs; got > n/10 {
+		})
+	}
+}
+
+// TestExplainHeaderCostsNothingIfAbsent holds that exchanges do not allocate
+// where requests could ask for explanations and do not, or may not.
+func TestExplainHeaderCostsNothingIfAbsent(t *testing.T) {
+	const n = 20_000
+	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	for _, tt := range []struct{ name, field string }{
+		{"absent", ""},
+		{"with a wrong secret", "X-Explain: 0123456789abcdeF\r\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := freeport.One(t)
+			bed := start(t, asking(t))
+			bed.apply(fmt.Sprintf(`{name: g, port: %d, routes: {"[%s]": {}}}`, p, rawOrigin(t, 0, answer)))
+			if got, _ := allocating(t, p, n, "GET / HTTP/1.1\r\nHost: a\r\n"+tt.field+"\r\n", len(answer)); got > few {
 				t.Errorf("%d allocations in %d exchanges, want none in an exchange", got, n)
 			}
 		})
