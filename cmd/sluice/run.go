@@ -76,6 +76,7 @@ func meshFlags(cmd *cobra.Command, o *mesh.Options, gatewayAddress string) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.GatewayAddress, "gateway-address", gatewayAddress, "IP address on which gateways listen")
 	flags.StringVar(&o.Admin, "admin", "127.0.0.1:8092", "address of metrics, health and status")
+	flags.BoolVar(&o.Pprof, "pprof", false, "serve Go's profiles on the admin address, below /debug/pprof/")
 	flags.StringVar(&o.Resolver, "resolver", "", "name server to ask, HOST:PORT (default the system's)")
 }
 

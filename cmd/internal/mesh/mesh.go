@@ -39,6 +39,8 @@ type Options struct {
 	VirtualHostsDomain string
 	// Admin is the address of metrics, health and status.
 	Admin string
+	// Pprof serves Go's profiles on the admin address.
+	Pprof bool
 	// Resolver is the address of the name server; empty means the system's.
 	Resolver string
 	// Zone and Node say where the proxy runs, for gateways that prefer near
@@ -106,6 +108,7 @@ func Open(ctx context.Context, o Options) (*Mesh, error) {
 		Status:  func() any { return m.Status() },
 		Confirm: m.Confirm,
 		Explain: m.server.Explain,
+		Pprof:   o.Pprof,
 		Log:     log,
 	})
 	if err := m.admin.Listen(ctx); err != nil {
