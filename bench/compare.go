@@ -74,16 +74,16 @@ func Compare(ctx context.Context, targets []Target, o CompareOptions) (*Comparis
 	rounds := make([][]Measurement, len(targets))
 	err := interleave(len(targets), o.Rounds, func(round, i int) error {
 		m, err := o.measure(ctx, targets[i], round)
-		if err != nil {
-			return err
-		}
-		if m.Requests+m.Failed > 0 || ctx.Err() == nil {
+		if err == nil || m.Requests+m.Failed > 0 {
 			rounds[i] = append(rounds[i], m)
 		}
-		return context.Cause(ctx)
+		return err
 	})
-	if err != nil && ctx.Err() == nil {
-		return nil, err
+	if err != nil {
+		if ctx.Err() == nil {
+			return nil, err
+		}
+		err = context.Cause(ctx)
 	}
 	c := &Comparison{}
 	for i, t := range targets {
@@ -98,7 +98,8 @@ func Compare(ctx context.Context, targets []Target, o CompareOptions) (*Comparis
 	return c, err
 }
 
-// measure measures one round of one target.
+// measure measures one round of one target. If ctx ends it, there is a
+// measurement beside the error.
 func (o CompareOptions) measure(ctx context.Context, t Target, round int) (Measurement, error) {
 	var progress func(load.Progress)
 	if o.Progress != nil {
@@ -108,14 +109,14 @@ func (o CompareOptions) measure(ctx context.Context, t Target, round int) (Measu
 	}
 	before, began := processCPU(), time.Now()
 	r, err := o.Load(ctx, t.Plan, progress)
-	if err != nil {
+	if err != nil && (r == nil || ctx.Err() == nil) {
 		return Measurement{}, fmt.Errorf("%s: %w", t.Name, err)
 	}
 	m := measured(t.Plan, r)
 	if took := time.Since(began); took > 0 {
 		m.GeneratorBusy = float64(processCPU()-before) / float64(took) / float64(generatorCPUs(t.Plan))
 	}
-	return m, nil
+	return m, err
 }
 
 // generatorCPUs returns how many CPUs the generator can use: one where it is

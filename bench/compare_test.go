@@ -138,7 +138,7 @@ func TestCompareKeepsWhatWasMeasuredBeforeTheEnd(t *testing.T) {
 			loader := func(context.Context, load.Plan, func(load.Progress)) (*load.Result, error) {
 				if rounds++; rounds == 2 {
 					cancel(stop)
-					return answered(tt.last, time.Millisecond), nil
+					return answered(tt.last, time.Millisecond), stop
 				}
 				return answered(10, time.Millisecond), nil
 			}

@@ -14,10 +14,11 @@ type Goal struct {
 	// Bytes tells that the figure is bytes, no ratio.
 	Bytes bool `json:"bytes,omitempty"`
 
-	// needsHeadroom has the goal not judged where the generator was the
-	// limit.
-	needsHeadroom bool
-	figure        func(*RowResult) (float64, bool)
+	// needsQuiet has the goal not judged where the generator was the limit, or
+	// something disturbed the row: it is not of CPU for a request, which stays
+	// as it is then.
+	needsQuiet bool
+	figure     func(*RowResult) (float64, bool)
 }
 
 // Verdicts on a goal.
@@ -48,7 +49,7 @@ func Goals() []Goal {
 	return []Goal{
 		cpu("small", "CPU for a request, to HAProxy", 0.85),
 		{
-			Row: "small", Text: "requests a second, to HAProxy", Bound: 1.15, AtLeast: true, needsHeadroom: true,
+			Row: "small", Text: "requests a second, to HAProxy", Bound: 1.15, AtLeast: true, needsQuiet: true,
 			figure: to(haproxy, func(r *RowRatio) Ratio { return r.Rate }),
 		},
 		cpu("10k", "CPU for a request, to HAProxy", 0.78),
@@ -56,11 +57,11 @@ func Goals() []Goal {
 		cpu("connect", "CPU for a request, to HAProxy", 1.15),
 		cpu("active", "CPU for a request, to HAProxy", 0.90),
 		{
-			Row: "half", Text: "p50, to HAProxy", Bound: 1.0, needsHeadroom: true,
+			Row: "half", Text: "p50, to HAProxy", Bound: 1.0, needsQuiet: true,
 			figure: to(haproxy, func(r *RowRatio) Ratio { return r.P50 }),
 		},
 		{
-			Row: "half", Text: "p99, to HAProxy", Bound: 1.5, needsHeadroom: true,
+			Row: "half", Text: "p99, to HAProxy", Bound: 1.5, needsQuiet: true,
 			figure: to(haproxy, func(r *RowRatio) Ratio { return r.P99 }),
 		},
 		{
@@ -124,8 +125,10 @@ func (r *Results) judge(g Goal) GoalResult {
 	}
 	result.Reached = reached
 	switch {
-	case g.needsHeadroom && row.GeneratorBound:
+	case g.needsQuiet && row.GeneratorBound:
 		result.Why = "generator-bound"
+	case g.needsQuiet && row.Disturbed:
+		result.Why = "the row was disturbed"
 	case g.holds(reached):
 		result.Verdict = Met
 	default:

@@ -5,7 +5,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/sluice-mesh/sluice/bench/load"
 )
@@ -45,10 +44,8 @@ func (s *suite) hold(ctx context.Context, contenders []contender, result *RowRes
 		held = append(held, h)
 	}
 	tell("%d connections at each proxy are idle for %v", n, s.o.Settle)
-	select {
-	case <-time.After(s.o.Settle):
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := pause(ctx, s.o.Settle); err != nil {
+		return err
 	}
 	for i, c := range contenders {
 		after, err := c.process.Memory()

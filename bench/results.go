@@ -46,10 +46,13 @@ type RowResult struct {
 	Connections int `json:"idle_connections,omitempty"`
 	// GeneratorBound tells that the direct rate is too near to the fastest
 	// proxy's, so that of the ratios only that of CPU counts.
-	GeneratorBound bool          `json:"generator_bound"`
-	Proxies        []ProxyResult `json:"proxies"`
-	Ratios         []RowRatio    `json:"ratios,omitempty"`
-	Notes          []string      `json:"notes,omitempty"`
+	GeneratorBound bool `json:"generator_bound"`
+	// Disturbed tells that a proxy did not have its CPU, or that an asked rate
+	// did not come about, so that rates and latencies are in doubt.
+	Disturbed bool          `json:"disturbed"`
+	Proxies   []ProxyResult `json:"proxies"`
+	Ratios    []RowRatio    `json:"ratios,omitempty"`
+	Notes     []string      `json:"notes,omitempty"`
 }
 
 // ProxyResult is what a row found of one proxy.
@@ -121,7 +124,8 @@ func (r *RowResult) ratio(other ProxyResult) RowRatio {
 	return ratio
 }
 
-// notes says what a reader has to know before using the figures.
+// notes says what a reader has to know before using the figures, and marks
+// the row as disturbed if it was.
 func (r *RowResult) notes(pinned bool, fastest float64) (notes []string) {
 	if r.GeneratorBound {
 		notes = append(notes, fmt.Sprintf("generator-bound: without a proxy %.0f requests a second, less than %.1f times the fastest proxy's %.0f; only the ratios of CPU count",
@@ -133,10 +137,12 @@ func (r *RowResult) notes(pinned bool, fastest float64) (notes []string) {
 			notes = append(notes, fmt.Sprintf("%s: %d requests failed and %d had an error for an answer", p.Name, m.Failed, m.Requests-m.Succeeded()))
 		}
 		if !m.Reached() {
-			notes = append(notes, fmt.Sprintf("%s: %.0f of the %.0f requests a second that were asked", p.Name, m.Rate, m.Asked))
+			r.Disturbed = true
+			notes = append(notes, fmt.Sprintf("%s: only %.0f of the %.0f requests a second that were asked", p.Name, m.Rate, m.Asked))
 		}
 		if r.Loop == closedLoop.String() && pinned && !r.GeneratorBound && m.Busy > 0 && m.Busy < leastBusy {
-			notes = append(notes, fmt.Sprintf("%s: its CPU was only %.0f %% busy; something disturbed the run", p.Name, 100*m.Busy))
+			r.Disturbed = true
+			notes = append(notes, fmt.Sprintf("%s: its CPU was only %.0f %% busy; something disturbed the run, or the generator and the origin had no more to give", p.Name, 100*m.Busy))
 		}
 	}
 	return notes

@@ -78,6 +78,9 @@ func TestJudge(t *testing.T) {
 			if !slices.EqualFunc(r.Notes, tt.notes, strings.Contains) {
 				t.Errorf("notes = %q, want %q", r.Notes, tt.notes)
 			}
+			if want := !tt.generator && len(tt.notes) > 0; r.Disturbed != want {
+				t.Errorf("disturbed = %t, want %t", r.Disturbed, want)
+			}
 		})
 	}
 }
@@ -91,9 +94,9 @@ func TestJudgeNotesFailuresAndMissedRates(t *testing.T) {
 	}
 	r := bench.RowResult{Loop: "open loop", Proxies: []bench.ProxyResult{failing}}
 	r.Judge(true)
-	want := []string{"sluice: 6 requests failed and 20 had an error for an answer", "sluice: 50 of the 60 requests a second"}
-	if !slices.EqualFunc(r.Notes, want, strings.Contains) {
-		t.Errorf("notes = %q, want %q", r.Notes, want)
+	want := []string{"sluice: 6 requests failed and 20 had an error for an answer", "sluice: only 50 of the 60 requests a second"}
+	if !slices.EqualFunc(r.Notes, want, strings.Contains) || !r.Disturbed {
+		t.Errorf("notes = %q, disturbed %t, want %q and true", r.Notes, r.Disturbed, want)
 	}
 }
 
@@ -172,6 +175,20 @@ func TestJudgeGoals(t *testing.T) {
 			t.Errorf("CPU = %+v, want it met", g)
 		}
 		if g := goal(t, &r, "small", "requests"); g.Verdict != bench.NotJudged || g.Why != "generator-bound" {
+			t.Errorf("requests a second = %+v, want it not judged", g)
+		}
+	})
+	t.Run("where the row was disturbed only CPU is judged", func(t *testing.T) {
+		disturbed := bench.RowResult{Key: "small", Loop: "closed loop", Direct: 900, Proxies: []bench.ProxyResult{
+			proxy("sluice", 200, 8, 1), proxy("haproxy", 100, 10, 0.7),
+		}}
+		disturbed.Judge(true)
+		r := bench.Results{Rows: []bench.RowResult{disturbed}}
+		r.JudgeGoals()
+		if g := goal(t, &r, "small", "CPU"); g.Verdict != bench.Met {
+			t.Errorf("CPU = %+v, want it met", g)
+		}
+		if g := goal(t, &r, "small", "requests"); g.Verdict != bench.NotJudged || g.Why != "the row was disturbed" {
 			t.Errorf("requests a second = %+v, want it not judged", g)
 		}
 	})

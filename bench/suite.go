@@ -5,8 +5,10 @@ package bench
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -90,7 +92,7 @@ func Run(ctx context.Context, o Options) (*Results, error) {
 		Rounds: o.Rounds, Seconds: o.Round.Seconds(), Settle: o.Settle.Seconds(),
 	}
 	s := suite{o: o, dir: dir, results: results}
-	s.findProxies()
+	s.findProxies() //nolint:contextcheck // to ask a program for its version has a bound of its own
 	s.pin()
 	ctx, end := context.WithCancel(ctx)
 	defer end()
@@ -116,7 +118,8 @@ type suite struct {
 	started int     // processes, to give each a directory
 }
 
-// findProxies notes which proxies are installed.
+// findProxies notes which proxies are installed, Sluice first: it is the one
+// that is compared with the others.
 func (s *suite) findProxies() {
 	for _, k := range rival.Kinds() {
 		version, err := s.available(k)
@@ -124,8 +127,12 @@ func (s *suite) findProxies() {
 			s.results.Missing = append(s.results.Missing, Program{Name: k.Name, Problem: err.Error()})
 			continue
 		}
-		s.kinds = append(s.kinds, k)
-		s.results.Proxies = append(s.results.Proxies, Program{Name: k.Name, Version: version})
+		at := len(s.kinds)
+		if k.Name == sluice {
+			at = 0
+		}
+		s.kinds = slices.Insert(s.kinds, at, k)
+		s.results.Proxies = slices.Insert(s.results.Proxies, at, Program{Name: k.Name, Version: version})
 	}
 }
 
@@ -222,11 +229,10 @@ func (s *suite) start(ctx context.Context, row Row) (all []contender, err error)
 			Dir: dir, Origins: s.origins, CPU: s.cpu(proxyCPU), Sluice: s.o.Sluice, Table: t,
 		})
 		if err != nil {
-			return fmt.Errorf("start %s: %w", name, err)
+			return err // it names the program
 		}
-		c := contender{name: name, process: p}
-		all = append(all, c)
-		all[len(all)-1].plan, err = row.plan(p.Address)
+		plan, err := row.plan(p.Address)
+		all = append(all, contender{name, p, plan})
 		return err
 	}
 	if row.kind == scale {
@@ -266,12 +272,29 @@ func (s *suite) rounds(ctx context.Context, row Row, contenders []contender, res
 		tell("%s, round %d of %d", contenders[i].name, round+1, s.o.Rounds)
 		m, err := s.measure(ctx, contenders[i])
 		result.Proxies[i].Rounds = append(result.Proxies[i].Rounds, m)
+		if err == nil {
+			err = pause(ctx, aftermath)
+		}
 		return err
 	})
 	if err == nil && row.kind != halfRate {
 		err = s.direct(ctx, row, result, tell)
 	}
 	return err
+}
+
+// aftermath is how long a round is left to end in the proxy, which closes
+// its connections: the next proxy must not pay for that.
+const aftermath = 150 * time.Millisecond
+
+// pause waits, unless ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // direct measures the origin without a proxy. A row does it before and after
@@ -340,7 +363,7 @@ func (s *suite) rate(ctx context.Context, contenders []contender, tell teller) (
 		}
 		s.most = r.Rate()
 	}
-	return max(1, s.most/2), nil
+	return max(1, math.Round(s.most/2)), nil
 }
 
 // reference returns HAProxy's result of a row, or Sluice's where HAProxy is
