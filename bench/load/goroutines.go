@@ -17,7 +17,7 @@ import (
 // that reads, tells the run, and sends what the run answers.
 type goroutines struct {
 	dial func(context.Context) (net.Conn, error)
-	nap  func(time.Duration) // sleeps for less than longestNap, as exactly as it can
+	nap  func(time.Duration) // sleeps for longestNap at most, as exactly as it can
 	ctx  context.Context     // of the dials of one call of drive
 	wg   sync.WaitGroup      // all goroutines
 	poke chan struct{}       // wakes drive before its time
@@ -66,7 +66,8 @@ func newGoroutines(r *run, t target) *goroutines {
 
 func (g *goroutines) drive(ctx context.Context, progress func(Progress)) (interrupted bool) {
 	defer exactSleeps()()
-	dials, cancel := context.WithCancel(ctx)
+	// The end of ctx ends the run first, so that it makes no dial fail.
+	dials, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	g.ctx = dials
 	defer g.wg.Wait()
 	defer g.closeAll()
@@ -82,6 +83,7 @@ func (g *goroutines) drive(ctx context.Context, progress func(Progress)) (interr
 		done := g.run.phase == over
 		p, due := g.run.report(now)
 		parcels = g.claim(parcels[:0])
+		exact := wake == g.run.due
 		g.until = wake
 		g.mu.Unlock()
 		if done {
@@ -91,19 +93,21 @@ func (g *goroutines) drive(ctx context.Context, progress func(Progress)) (interr
 		if due {
 			progress(p)
 		}
-		g.rest(ctx, time.Duration(wake-now))
+		g.rest(ctx, time.Duration(wake-now), exact)
 	}
 }
 
-// rest sleeps for d, or until there is a reason to wake earlier.
-func (g *goroutines) rest(ctx context.Context, d time.Duration) {
-	if g.run.gap > 0 { // a timer of Go's may be a millisecond late
-		if d < longestNap {
-			if d > 0 {
-				g.nap(d)
-			}
-			return
+// rest sleeps for d, or until there is a reason to wake earlier. The next
+// request of a schedule is met exactly, which a timer of Go's may miss by a
+// millisecond; nothing can be due before it.
+func (g *goroutines) rest(ctx context.Context, d time.Duration, exact bool) {
+	if exact && d <= longestNap {
+		if d > 0 {
+			g.nap(d)
 		}
+		return
+	}
+	if exact {
 		d -= longestNap
 	}
 	t := time.NewTimer(d)

@@ -20,6 +20,11 @@ import (
 // result so far is returned together with ctx's error. All that Run started has
 // ended when it returns. Runs are independent of each other.
 func Run(ctx context.Context, p Plan, progress func(Progress)) (*Result, error) {
+	return runOn(ctx, p, progress, newEngine)
+}
+
+// runOn is Run on an engine of the given kind.
+func runOn(ctx context.Context, p Plan, progress func(Progress), newEngine func(*run, target) (engine, error)) (*Result, error) {
 	p, err := p.checked()
 	if err != nil {
 		return nil, err
@@ -529,7 +534,7 @@ func (r *run) remainder(at int64) {
 		}
 	}
 	first := r.indexAt(r.begin)
-	last := r.indexAt(at)
+	last := max(r.indexAt(at), r.index)
 	if last-first > r.bound {
 		last = first + r.bound
 	}
