@@ -449,11 +449,15 @@ func TestStartRefuses(t *testing.T) {
 }
 
 func TestStartGivesUpWithItsContext(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	o := options(t, "127.0.0.1:1", "127.0.0.1:2")
-	o.Sluice = program(t, "exec sleep 60")
-	_, err := rival.Start(ctx, find(t, "sluice"), o)
+	instance := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotFound) // so that it is asked until the end
+		cancel()
+	}))
+	defer instance.Close()
+	address := instance.Listener.Addr().String()
+	_, err := rival.Start(ctx, find(t, "sluice"), options(t, address, address))
 	if err == nil || !strings.HasPrefix(err.Error(), "start sluice: it ") {
 		t.Errorf("Start() = %v, want an error that says what it did", err)
 	}

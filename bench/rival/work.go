@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"text/template"
 )
@@ -118,7 +119,9 @@ func (w work) Instances() (all []instance, err error) {
 				place[address] = i
 				all = append(all, instance{Host: host, Port: port})
 			}
-			all[i].Routes = append(all[i].Routes, r.Name)
+			if !slices.Contains(all[i].Routes, r.Name) {
+				all[i].Routes = append(all[i].Routes, r.Name)
+			}
 		}
 	}
 	return all, nil
