@@ -5,8 +5,8 @@
 // answer.
 //
 // Heads are scanned strictly over their raw bytes, which decides framing once
-// (RFC 9112 section 6); fasthttp's parser then gives a second opinion and may
-// only refuse more. What is forwarded is the raw head, less the fields that
+// (RFC 9112 section 6); of heads that have a body, or anything odd, fasthttp's
+// parser then gives a second opinion and may only refuse more. What is forwarded is the raw head, less the fields that
 // end at a hop and those that a client must not set, plus our own: names,
 // case and order go through as sent. Bodies are forwarded by their
 // boundaries, never rebuilt.

@@ -40,6 +40,7 @@ type head struct {
 	keepAlive  bool // Connection: keep-alive
 	expect     bool // Expect: 100-continue
 	connection bool // Connection names fields: drop looks at them
+	odd        bool // a tab or a byte above 0x7f stands in target or values
 	seen       uint32
 }
 

@@ -26,6 +26,7 @@ const (
 	targetByte             // anything visible but "#"; obs-text goes through as sent
 	hostByte               // RFC 3986 section 3.2.2, reg-name
 	underscore             // "_" alone
+	oddByte                // tab and obs-text
 )
 
 var class = makeClasses()
@@ -48,31 +49,44 @@ func makeClasses() (t [256]uint8) {
 		}
 	}
 	t['_'] |= underscore
+	t['\t'] |= oddByte
+	for c := 0x80; c < 0x100; c++ {
+		t[c] |= oddByte
+	}
 	return t
 }
 
 // valueEnd returns where the first byte is, from i on, that cannot stand in a
 // field value; len(b) if there is none. It looks at eight bytes at a time
 // (H. Warren, Hacker's Delight, 6-1): the lowest bit that it finds is exact.
-func valueEnd(b []byte, i int) int {
+func (h *head) valueEnd(b []byte, i int) int {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
 	for i+8 <= len(b) {
 		x := binary.LittleEndian.Uint64(b[i:])
 		y := x ^ 0x7f*ones
-		odd := ((x-0x20*ones)&^x | (y-ones)&^y) & high
-		if odd == 0 {
+		stop := ((x-0x20*ones)&^x | (y-ones)&^y) & high
+		if stop == 0 {
+			h.odd = h.odd || x&high != 0
 			i += 8
 			continue
 		}
-		i += bits.TrailingZeros64(odd) >> 3
+		at := bits.TrailingZeros64(stop) >> 3
+		if at > 0 && x<<(64-8*at)&high != 0 {
+			h.odd = true
+		}
+		i += at
 		if b[i] != '\t' {
 			return i
 		}
+		h.odd = true
 		i++
 	}
+	all := uint8(0)
 	for i < len(b) && class[b[i]]&valueByte != 0 {
+		all |= class[b[i]]
 		i++
 	}
+	h.odd = h.odd || all&oddByte != 0
 	return i
 }
 
@@ -155,9 +169,12 @@ func (h *head) requestLine(b []byte, start int) (int, live.Reason) {
 	h.method = span{uint32(start), uint32(i)}
 	i++
 	from := i
+	all := uint8(0)
 	for i < len(b) && class[b[i]]&targetByte != 0 {
+		all |= class[b[i]]
 		i++
 	}
+	h.odd = all&oddByte != 0
 	if i-from > maxTarget {
 		return 0, live.TargetTooLong
 	}
@@ -298,7 +315,7 @@ func (h *head) scanField(b []byte, p int) (int, live.Reason) {
 		i++
 	}
 	from := i
-	i = valueEnd(b, i)
+	i = h.valueEnd(b, i)
 	if i+1 >= len(b) {
 		if i < len(b) && b[i] != '\r' {
 			return 0, live.BadRequest

@@ -160,6 +160,8 @@ func FuzzScanRequest(f *testing.F) {
 		everyPrefix(t, string(b[:n]), live.None)
 		if p.agrees(&h) {
 			sameFields(t, p, &h)
+		} else if h.plain() {
+			t.Errorf("fasthttp refuses a plain head: %q", h.raw)
 		}
 		forwardable(t, &h)
 	})
