@@ -30,7 +30,10 @@
 //	Scheduled == Requests + Failed() + Unanswered + Unsent
 //
 // What has no answer at the end is not an error. Latencies are those of
-// answers, of any status; failures have none.
+// answers, of any status; failures have none. No request is sent twice: one
+// that goes out on a connection which the server ends at that moment has
+// failed. A connection that ends while no request is out is replaced when the
+// next one needs it, and so is one on which the server speaks unasked.
 //
 // # Precision
 //
