@@ -27,42 +27,48 @@ type ConditionTotals struct {
 // Conditions counts what a gateway's conditions said. It is immutable but for
 // its counts: a gateway whose conditions change gets another one. Its methods
 // are safe for concurrent use.
-type Conditions struct{ t *tally }
+type Conditions struct{ rows }
 
 // Asked counts one walk through the conditions: those before position held
 // were asked and were false, the one at held was asked and was true, and took
 // the request if taken. held equal to the number of conditions means that
 // none held; any other number is not counted.
 func (c *Conditions) Asked(shard uint32, held int, taken bool) {
-	t := c.t
-	if held < 0 || held > t.conditions || t.conditions == 0 {
+	if held < 0 || held > c.conditions || c.conditions == 0 {
 		return
 	}
 	i := 2 * held
 	if taken {
 		i++
 	}
-	t.counts[int(shard&t.mask)*t.stride+i].Add(1)
+	c.counts[int(shard&c.mask)*c.stride+i].Add(1)
+	runtime.KeepAlive(c) // or the counts could be folded just before
 }
 
 // maxTallyShards bounds how far the counts of conditions are spread.
 const maxTallyShards = 16
 
-// tally holds the counts behind a Conditions: for each shard a row of two
-// counts for each position, the last of which means that none held.
+// rows holds, for each shard, a row of two counts for each position, the last
+// of which means that none held. All but the counts is immutable, so a copy is
+// as good.
+type rows struct {
+	counts     []atomic.Uint64
+	conditions int
+	stride     int // of a row: a whole number of 128-byte lines
+	mask       uint32
+}
+
+// tally holds the counts behind a Conditions.
 //
 // It is apart from Conditions so that the gateway may hold on to the counts
 // while the garbage collector finds out whether anyone still counts.
 type tally struct {
-	keys       []ConditionKey // by position; a key may stand more than once
-	conditions int            // len(keys)
-	stride     int            // of a row: a whole number of 128-byte lines
-	mask       uint32
-	counts     []atomic.Uint64
+	rows
+	keys []ConditionKey // by position; a key may stand more than once
 }
 
 func newTally(keys []ConditionKey, shards int) *tally {
-	t := &tally{keys: keys, conditions: len(keys)}
+	t := &tally{keys: keys, rows: rows{conditions: len(keys)}}
 	if len(keys) == 0 {
 		return t
 	}
@@ -133,7 +139,7 @@ func (g *Gateway) SetConditions(conds []ConditionKey) {
 		}
 	}
 	if !slices.Equal(g.ledger.current().keys, keys) {
-		g.view.Store(g.ledger.open(keys, len(g.cells)))
+		g.view.Store(g.ledger.open(keys, r.o.Shards))
 	}
 }
 
@@ -153,7 +159,7 @@ func (l *ledger) open(keys []ConditionKey, shards int) *Conditions {
 	l.past = past
 	t := newTally(keys, shards)
 	l.tallies = append(l.tallies, t)
-	view := &Conditions{t: t}
+	view := &Conditions{t.rows}
 	// Requests that are being decided while the table changes count in the old
 	// view. Its tally is kept until nobody holds the view any more, so that no
 	// count is lost however long that takes.
