@@ -11,16 +11,18 @@
 //
 // # Counting
 //
-// Every exchange is counted by its gateway; one that reached a route is
-// counted by that route as well. The two are families of their own, so that a
-// sum over one family counts an exchange once. In a chain of gateways each
-// hop counts.
+// Every exchange is counted once: by the route that it was given to, or by its
+// gateway if it reached none. The counts of a gateway are the sum of both,
+// taken when they are read, with what the routes counted that are gone; so
+// they never fall. The two are families of their own, so that a sum over one
+// family counts an exchange once. In a chain of gateways each hop counts.
 //
 // # Memory
 //
-// A series (one gateway, or one route) is one cell of 1,792 bytes. One that
+// A series (one gateway, or one route) is one cell of 1,408 bytes, and another
+// of 1,024 from its first exchange on that ended in anything but 2xx. One that
 // has counted some ten thousand exchanges is given cells of its own for the
-// shards that count in it, at most 16,384 of these (28 MiB) in all. Series
-// are limited in number, see [Options]; those above the limit share one whose
+// shards that count in it, at most 16,384 of these (38 MiB) in all. Series are
+// limited in number, see [Options]; those above the limit share one whose
 // label is [Other].
 package metrics

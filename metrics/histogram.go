@@ -6,7 +6,6 @@ import (
 	"math"
 	"math/big"
 	"math/bits"
-	"sync/atomic"
 	"time"
 )
 
@@ -52,24 +51,6 @@ func Bound(i int) float64 { return bounds[i] }
 // BucketOf returns the bucket that counts d. It is exact: bucket i is the
 // first whose bound is not below d.
 func BucketOf(d time.Duration) int { return int(bucketOf(int64(d))) }
-
-// histogram is the live form of a Histogram.
-type histogram struct {
-	sum    atomic.Int64 // nanoseconds
-	counts [Buckets]atomic.Uint64
-}
-
-func (h *histogram) observe(d time.Duration) {
-	h.counts[bucketOf(int64(d))].Add(1)
-	h.sum.Add(int64(d))
-}
-
-func (h *histogram) addTo(to *Histogram) {
-	for i := range h.counts {
-		to.Counts[i] += h.counts[i].Load()
-	}
-	to.Sum += time.Duration(h.sum.Load())
-}
 
 var (
 	bounds  = makeBounds()

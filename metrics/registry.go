@@ -121,6 +121,7 @@ func (r *Registry) gateway(name string) *Gateway {
 		g = &Gateway{registry: r, name: name, created: r.o.Now(), routes: map[string]*Route{}}
 		g.init(r)
 		g.ledger = &ledger{mu: &r.mu}
+		g.legacy = &legacy{mu: &r.mu, folds: &r.folds}
 		g.view.Store(g.ledger.open(nil, r.o.Shards))
 		r.gateways[name] = g
 	}
@@ -157,7 +158,9 @@ func (r *Registry) route(g *Gateway, path string) *Route {
 
 // Retain says which gateways, with which routes, are left after a table was
 // bound. The series of others linger, as Options say, and are dropped then.
-// What is still counted in them afterwards does no harm and is not shown.
+// What a route counts, before or afterwards, stays in the counts of its
+// gateway. What is still counted in a gateway that was dropped does no harm
+// and is not shown.
 func (r *Registry) Retain(names map[string][]string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -216,6 +219,7 @@ func (r *Registry) prune(now time.Time) {
 			if whole || over(t.left) {
 				delete(g.routes, path)
 				t.release()
+				g.legacy.inherit(t)
 				if path != Other {
 					r.routes--
 				}

@@ -3,6 +3,7 @@
 package metrics
 
 import (
+	"runtime"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -70,57 +71,128 @@ const (
 	maxSpread = 1 << 14
 )
 
-// cell holds the counts of a series, or of one shard of it.
+// way is how an exchange came to its route. Every exchange counts in one of
+// them, so that what the weights decided needs no count beside the beginning.
+type way uint8
+
+const (
+	byWeight    way = iota // or to no route at all
+	byCondition            // a condition took it
+	byClient               // it stays where its client was before
+	ways
+)
+
+// cell holds the usual counts of a series, or of one shard of it. An exchange
+// whose answer is a plain 2xx touches the first line, which is a whole one,
+// and one or two lines of buckets: that of its duration is mostly near that of
+// the time which the instance took.
 type cell struct {
-	begun    atomic.Uint64
-	weighted atomic.Uint64
-	kept     atomic.Uint64
+	begun    [ways]atomic.Uint64
 	bytesIn  atomic.Int64
 	bytesOut atomic.Int64
-	classes  [Classes]atomic.Uint64
-	duration histogram
-	upstream histogram
-	reasons  [maxReasons]atomic.Uint64
-	_        [15]uint64
+	duration atomic.Int64 // sum, in nanoseconds
+	upstream atomic.Int64 // sum, in nanoseconds
+	_        uint64
+	buckets  [Buckets]bucket
+	_        [4]uint64
 }
 
-// A cell fills a size class of the allocator, which is a whole number of
-// 128-byte lines: so no two cells share a line. Either array is too long, and
-// the program does not compile, if the size is another.
+// bucket counts the durations between two bounds.
+type bucket struct {
+	ok       atomic.Uint64 // exchanges that ended in 2xx: their count by class, too
+	upstream atomic.Uint64 // times that the instance took, whatever the status
+}
+
+// rest holds what a cell lacks for exchanges that are not plain ones: those
+// that ended in another class, or by a failure of our own. It is made for the
+// first of them.
+type rest struct {
+	classes [Classes]atomic.Uint64 // that of 2xx stays 0
+	buckets [Buckets]atomic.Uint64 // durations of exchanges that did not end in 2xx
+	reasons [maxReasons]atomic.Uint64
+	_       [8]uint64
+}
+
+// Cells and rests fill size classes of the allocator that are a whole number
+// of 128-byte lines, and hold no pointers, before which it would put a header:
+// so no two of them share a line. One of these arrays is too long, and the
+// program does not compile, if a size is another.
 var (
 	_ [cellSize - unsafe.Sizeof(cell{})]byte
 	_ [unsafe.Sizeof(cell{}) - cellSize]byte
+	_ [restSize - unsafe.Sizeof(rest{})]byte
+	_ [unsafe.Sizeof(rest{}) - restSize]byte
 )
 
-const cellSize = 1792
+const (
+	cellSize = 1408
+	restSize = 1024
+)
 
-// series is a cell that spreads over shards when it is busy. It begins with
-// one cell for all shards: most routes of a large table are idle, and memory
-// for all shards of all of them would be most of the process.
+// slot is where a shard counts.
+type slot struct {
+	cell atomic.Pointer[cell] // never nil
+	rest atomic.Pointer[rest] // nil before it is needed, and while cell is the shared one
+}
+
+// slots are the counts of a series: the slots of its shards, and behind them
+// the one that they share at first. They lead to nothing else, so that a
+// gateway may hold on to them while the garbage collector finds out whether
+// anyone still counts.
+type slots []slot
+
+// shared returns the slot of all shards that have no cell of their own.
+func (s slots) shared() *slot { return &s[len(s)-1] }
+
+// cells calls yield with every cell.
+func (s slots) cells(yield func(*cell) bool) {
+	base := s.shared().cell.Load()
+	if !yield(base) {
+		return
+	}
+	for i := range s {
+		if c := s[i].cell.Load(); c != base && !yield(c) {
+			return
+		}
+	}
+}
+
+// rests calls yield with every rest.
+func (s slots) rests(yield func(*rest) bool) {
+	for i := range s {
+		if r := s[i].rest.Load(); r != nil && !yield(r) {
+			return
+		}
+	}
+}
+
+// series counts in one cell that spreads over shards when it is busy. It
+// begins with one for all shards: most routes of a large table are idle, and
+// memory for all shards of all of them would be most of the process.
 type series struct {
-	cells []atomic.Pointer[cell] // by shard; never nil
+	slots slots
 	mask  uint32
-	base  *cell
-	spare *atomic.Int64      // how many cells may still be given out
+	gone  atomic.Bool // it was released, and takes no more cells
+	base  *cell       // the shared one
+	spare *atomic.Int64
 	folds *[maxReasons]uint8 // which reason each one is shown as
-	gone  atomic.Bool        // it was released, and takes no more cells
 }
 
 func (s *series) init(r *Registry) {
-	s.cells = make([]atomic.Pointer[cell], r.o.Shards)
+	s.slots = make(slots, r.o.Shards+1)
 	s.mask = uint32(r.o.Shards - 1)
 	s.base = new(cell)
 	s.spare = &r.spare
 	s.folds = &r.folds
-	for i := range s.cells {
-		s.cells[i].Store(s.base)
+	for i := range s.slots {
+		s.slots[i].cell.Store(s.base)
 	}
 }
 
 // begin counts the start of an exchange.
-func (s *series) begin(shard uint32) {
-	c := s.cells[shard&s.mask].Load()
-	if c.begun.Add(1)%spreadEvery == 0 && c == s.base {
+func (s *series) begin(shard uint32, by way) {
+	c := s.slots[shard&s.mask].cell.Load()
+	if c.begun[by].Add(1)%spreadEvery == 0 && c == s.base {
 		s.spread(shard)
 	}
 }
@@ -128,10 +200,10 @@ func (s *series) begin(shard uint32) {
 // spread gives a shard a cell of its own. Counts never move: a series is the
 // sum of its cells, so an exchange may begin in one and end in another.
 func (s *series) spread(shard uint32) {
-	if len(s.cells) == 1 || s.gone.Load() {
+	if s.mask == 0 || s.gone.Load() {
 		return
 	}
-	if s.spare.Add(-1) < 0 || !s.cells[shard&s.mask].CompareAndSwap(s.base, new(cell)) {
+	if s.spare.Add(-1) < 0 || !s.slots[shard&s.mask].cell.CompareAndSwap(s.base, new(cell)) {
 		s.spare.Add(1)
 	}
 }
@@ -140,42 +212,67 @@ func (s *series) spread(shard uint32) {
 // bound to the series.
 func (s *series) release() {
 	s.gone.Store(true)
-	for i := range s.cells {
-		if s.cells[i].Load() != s.base {
+	for i := range s.slots {
+		if s.slots[i].cell.Load() != s.base {
 			s.spare.Add(1)
 		}
 	}
 }
 
-// end counts the end of an exchange. The order of the counts does not
-// matter: what is in flight is begun less the classes, which are read first.
-func (c *cell) end(o *Observation) {
-	c.duration.observe(o.Duration)
+// end counts the end of an exchange.
+//
+// What tells the class is counted last, and read first: whoever sees the end
+// sees all of the exchange. What is in flight is begun less the ends, and
+// beginnings are read after these, so that it is never below 0.
+func (s *series) end(shard uint32, o *Observation) {
+	at := &s.slots[shard&s.mask]
+	c := at.cell.Load()
 	if o.BytesIn > 0 {
 		c.bytesIn.Add(o.BytesIn)
 	}
 	if o.BytesOut > 0 {
 		c.bytesOut.Add(o.BytesOut)
 	}
-	if o.Reason != 0 {
-		reason := o.Reason
-		if reason >= maxReasons {
-			reason = 0
-		}
-		c.reasons[reason].Add(1)
+	c.duration.Add(int64(o.Duration))
+	if o.Upstream > 0 {
+		c.upstream.Add(int64(o.Upstream))
+		c.buckets[bucketOf(int64(o.Upstream))].upstream.Add(1)
 	}
-	// Last, and read first: whoever sees the end sees all of the exchange.
-	c.classes[ClassOf(o.Code)].Add(1)
+	class := ClassOf(o.Code)
+	if o.Reason != 0 {
+		s.rest(at, c).fail(o.Reason)
+	}
+	if class != Class2xx {
+		s.rest(at, c).end(class, o.Duration)
+		return
+	}
+	c.buckets[bucketOf(int64(o.Duration))].ok.Add(1)
 }
 
-// each calls visit with every cell.
-func (s *series) each(visit func(*cell)) {
-	visit(s.base)
-	for i := range s.cells {
-		if c := s.cells[i].Load(); c != s.base {
-			visit(c)
-		}
+// rest returns the rest that goes with the cell c of a slot.
+func (s *series) rest(at *slot, c *cell) *rest {
+	if c == s.base {
+		at = s.slots.shared()
 	}
+	if r := at.rest.Load(); r != nil {
+		return r
+	}
+	at.rest.CompareAndSwap(nil, new(rest))
+	return at.rest.Load()
+}
+
+// fail counts a failure of our own.
+func (r *rest) fail(reason uint8) {
+	if reason >= maxReasons {
+		reason = 0
+	}
+	r.reasons[reason].Add(1)
+}
+
+// end counts an exchange that did not end in 2xx.
+func (r *rest) end(class Class, d time.Duration) {
+	r.buckets[bucketOf(int64(d))].Add(1)
+	r.classes[class].Add(1)
 }
 
 // Totals are the counts of a gateway or route at one moment. They may be
@@ -189,44 +286,68 @@ type Totals struct {
 	Reasons           [maxReasons]uint64
 }
 
-// read fills t.
-func (s *series) read(t *Totals) {
-	*t = Totals{}
-	s.each(func(c *cell) {
-		for i := range c.classes {
-			t.Requests[i] += c.classes[i].Load()
-		}
+// addTo adds the counts of now to t.
+func (s slots) addTo(t *Totals, folds *[maxReasons]uint8) {
+	ended := s.addEnds(t)
+	for c := range s.cells {
 		t.BytesIn += c.bytesIn.Load()
 		t.BytesOut += c.bytesOut.Load()
-		c.duration.addTo(&t.Duration)
-		c.upstream.addTo(&t.Upstream)
-		for i := range c.reasons {
-			t.Reasons[s.folds[i]] += c.reasons[i].Load()
+		t.Duration.Sum += time.Duration(c.duration.Load())
+		t.Upstream.Sum += time.Duration(c.upstream.Load())
+		for i := range c.buckets {
+			t.Upstream.Counts[i] += c.buckets[i].upstream.Load()
 		}
-	})
+	}
+	for r := range s.rests {
+		for i := range r.buckets {
+			t.Duration.Counts[i] += r.buckets[i].Load()
+		}
+		for i := range r.reasons {
+			t.Reasons[folds[i]] += r.reasons[i].Load()
+		}
+	}
 	// Beginnings are read last, and cells looked up anew, so that every end
 	// that was counted above has its beginning counted here: otherwise the
 	// difference could fall below 0.
-	s.each(func(c *cell) { t.InFlight += c.begun.Load() })
-	for _, n := range t.Requests {
-		t.InFlight -= n
+	for by := range ways {
+		t.InFlight += s.begun(by)
 	}
+	t.InFlight -= ended
 }
 
-// weighted returns how many requests the weights decided.
-func (s *series) weighted() (n uint64) {
-	s.each(func(c *cell) { n += c.weighted.Load() })
+// addEnds adds the exchanges that ended to t, by class, and returns how many
+// these are. It is called before all else is read.
+func (s slots) addEnds(t *Totals) (ended uint64) {
+	for c := range s.cells {
+		for i := range c.buckets {
+			n := c.buckets[i].ok.Load()
+			t.Duration.Counts[i] += n
+			t.Requests[Class2xx] += n
+			ended += n
+		}
+	}
+	for r := range s.rests {
+		for class := range r.classes {
+			n := r.classes[class].Load()
+			t.Requests[class] += n
+			ended += n
+		}
+	}
+	return ended
+}
+
+// begun returns how many exchanges began that came in one way.
+func (s slots) begun(by way) (n uint64) {
+	for c := range s.cells {
+		n += c.begun[by].Load()
+	}
 	return n
 }
 
-// keptByClients returns how many requests came with their route.
-func (s *series) keptByClients() (n uint64) {
-	s.each(func(c *cell) { n += c.kept.Load() })
-	return n
-}
-
-// Gateway holds the series of one gateway. It is made by [Registry.Gateway];
-// its methods are safe for concurrent use. Shards are any numbers that differ
+// Gateway holds the series of one gateway: what its routes counted, those that
+// are gone too, and the exchanges that no route served, which are all that it
+// counts itself. It is made by [Registry.Gateway]; its methods are safe for
+// concurrent use. Shards are any numbers that differ
 // between those who count at the same time, such as a number of a connection.
 type Gateway struct {
 	series
@@ -239,6 +360,7 @@ type Gateway struct {
 	routes map[string]*Route
 	left   time.Time // when Retain found it gone; zero while it is bound
 	ledger *ledger
+	legacy *legacy
 	shares []share
 }
 
@@ -248,16 +370,42 @@ func (g *Gateway) Name() string { return g.name }
 // Created returns when the series began at 0.
 func (g *Gateway) Created() time.Time { return g.created }
 
-// Begin counts that an exchange entered the gateway. One End must follow.
-func (g *Gateway) Begin(shard uint32) { g.begin(shard) }
+// Begin counts that an exchange entered the gateway which no route of it
+// serves. One End must follow. Any other exchange is counted by its route, and
+// by that for the gateway.
+func (g *Gateway) Begin(shard uint32) { g.begin(shard, byWeight) }
 
-// End counts the end of an exchange that began. Upstream is not looked at.
-func (g *Gateway) End(shard uint32, o *Observation) {
-	g.cells[shard&g.mask].Load().end(o)
+// End counts the end of an exchange that began at the gateway itself.
+func (g *Gateway) End(shard uint32, o *Observation) { g.end(shard, o) }
+
+// Read fills t with the counts of now. It takes time in proportion to the
+// number of routes.
+func (g *Gateway) Read(t *Totals) {
+	*t = Totals{}
+	for _, s := range g.parts(t) {
+		s.addTo(t, g.folds)
+	}
+	t.Upstream = Histogram{}
 }
 
-// Read fills t with the counts of now.
-func (g *Gateway) Read(t *Totals) { g.read(t) }
+// parts fills t with what is final and returns what is not. No exchange is in
+// both, whatever becomes of its route afterwards.
+func (g *Gateway) parts(t *Totals) []slots {
+	g.registry.mu.Lock()
+	defer g.registry.mu.Unlock()
+	list := make([]slots, 0, 1+len(g.routes)+len(g.legacy.open))
+	list = append(list, g.slots)
+	for _, route := range g.routes {
+		list = append(list, route.slots)
+	}
+	for _, s := range g.legacy.open {
+		list = append(list, s)
+	}
+	if g.legacy.final != nil {
+		*t = *g.legacy.final
+	}
+	return list
+}
 
 // Route holds the series of one route. It is made by [Gateway.Route]; its
 // methods are safe for concurrent use.
@@ -275,28 +423,30 @@ func (t *Route) Path() string { return t.path }
 // Created returns when the series began at 0.
 func (t *Route) Created() time.Time { return t.created }
 
-// Begin counts that an exchange was given to the route. One End must follow.
-func (t *Route) Begin(shard uint32) { t.begin(shard) }
+// Begin counts that the weights gave an exchange to the route. One End must
+// follow.
+func (t *Route) Begin(shard uint32) { t.count(shard, byWeight) }
+
+// BeginTaken is Begin for an exchange that a condition took for the route.
+func (t *Route) BeginTaken(shard uint32) { t.count(shard, byCondition) }
+
+// BeginKept is Begin for an exchange that stays on the route since its client
+// was on it.
+func (t *Route) BeginKept(shard uint32) { t.count(shard, byClient) }
+
+func (t *Route) count(shard uint32, by way) {
+	t.begin(shard, by)
+	runtime.KeepAlive(t) // see legacy
+}
 
 // End counts the end of an exchange that began.
 func (t *Route) End(shard uint32, o *Observation) {
-	c := t.cells[shard&t.mask].Load()
-	if o.Upstream > 0 {
-		c.upstream.observe(o.Upstream)
-	}
-	c.end(o)
-}
-
-// Weighted counts a request that the weights gave to the route: not one that
-// a condition took, and not one that was pinned.
-func (t *Route) Weighted(shard uint32) {
-	t.cells[shard&t.mask].Load().weighted.Add(1)
-}
-
-// Kept counts a request that stays on the route since its client was on it.
-func (t *Route) Kept(shard uint32) {
-	t.cells[shard&t.mask].Load().kept.Add(1)
+	t.end(shard, o)
+	runtime.KeepAlive(t) // see legacy
 }
 
 // Read fills to with the counts of now.
-func (t *Route) Read(to *Totals) { t.read(to) }
+func (t *Route) Read(to *Totals) {
+	*to = Totals{}
+	t.slots.addTo(to, t.folds)
+}

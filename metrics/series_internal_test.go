@@ -2,12 +2,15 @@
 
 package metrics
 
-import "testing"
+import (
+	"testing"
+	"unsafe"
+)
 
 // own returns how many shards have a cell of their own.
 func own(s *series) (n int) {
-	for i := range s.cells {
-		if s.cells[i].Load() != s.base {
+	for i := range s.slots {
+		if s.slots[i].cell.Load() != s.base {
 			n++
 		}
 	}
@@ -57,5 +60,63 @@ func TestBusySeriesSpread(t *testing.T) {
 				t.Errorf("%d cells are left once the route is gone, want %d", got, tt.spare)
 			}
 		})
+	}
+}
+
+// A line of 64 bytes that two cells share, or that a cell begins in, makes
+// counting wait for others, or for one line more.
+func TestCellsBeginOnLines(t *testing.T) {
+	r := New(Options{Shards: 4})
+	for range 100 {
+		route := r.Gateway("shop").Route("canary")
+		route.End(0, &Observation{Code: 503})
+		for c := range route.slots.cells {
+			if at := uintptr(unsafe.Pointer(c)); at%128 != 0 {
+				t.Errorf("a cell begins at %#x", at)
+			}
+		}
+		for rest := range route.slots.rests {
+			if at := uintptr(unsafe.Pointer(rest)); at%128 != 0 {
+				t.Errorf("a rest begins at %#x", at)
+			}
+		}
+		r.o.Linger = -1
+		r.Retain(nil)
+	}
+	if at := unsafe.Offsetof(cell{}.buckets); at != 64 {
+		t.Errorf("the counts of every exchange take %d bytes, want 64", at)
+	}
+}
+
+// A shard with a cell of its own has a rest of its own as well, so that those
+// who answer with 304 or 404 do not wait for each other either.
+func TestBusySeriesSpreadTheirRest(t *testing.T) {
+	route := New(Options{Shards: 4}).Gateway("shop").Route("canary")
+	rests := func() (n int) {
+		for range route.slots.rests {
+			n++
+		}
+		return n
+	}
+	if got := rests(); got != 0 {
+		t.Errorf("an idle route has %d rests, want none", got)
+	}
+	for shard := range uint32(4) {
+		route.End(shard, &Observation{Code: 404})
+	}
+	if got := rests(); got != 1 {
+		t.Errorf("a route has %d rests, want one for all shards", got)
+	}
+	for range 2 * spreadEvery {
+		route.Begin(1)
+		route.End(1, &Observation{Code: 404})
+	}
+	if got := rests(); got != 2 {
+		t.Errorf("a route of one busy shard has %d rests, want 2", got)
+	}
+	var totals Totals
+	route.Read(&totals)
+	if got := totals.Requests[Class4xx]; got != 4+2*spreadEvery {
+		t.Errorf("%d requests, want %d", got, 4+2*spreadEvery)
 	}
 }

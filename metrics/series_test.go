@@ -29,7 +29,6 @@ func TestExchangeIsCountedOnce(t *testing.T) {
 		Code: 503, Duration: 3 * time.Millisecond, Upstream: 2 * time.Millisecond,
 		BytesIn: 10, BytesOut: 20, Reason: 2,
 	}
-	gw.Begin(1)
 	route.Begin(1)
 	for name, s := range map[string]readable{"gateway": gw, "route": route} {
 		if got := read(s); got != (metrics.Totals{InFlight: 1}) {
@@ -37,7 +36,6 @@ func TestExchangeIsCountedOnce(t *testing.T) {
 		}
 	}
 	route.End(2, &o) // a shard may change on the way
-	gw.End(2, &o)
 	want := metrics.Totals{BytesIn: 10, BytesOut: 20}
 	want.Requests[metrics.Class5xx] = 1
 	want.Reasons[2] = 1
@@ -132,7 +130,6 @@ func TestConcurrentCountsAreExact(t *testing.T) {
 			o := metrics.Observation{Code: 200, Duration: time.Millisecond, Upstream: time.Microsecond, BytesIn: 1, BytesOut: 2}
 			for i := range uint32(each) {
 				route.Begin(w)
-				route.Weighted(w)
 				route.End(w+i, &o)
 			}
 		})
@@ -167,6 +164,104 @@ func TestConcurrentCountsAreExact(t *testing.T) {
 	}
 }
 
+// Whoever sees the end of an exchange sees all of it, whichever class it is of.
+func TestEndIsSeenLast(t *testing.T) {
+	const workers, each = 4, 20_000
+	for _, tt := range []struct {
+		name string
+		o    metrics.Observation
+	}{
+		{"a plain one", metrics.Observation{Code: 200}},
+		{"one that failed after its status", metrics.Observation{Code: 200, Reason: 1}},
+		{"one that failed", metrics.Observation{Code: 503, Reason: 1}},
+		{"one without a status", metrics.Observation{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := tt.o
+			o.Duration, o.Upstream, o.BytesIn, o.BytesOut = 3, 2, 5, 7
+			gw := metrics.New(metrics.Options{Shards: 4, Reasons: []string{"none", "no_route"}}).Gateway("shop")
+			route := gw.Route("canary")
+			var counting sync.WaitGroup
+			for w := range uint32(workers) {
+				counting.Go(func() {
+					for range each {
+						route.Begin(w)
+						route.End(w, &o)
+					}
+				})
+			}
+			for ended := uint64(0); ended < workers*each; {
+				for name, s := range map[string]readable{"gateway": gw, "route": route} {
+					got := read(s)
+					n := got.Requests[metrics.ClassOf(o.Code)]
+					if name == "route" {
+						ended = n
+						if got.Upstream.Count() < n || got.Upstream.Sum < 2*time.Duration(n) {
+							t.Fatalf("%s: %d times of instances, %d ns in all, of %d exchanges", name, got.Upstream.Count(), got.Upstream.Sum, n)
+						}
+					}
+					if got.Duration.Count() < n || got.Duration.Sum < 3*time.Duration(n) ||
+						got.BytesIn < 5*int64(n) || got.BytesOut < 7*int64(n) || got.Reasons[1] < n*uint64(o.Reason) {
+						t.Fatalf("%s: %+v has less than %d whole exchanges", name, got, n)
+					}
+				}
+			}
+			counting.Wait()
+		})
+	}
+}
+
+func TestGatewayIsTheSumOfItsParts(t *testing.T) {
+	r := metrics.New(metrics.Options{Reasons: []string{"none", "no_route"}})
+	gw := r.Gateway("shop")
+	a, b := gw.Route("a"), gw.Route("b")
+	var want metrics.Totals
+	for i, code := range []int{0, 101, 200, 204, 304, 404, 500, 503} {
+		d := time.Duration(i+1) * time.Millisecond
+		o := metrics.Observation{Code: code, Duration: d, Upstream: d / 2, BytesIn: int64(i), BytesOut: 2 * int64(i), Reason: 1}
+		for j, s := range []interface {
+			Begin(shard uint32)
+			End(shard uint32, o *metrics.Observation)
+		}{gw, a, b} {
+			s.Begin(uint32(i))
+			if (i+j)%3 == 0 {
+				want.InFlight++
+				continue
+			}
+			s.End(uint32(i), &o)
+			want.Requests[metrics.ClassOf(code)]++
+			want.Duration.Sum += d
+			want.Duration.Counts[metrics.BucketOf(d)]++
+			want.BytesIn += int64(i)
+			want.BytesOut += 2 * int64(i)
+			want.Reasons[1]++
+		}
+	}
+	if got := read(gw); got != want {
+		t.Errorf("gateway = %+v, want %+v", got, want)
+	}
+}
+
+// However an exchange came to its route, it is in flight there, and at the
+// gateway, until it ends.
+func TestEveryWayBegins(t *testing.T) {
+	r := metrics.New(metrics.Options{})
+	gw := r.Gateway("shop")
+	route := gw.Route("canary")
+	for i, begin := range []func(uint32){route.Begin, route.BeginTaken, route.BeginKept} {
+		begin(uint32(i))
+		if got, all := read(route).InFlight, read(gw).InFlight; got != uint64(i+1) || all != got {
+			t.Errorf("in flight = %d, %d at the gateway, want %d", got, all, i+1)
+		}
+	}
+	for range 3 {
+		route.End(0, &metrics.Observation{Code: 200})
+	}
+	if got := read(route); got.InFlight != 0 || got.Requests[metrics.Class2xx] != 3 {
+		t.Errorf("totals = %+v, want 3 that ended", got)
+	}
+}
+
 func TestServingDoesNotAllocate(t *testing.T) {
 	r := metrics.New(metrics.Options{Shards: 4})
 	gw := r.Gateway("shop")
@@ -176,11 +271,10 @@ func TestServingDoesNotAllocate(t *testing.T) {
 	counter, gauge := r.Panics(), r.ConnectionsOpen("client")
 	o := metrics.Observation{Code: 200, Duration: time.Millisecond, Upstream: time.Microsecond, BytesIn: 1, BytesOut: 2, Reason: 1}
 	allocs := testing.AllocsPerRun(50_000, func() {
-		gw.Begin(3)
 		route.Begin(3)
 		conditions.Asked(3, 1, false)
-		route.Weighted(3)
 		route.End(3, &o)
+		gw.Begin(3)
 		gw.End(3, &o)
 		counter.Add(3, 1)
 		gauge.Add(3, -1)

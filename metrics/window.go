@@ -49,8 +49,8 @@ func (g *Gateway) SetShares(shares []Share) {
 		return
 	}
 	for i := range next {
-		next[i].start = next[i].Route.weighted()
-		next[i].startKept = next[i].Route.keptByClients()
+		next[i].start = next[i].Route.slots.begun(byWeight)
+		next[i].startKept = next[i].Route.slots.begun(byClient)
 	}
 	g.shares = next
 }
@@ -79,8 +79,8 @@ func (g *Gateway) ReadShares() []ShareTotals {
 	got, all := make([]uint64, len(g.shares)), make([]uint64, len(g.shares))
 	var decided, requests uint64
 	for i, s := range g.shares {
-		got[i] = s.Route.weighted() - s.start
-		all[i] = got[i] + s.Route.keptByClients() - s.startKept
+		got[i] = s.Route.slots.begun(byWeight) - s.start
+		all[i] = got[i] + s.Route.slots.begun(byClient) - s.startKept
 		decided += got[i]
 		requests += all[i]
 	}

@@ -11,7 +11,7 @@ import (
 
 func weigh(r *metrics.Route, n int) {
 	for i := range uint32(n) {
-		r.Weighted(i)
+		r.Begin(i)
 	}
 }
 
@@ -31,7 +31,7 @@ func TestAchievedShare(t *testing.T) {
 	check("at first", metrics.ShareTotals{Route: a, Asked: 0.9}, metrics.ShareTotals{Route: b, Asked: 0.1})
 	weigh(a, 7)
 	weigh(b, 1)
-	a.Begin(0) // taken by a condition
+	a.BeginTaken(0)
 	seven := []metrics.ShareTotals{
 		{Route: a, Asked: 0.9, Achieved: 0.875, Decided: 8, ByRequest: 0.875, Requests: 8},
 		{Route: b, Asked: 0.1, Achieved: 0.125, Decided: 8, ByRequest: 0.125, Requests: 8},
@@ -68,10 +68,10 @@ func TestSharesByRequestCountClientsThatStay(t *testing.T) {
 	a, b := g.Route("a"), g.Route("b")
 	shares := []metrics.Share{{Route: a, Asked: 0.5}, {Route: b, Asked: 0.5}}
 	g.SetShares(shares)
-	a.Weighted(0)
-	b.Weighted(1)
+	a.Begin(0)
+	b.Begin(1)
 	for i := range uint32(6) {
-		b.Kept(i)
+		b.BeginKept(i)
 	}
 	got := g.ReadShares()
 	if got[0].Achieved != 0.5 || got[0].ByRequest != 0.125 || got[1].ByRequest != 0.875 || got[1].Requests != 8 || got[1].Decided != 2 {

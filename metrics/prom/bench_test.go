@@ -16,9 +16,10 @@ import (
 	"github.com/sluice-mesh/sluice/metrics/prom"
 )
 
-// BenchmarkExchange compares what it costs to count one exchange: its class,
-// two durations, two sizes and the number in flight. client_golang counts
-// into histograms of the same classic buckets.
+// BenchmarkExchange compares what it costs to count one exchange of a gateway
+// and a route: its class, two durations, two sizes, the number in flight and
+// how its route was chosen. client_golang counts the route alone, without how
+// it was chosen, into histograms of the same classic buckets.
 func BenchmarkExchange(b *testing.B) {
 	o := metrics.Observation{Code: 200, Duration: 3 * time.Millisecond, Upstream: 2 * time.Millisecond, BytesIn: 300, BytesOut: 5000}
 	route := metrics.New(metrics.Options{}).Gateway("shop").Route("canary")
@@ -33,6 +34,15 @@ func BenchmarkExchange(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			route.End(1, &o)
+		}
+	})
+	missing := o
+	missing.Code = 404
+	b.Run("begin and end, not a 2xx", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			route.Begin(1)
+			route.End(1, &missing)
 		}
 	})
 	rival := newRival()

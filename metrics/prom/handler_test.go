@@ -56,12 +56,9 @@ func sample() *metrics.Registry {
 	gw.SetShares([]metrics.Share{{Route: stable, Asked: 0.9}, {Route: canary, Asked: 0.1}})
 	gw.SetConditions([]metrics.ConditionKey{{Route: canary.Path(), Condition: "User-Agent == Firefox"}})
 	serve := func(route *metrics.Route, o metrics.Observation) {
-		gw.Begin(0)
 		gw.Conditions().Asked(0, 1, false)
 		route.Begin(0)
-		route.Weighted(0)
 		route.End(0, &o)
-		gw.End(0, &o)
 	}
 	for _, d := range []time.Duration{20 * time.Microsecond, time.Millisecond, 3 * time.Millisecond, time.Second, 2 * time.Minute} {
 		serve(stable, metrics.Observation{Code: 200, Duration: d, Upstream: d / 2, BytesIn: 100, BytesOut: 1000})
@@ -70,8 +67,7 @@ func sample() *metrics.Registry {
 	gw.Begin(0)
 	gw.End(0, &metrics.Observation{Code: 503, Reason: 1}) // reached no route
 	gw.Conditions().Asked(0, 0, true)
-	gw.Begin(0)
-	canary.Begin(0)
+	canary.BeginTaken(0)
 	return r
 }
 
@@ -313,11 +309,9 @@ func TestScrapesWhileCounting(t *testing.T) {
 			route := gw.Route(fmt.Sprint("r", w%2))
 			o := metrics.Observation{Code: 200, Duration: time.Millisecond, Upstream: time.Microsecond, BytesOut: 3}
 			for range each {
-				gw.Begin(w)
 				route.Begin(w)
 				gw.Conditions().Asked(w, 1, false)
 				route.End(w, &o)
-				gw.End(w, &o)
 			}
 		})
 	}

@@ -22,6 +22,9 @@ type Exchange struct {
 
 	start int64 // nanoseconds
 	shard uint32
+	// routes are the series that count it, by hop, nil where its gateway does:
+	// at the end, the way to them over the generation would be a cold one.
+	routes [routing.MaxDepth]*metrics.Route
 }
 
 // Decide begins an exchange at gateway g at time now (nanoseconds on any
@@ -37,29 +40,32 @@ func (x *Exchange) Decide(gen *Generation, g *routing.CompiledGateway, r conditi
 	}
 	gen.Snapshot.Decide(g, r, draws, &x.Decision)
 	for i := range x.Decision.Depth {
-		x.begin(&x.Decision.Hops[i])
+		x.routes[i] = x.begin(&x.Decision.Hops[i])
 	}
 	return DecisionFailure(x.Decision.Reason)
 }
 
-func (x *Exchange) begin(h *routing.Hop) {
+// begin counts that the exchange came to a hop, and returns the series of the
+// route that it goes on by, nil if it has none.
+func (x *Exchange) begin(h *routing.Hop) *metrics.Route {
 	g := x.Generation.Gateway(h.Gateway)
-	g.Series.Begin(x.shard)
 	if len(h.Gateway.Conditions) > 0 {
 		g.Conditions.Asked(x.shard, h.Held, h.Taken)
 	}
 	if h.Route == nil {
-		return
+		g.Series.Begin(x.shard)
+		return nil
 	}
-	r := &g.Routes[h.Route.Index]
-	r.Series.Begin(x.shard)
+	r := g.Routes[h.Route.Index].Series
 	switch {
 	case h.Taken:
+		r.BeginTaken(x.shard)
 	case h.Pins&routing.WeightsPinned != 0:
-		r.Series.Kept(x.shard)
+		r.BeginKept(x.shard)
 	default:
-		r.Series.Weighted(x.shard)
+		r.Begin(x.shard)
 	}
+	return r
 }
 
 // Target returns where the decided route leads. It must only be called if
@@ -76,12 +82,11 @@ func (x *Exchange) Fail(r Reason) { x.Seen.Reason = uint8(r) }
 func (x *Exchange) End(now int64) {
 	x.Seen.Duration = time.Duration(now - x.start)
 	for i := range x.Decision.Depth {
-		h := &x.Decision.Hops[i]
-		g := x.Generation.Gateway(h.Gateway)
-		if h.Route != nil {
-			g.Routes[h.Route.Index].Series.End(x.shard, &x.Seen)
+		if r := x.routes[i]; r != nil {
+			r.End(x.shard, &x.Seen)
+			continue
 		}
-		g.Series.End(x.shard, &x.Seen)
+		x.Generation.Gateway(x.Decision.Hops[i].Gateway).Series.End(x.shard, &x.Seen)
 	}
 }
 

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metrics
+
+import (
+	"runtime"
+	"sync"
+)
+
+// legacy holds what the routes of a gateway counted that are gone, so that the
+// counts of the gateway never fall.
+//
+// Exchanges that were given to a route before it went end there whenever they
+// do, and some may only begin. That no more are in flight is therefore no sign
+// that none will count: only that nobody holds the route any more is. Until
+// the garbage collector finds that out, the route's counts stay open and are
+// read like those of any other; then they are final, and are added up. Routes
+// keep themselves alive for as long as they count.
+//
+// It does not lead to a route: the cleanup of a route holds it, and would
+// otherwise keep that route alive for ever.
+type legacy struct {
+	mu    *sync.Mutex // of the registry; guards the fields below
+	folds *[maxReasons]uint8
+	open  map[*slot]slots // of routes that may still count, by their first slot
+	final *Totals         // of all others; nil while there are none
+}
+
+// inherit takes over what a route counted, and what it will. mu is held.
+func (l *legacy) inherit(t *Route) {
+	if l.open == nil {
+		l.open = map[*slot]slots{}
+	}
+	l.open[&t.slots[0]] = t.slots
+	runtime.AddCleanup(t, l.fold, t.slots)
+}
+
+// fold adds up the counts of a route that nobody holds.
+func (l *legacy) fold(s slots) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.final == nil {
+		l.final = new(Totals)
+	}
+	s.addTo(l.final, l.folds)
+	// An exchange that did not end by now was given up: nobody can end it.
+	l.final.InFlight = 0
+	delete(l.open, &s[0])
+}
