@@ -167,14 +167,13 @@ func (c *conn) moving(u *upstream.Conn) {
 // relayLength relays n bytes more.
 func (c *conn) relayLength(u *upstream.Conn, n int64) error {
 	w := c.w
-	for n >= spliceAt {
-		c.moving(u)
-		m, err := c.ReadFrom(u.Conn, spliceAt)
+	if n >= spliceAt {
+		m, err := c.Splice(u.Conn, n, c.server.options.ByteTimeout)
 		w.exchange.Seen.BytesOut += m
-		n -= m
 		if err != nil {
 			return blame(u, err)
 		}
+		return nil
 	}
 	for n > 0 {
 		c.moving(u)
@@ -193,6 +192,9 @@ func (c *conn) relayLength(u *upstream.Conn, n int64) error {
 
 // blame tells which side broke a transfer inside the kernel.
 func blame(u *upstream.Conn, err error) error {
+	if _, ok := errors.AsType[*socket.SpliceError](err); ok {
+		return &clientError{err}
+	}
 	if errors.Is(err, io.ErrUnexpectedEOF) || u.Expired() || !u.Alive() {
 		return err
 	}

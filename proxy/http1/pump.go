@@ -80,9 +80,9 @@ func (p *pump) moving() {
 // length pumps a body of known length.
 func (p *pump) length(b *body) live.Reason {
 	w := p.conn.w
-	for b.left >= spliceAt {
-		p.moving()
-		n, err := p.upstream.ReadFrom(p.conn.Conn, spliceAt)
+	if b.left >= spliceAt {
+		p.upstream.Due(0) // the time for its answer runs from the end of the request
+		n, err := p.upstream.Splice(p.conn.Conn, b.left, p.conn.server.options.ByteTimeout)
 		b.left -= n
 		p.sent.Add(n)
 		if err != nil {
@@ -153,6 +153,9 @@ func readFailure(err error) live.Reason {
 
 // blame tells which side broke a transfer inside the kernel.
 func (p *pump) blame(err error) live.Reason {
+	if _, ok := errors.AsType[*socket.SpliceError](err); ok {
+		return live.UpstreamReset
+	}
 	if p.conn.Expired() || errors.Is(err, socket.ErrExpired) {
 		return live.RequestTimeout
 	}

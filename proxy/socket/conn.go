@@ -251,6 +251,34 @@ func (c *Conn) ReadFrom(src *Conn, n int64) (int64, error) {
 	return moved, nil
 }
 
+// SpliceError reports that Splice could not hand on what it had: the
+// destination is to blame.
+type SpliceError struct{ Err error }
+
+func (e *SpliceError) Error() string { return "splice: " + e.Err.Error() }
+func (e *SpliceError) Unwrap() error { return e.Err }
+
+// step is what readFromInSteps moves before it gives both sides time anew.
+const step = 64 << 10
+
+// readFromInSteps is Splice where that cannot be had.
+func (c *Conn) readFromInSteps(src *Conn, n int64, wait time.Duration) (moved int64, err error) {
+	defer c.stuck.Store(0)
+	for moved < n && err == nil {
+		now := Now()
+		src.Due(now + int64(wait))
+		c.stuck.Store(now + int64(wait+max(wait, time.Second))) // the source is to blame first
+		var m int64
+		m, err = c.ReadFrom(src, min(n-moved, step))
+		moved += m
+	}
+	src.Due(0)
+	if err != nil && (c.expired.Load() || src.Pending() > 0) { // there was something to take
+		err = &SpliceError{err}
+	}
+	return moved, err
+}
+
 // TCP returns the connection itself.
 func (c *Conn) TCP() *net.TCPConn { return c.tcp }
 

@@ -4,6 +4,7 @@ package socket_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -714,7 +715,61 @@ func TestCloseAndAbort(t *testing.T) {
 	})
 }
 
-func TestReadFrom(t *testing.T) {
+func TestReadFrom(t *testing.T) { testMoving(t, (*socket.Conn).ReadFrom) }
+
+func TestSplice(t *testing.T) {
+	testMoving(t, func(dst, src *socket.Conn, n int64) (int64, error) { return dst.Splice(src, n, time.Minute) })
+	for _, tt := range []struct {
+		name        string
+		sent        int
+		destination bool // is to blame
+	}{
+		{"a source that stands still expires", 1000, false},
+		{"a destination that stands still expires", 64 << 20, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var s socket.Sweeper
+			sweep(t, &s)
+			src, from := pair(t, &s)
+			dst, to := pair(t, &s)
+			fed := start(func() error {
+				_, err := from.Write(make([]byte, tt.sent))
+				return err
+			})
+			if !tt.destination {
+				go func() { _, _ = io.Copy(io.Discard, to) }()
+			}
+			_, err := dst.Splice(src, 64<<20, 50*time.Millisecond)
+			_, blamed := errors.AsType[*socket.SpliceError](err)
+			if !errors.Is(err, socket.ErrExpired) || blamed != tt.destination {
+				t.Errorf("Splice() = %v, the destination is to blame: %v, want %v", err, blamed, tt.destination)
+			}
+			src.Abort()
+			if err := result(t, fed); (err == nil) == tt.destination {
+				t.Errorf("sending ended with %v", err)
+			}
+		})
+	}
+}
+
+// sweep runs a sweeper until the test ends.
+func sweep(t *testing.T, s *socket.Sweeper) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+}
+
+// testMoving tests what moves bytes from one connection to another.
+func testMoving(t *testing.T, move func(dst, src *socket.Conn, n int64) (int64, error)) {
+	t.Helper()
 	payload := strings.Repeat("0123456789abcdef", 64<<10) // 1 MB
 	for _, tt := range []struct {
 		name  string
@@ -745,9 +800,9 @@ func TestReadFrom(t *testing.T) {
 				received <- string(b)
 			}()
 			src.Wake() // does no harm
-			n, err := dst.ReadFrom(src, tt.n)
+			n, err := move(dst, src, tt.n)
 			if n != tt.moved || !errors.Is(err, tt.want) {
-				t.Errorf("ReadFrom() = %d, %v; want %d, %v", n, err, tt.moved, tt.want)
+				t.Errorf("moved %d, %v; want %d, %v", n, err, tt.moved, tt.want)
 			}
 			rest, err := io.ReadAll(readerOf(src))
 			if err != nil || string(rest) != tt.sent[tt.moved:] {
@@ -767,12 +822,12 @@ func TestReadFrom(t *testing.T) {
 		src, _ := pair(t, &s)
 		dst, _ := pair(t, &s)
 		done := start(func() error {
-			_, err := dst.ReadFrom(src, 1<<20)
+			_, err := move(dst, src, 1<<20)
 			return err
 		})
 		src.Expire()
 		if err := result(t, done); !errors.Is(err, socket.ErrExpired) {
-			t.Errorf("ReadFrom() = %v, want ErrExpired", err)
+			t.Errorf("moved %v, want ErrExpired", err)
 		}
 	})
 	t.Run("a destination that expires ends it", func(t *testing.T) {
@@ -784,13 +839,13 @@ func TestReadFrom(t *testing.T) {
 			return err
 		})
 		done := start(func() error {
-			_, err := dst.ReadFrom(src, 64<<20)
+			_, err := move(dst, src, 64<<20)
 			return err
 		})
 		eventually(t, "some is moved", func() bool { return sent(t, dst) > 0 })
 		dst.Expire()
 		if err := result(t, done); !errors.Is(err, socket.ErrExpired) {
-			t.Errorf("ReadFrom() = %v, want ErrExpired", err)
+			t.Errorf("moved %v, want ErrExpired", err)
 		}
 		src.Abort()
 		if result(t, fed) == nil {
