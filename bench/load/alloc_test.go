@@ -14,18 +14,7 @@ import (
 // TestNoAllocation does not run in parallel, since it counts what the whole
 // process allocates.
 func TestNoAllocation(t *testing.T) {
-	answer := []byte(ok)
-	s := listen(t, false, func(p *peer) {
-		buf := make([]byte, 4096)
-		for {
-			if _, err := p.Read(buf); err != nil {
-				return
-			}
-			if _, err := p.Write(answer); err != nil {
-				return
-			}
-		}
-	})
+	s := listen(t, false, answerReads)
 	for _, tt := range []struct {
 		name string
 		plan load.Plan

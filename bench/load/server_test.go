@@ -33,16 +33,16 @@ type peer struct {
 }
 
 // listen serves each connection by a goroutine until the test ends.
-func listen(t *testing.T, secure bool, serve func(*peer)) *server {
-	t.Helper()
-	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+func listen(tb testing.TB, secure bool, serve func(*peer)) *server {
+	tb.Helper()
+	ln, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s := &server{address: ln.Addr().String(), ln: ln}
 	var config *tls.Config
 	if secure {
-		s.tls, config = secrets(t)
+		s.tls, config = secrets(tb)
 	}
 	var served sync.WaitGroup
 	var mu sync.Mutex
@@ -70,7 +70,7 @@ func listen(t *testing.T, secure bool, serve func(*peer)) *server {
 			})
 		}
 	})
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = ln.Close()
 		mu.Lock()
 		ended = true
@@ -84,8 +84,8 @@ func listen(t *testing.T, secure bool, serve func(*peer)) *server {
 }
 
 // secrets returns how a client and a server speak TLS with each other.
-func secrets(t *testing.T) (client, server *tls.Config) {
-	t.Helper()
+func secrets(tb testing.TB) (client, server *tls.Config) {
+	tb.Helper()
 	s := httptest.NewTLSServer(http.NotFoundHandler())
 	defer s.Close()
 	client = s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
@@ -136,6 +136,19 @@ func always(pieces ...string) func(*peer) {
 				return
 			}
 			p.say(pieces...)
+		}
+	}
+}
+
+// answerReads answers whatever it reads, as cheaply as it can.
+func answerReads(p *peer) {
+	buf, answer := make([]byte, 4096), []byte(ok)
+	for {
+		if _, err := p.Read(buf); err != nil {
+			return
+		}
+		if _, err := p.Write(answer); err != nil {
+			return
 		}
 	}
 }
