@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -56,37 +57,40 @@ func targets(addresses ...string) (all []bench.Target) {
 
 func TestCompare(t *testing.T) {
 	s := &scripted{rates: map[string][]int64{
-		"a": {200, 1000, 300},
-		"b": {100, 150, 50},
-		"c": {400, 100, 250},
+		"a": {200, 1000, 300, 400, 100},
+		"b": {100, 250, 100, 200, 20},
+		"c": {400, 100, 250, 400, 250},
 	}}
 	var told []string
 	c, err := bench.Compare(t.Context(), targets("a", "b", "c"), bench.CompareOptions{
-		Rounds: 3, Load: s.load,
+		Rounds: 5, Load: s.load,
 		Progress: func(p bench.Progress) {
-			if p.Rounds != 3 {
-				t.Errorf("progress of %d rounds, want 3", p.Rounds)
+			if p.Rounds != 5 {
+				t.Errorf("progress of %d rounds, want 5", p.Rounds)
 			}
-			told = append(told, p.Target+strings.Repeat("'", p.Round))
+			told = append(told, p.Target+" "+strconv.Itoa(p.Round))
 		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"a", "b", "c", "c", "b", "a", "a", "b", "c"}; !slices.Equal(s.order, want) {
+	if want := []string{"a", "b", "c", "c", "b", "a", "a", "b", "c", "c", "b", "a", "a", "b", "c"}; !slices.Equal(s.order, want) {
 		t.Errorf("rounds in the order %q, want %q", s.order, want)
 	}
-	if want := []string{"a'", "b'", "c'", "c''", "b''", "a''", "a'''", "b'''", "c'''"}; !slices.Equal(told, want) {
+	want := []string{
+		"a 1", "b 1", "c 1", "c 2", "b 2", "a 2", "a 3", "b 3", "c 3", "c 4", "b 4", "a 4", "a 5", "b 5", "c 5",
+	}
+	if !slices.Equal(told, want) {
 		t.Errorf("progress of %q, want %q", told, want)
 	}
 	for i, want := range []float64{300, 100, 250} {
 		m := c.Targets[i].Median
-		if m.Rate != want || len(c.Targets[i].Rounds) != 3 {
-			t.Errorf("%s: median rate %g of %d rounds, want %g of 3", c.Targets[i].Name, m.Rate, len(c.Targets[i].Rounds), want)
+		if m.Rate != want || len(c.Targets[i].Rounds) != 5 {
+			t.Errorf("%s: median rate %g of %d rounds, want %g of 5", c.Targets[i].Name, m.Rate, len(c.Targets[i].Rounds), want)
 		}
 	}
-	if got := c.Targets[0].Median.Requests; got != 1500 {
-		t.Errorf("answers of all rounds = %d, want 1500", got)
+	if got := c.Targets[0].Median.Requests; got != 2000 {
+		t.Errorf("answers of all rounds = %d, want 2000", got)
 	}
 	if len(c.Versus) != 2 {
 		t.Fatalf("%d comparisons, want one with b and one with c", len(c.Versus))
@@ -96,8 +100,8 @@ func TestCompare(t *testing.T) {
 		rate  bench.Ratio
 		clear bool
 	}{
-		{"b", bench.Ratio{Value: 3, Low: 200.0 / 150, High: 20, Rounds: 3}, true},
-		{"c", bench.Ratio{Value: 1.2, Low: 0.5, High: 10, Rounds: 3}, false},
+		{"b", bench.Ratio{Value: 3, Low: 2, High: 5, Rounds: 5}, true},
+		{"c", bench.Ratio{Value: 1, Low: 0.4, High: 10, Rounds: 5}, false},
 	} {
 		v := c.Versus[i]
 		if v.Name != "a" || v.Other != want.other || v.Rate != want.rate || v.Rate.Clear() != want.clear {

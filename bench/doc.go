@@ -4,9 +4,9 @@
 //
 // What is compared is measured in the same run: in rounds that take turns, in
 // reversed order each second round, so that a machine which gets slower or
-// busier meanwhile does so to all alike. Of the rounds the median counts, and
-// what is told of two systems is the ratio of their medians, with the extremes
-// of the rounds beside it. Absolute figures belong to a machine, ratios travel.
+// busier meanwhile does so to all alike. What is told of two systems is the
+// ratio of rounds that stood beside each other: the median of them, with the
+// extremes. Absolute figures belong to a machine, ratios travel.
 //
 // [Compare] does that for any number of addresses. [Run] is the suite in which
 // Sluice stands beside other proxies: rows of loads, with the CPU time that

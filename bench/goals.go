@@ -2,7 +2,10 @@
 
 package bench
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // Goal is what a ratio is meant to be.
 type Goal struct {
@@ -18,7 +21,7 @@ type Goal struct {
 	// something disturbed the row: it is not of CPU for a request, which stays
 	// as it is then.
 	needsQuiet bool
-	figure     func(*RowResult) (float64, bool)
+	figure     func(*RowResult) Ratio
 }
 
 // Verdicts on a goal.
@@ -31,9 +34,9 @@ const (
 // GoalResult is a goal and how it stands.
 type GoalResult struct {
 	Goal
-	Reached float64 `json:"reached,omitempty"`
-	Verdict string  `json:"verdict"`       // Met, Missed or NotJudged
-	Why     string  `json:"why,omitempty"` // it is not judged
+	Reached Ratio  `json:"reached"`
+	Verdict string `json:"verdict"`       // Met, Missed or NotJudged
+	Why     string `json:"why,omitempty"` // it is not judged
 }
 
 const haproxy = "haproxy"
@@ -66,11 +69,11 @@ func Goals() []Goal {
 		},
 		{
 			Row: "idle", Text: "memory for a connection", Bound: 8 << 10, Bytes: true,
-			figure: func(r *RowResult) (float64, bool) {
-				if len(r.Proxies) == 0 || r.Connections == 0 {
-					return 0, false
+			figure: func(r *RowResult) Ratio {
+				if r.Connections == 0 || len(r.Proxies) == 0 {
+					return Ratio{}
 				}
-				return r.Proxies[0].PerConnection, true
+				return Ratio{Value: r.Proxies[0].PerConnection, Rounds: 1}
 			},
 		},
 		table("gateways"),
@@ -79,8 +82,12 @@ func Goals() []Goal {
 	}
 }
 
-// holds reports whether a figure is as the goal wants it.
+// holds reports whether a figure is as the goal wants it. Ratios count to the
+// two places that goals have and reports show.
 func (g Goal) holds(reached float64) bool {
+	if !g.Bytes {
+		reached = math.Round(reached*100) / 100
+	}
 	if g.AtLeast {
 		return reached >= g.Bound
 	}
@@ -88,14 +95,13 @@ func (g Goal) holds(reached float64) bool {
 }
 
 // to takes a ratio to another proxy from a row.
-func to(other string, of func(*RowRatio) Ratio) func(*RowResult) (float64, bool) {
-	return func(r *RowResult) (float64, bool) {
+func to(other string, of func(*RowRatio) Ratio) func(*RowResult) Ratio {
+	return func(r *RowResult) Ratio {
 		ratio := r.against(other)
 		if ratio == nil {
-			return 0, false
+			return Ratio{}
 		}
-		v := of(ratio).Value
-		return v, v > 0
+		return of(ratio)
 	}
 }
 
@@ -114,22 +120,17 @@ func (r *Results) judge(g Goal) GoalResult {
 		result.Why = "the row was not run"
 		return result
 	}
-	reached, ok := g.figure(row)
+	result.Reached = g.figure(row)
 	switch {
-	case !ok && slices.ContainsFunc(r.Missing, func(p Program) bool { return p.Name == haproxy }):
+	case result.Reached.Value == 0 && slices.ContainsFunc(r.Missing, func(p Program) bool { return p.Name == haproxy }):
 		result.Why = "HAProxy is not installed"
-		return result
-	case !ok:
+	case result.Reached.Value == 0:
 		result.Why = "there is nothing to compare with"
-		return result
-	}
-	result.Reached = reached
-	switch {
 	case g.needsQuiet && row.GeneratorBound:
 		result.Why = "generator-bound"
 	case g.needsQuiet && row.Disturbed:
 		result.Why = "the row was disturbed"
-	case g.holds(reached):
+	case g.holds(result.Reached.Value):
 		result.Verdict = Met
 	default:
 		result.Verdict = Missed

@@ -99,32 +99,42 @@ func medianLatency(rounds []Measurement, of func(Measurement) Latency) Latency {
 	}
 }
 
-// Ratio is how one system's figure stands to another's.
+// Ratio is how one system's figure stands to another's. It is formed of rounds
+// that stood beside each other, so that a machine which changes its speed from
+// round to round does not become a difference between the systems.
 type Ratio struct {
-	// Value is the ratio of the medians; zero if there is nothing to divide
-	// by.
+	// Value is the median of the rounds' ratios; zero if there is nothing to
+	// divide by.
 	Value float64 `json:"value"`
-	// Low and High are its extremes: the least of one over the greatest of
-	// the other, and the other way round.
+	// Low and High are the least and the greatest of them.
 	Low    float64 `json:"low"`
 	High   float64 `json:"high"`
 	Rounds int     `json:"rounds"`
 }
 
-// Clear reports whether the two differ by more than the rounds of each: no
-// round of the one lies among those of the other. One round proves nothing.
-func (r Ratio) Clear() bool { return r.Rounds > 1 && (r.Low > 1 || r.High < 1) && r.Value > 0 }
+// Enough is how many rounds it takes to tell a difference from chance: that
+// as many fall on the same side by chance happens once in sixteen times.
+const Enough = 5
 
-// RatioOf returns how a figure of some rounds stands to that of others.
+// Clear reports whether the two differ by more than chance: the same one was
+// ahead in each of enough rounds.
+func (r Ratio) Clear() bool { return r.Rounds >= Enough && (r.Low > 1 || r.High < 1) && r.Value > 0 }
+
+// RatioOf returns how a figure of some rounds stands to that of others, by
+// index. Rounds without a counterpart do not count.
 func RatioOf[T ~float64](a, b []Measurement, of func(Measurement) T) Ratio {
-	x, y := each(a, of), each(b, of)
-	r := Ratio{Rounds: min(len(x), len(y))}
-	if r.Rounds == 0 || slices.Min(y) <= 0 {
-		return r
+	r := Ratio{Rounds: min(len(a), len(b))}
+	ratios := make([]float64, 0, r.Rounds)
+	for i := range r.Rounds {
+		y := of(b[i])
+		if y <= 0 {
+			return r
+		}
+		ratios = append(ratios, float64(of(a[i])/y))
 	}
-	r.Value = float64(Median(x) / Median(y))
-	r.Low = float64(slices.Min(x) / slices.Max(y))
-	r.High = float64(slices.Max(x) / slices.Min(y))
+	if r.Rounds > 0 {
+		r.Value, r.Low, r.High = Median(ratios), slices.Min(ratios), slices.Max(ratios)
+	}
 	return r
 }
 

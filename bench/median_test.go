@@ -84,11 +84,13 @@ func TestRatioOf(t *testing.T) {
 		want  bench.Ratio
 		clear bool
 	}{
-		{"all above is clear", rounds(4, 6, 5), rounds(2, 1, 2), bench.Ratio{Value: 2.5, Low: 2, High: 6, Rounds: 3}, true},
-		{"all below is clear", rounds(1, 2), rounds(4, 8), bench.Ratio{Value: 0.25, Low: 0.125, High: 0.5, Rounds: 2}, true},
-		{"one round among the others is not", rounds(2, 5, 5), rounds(2.5, 2, 1), bench.Ratio{Value: 2.5, Low: 0.8, High: 5, Rounds: 3}, false},
-		{"the same is not", rounds(1, 1), rounds(1, 1), bench.Ratio{Value: 1, Low: 1, High: 1, Rounds: 2}, false},
-		{"one round is not", rounds(4), rounds(2), bench.Ratio{Value: 2, Low: 2, High: 2, Rounds: 1}, false},
+		{"ahead in each of five rounds is clear", rounds(4, 6, 5, 4, 8), rounds(2, 2, 2, 1, 1), bench.Ratio{Value: 3, Low: 2, High: 8, Rounds: 5}, true},
+		{"behind in each is clear", rounds(1, 2, 1, 1, 1), rounds(4, 8, 4, 2, 2), bench.Ratio{Value: 0.25, Low: 0.25, High: 0.5, Rounds: 5}, true},
+		{"a machine of changing speed is no difference", rounds(10, 20, 10, 20, 40), rounds(5, 10, 5, 10, 20), bench.Ratio{Value: 2, Low: 2, High: 2, Rounds: 5}, true},
+		{"behind in one of five is not", rounds(4, 4, 4, 4, 1), rounds(2, 2, 2, 2, 2), bench.Ratio{Value: 2, Low: 0.5, High: 2, Rounds: 5}, false},
+		{"the same is not", rounds(1, 1, 1, 1, 1), rounds(1, 1, 1, 1, 1), bench.Ratio{Value: 1, Low: 1, High: 1, Rounds: 5}, false},
+		{"four rounds are not", rounds(4, 4, 4, 4), rounds(2, 2, 2, 2), bench.Ratio{Value: 2, Low: 2, High: 2, Rounds: 4}, false},
+		{"rounds without a counterpart do not count", rounds(4, 9, 9), rounds(2), bench.Ratio{Value: 2, Low: 2, High: 2, Rounds: 1}, false},
 		{"nothing to divide by has no ratio", rounds(4, 4), rounds(0, 2), bench.Ratio{Rounds: 2}, false},
 		{"no rounds have no ratio", nil, rounds(2), bench.Ratio{}, false},
 	} {

@@ -150,11 +150,11 @@ func TestJudgeGoals(t *testing.T) {
 		r.Judge(true)
 		return r
 	}
-	t.Run("a figure at its bound meets the goal", func(t *testing.T) {
-		r := bench.Results{Rows: []bench.RowResult{row("small", 900, 115, 8.5)}}
+	t.Run("a figure that rounds to its bound meets the goal", func(t *testing.T) {
+		r := bench.Results{Rows: []bench.RowResult{row("small", 900, 114.6, 8.54)}}
 		r.JudgeGoals()
 		for _, text := range []string{"CPU", "requests"} {
-			if g := goal(t, &r, "small", text); g.Verdict != bench.Met || g.Reached == 0 {
+			if g := goal(t, &r, "small", text); g.Verdict != bench.Met || g.Reached.Value == 0 {
 				t.Errorf("%s = %+v, want it met", text, g)
 			}
 		}
@@ -218,7 +218,7 @@ func TestJudgeGoals(t *testing.T) {
 		idle.Judge(true)
 		r := bench.Results{Rows: []bench.RowResult{idle}}
 		r.JudgeGoals()
-		if g := goal(t, &r, "idle", "memory"); g.Verdict != bench.Missed || g.Reached != 8193 || !g.Bytes {
+		if g := goal(t, &r, "idle", "memory"); g.Verdict != bench.Missed || g.Reached.Value != 8193 || !g.Bytes {
 			t.Errorf("memory = %+v, want it missed with 8193 bytes", g)
 		}
 	})

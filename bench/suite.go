@@ -26,9 +26,10 @@ type Options struct {
 	Version string
 	// Rows are the keys of those to run; none means all.
 	Rows []string
-	// Rounds of each proxy in each row; zero: 7.
+	// Rounds of each proxy in each row; zero: 11. Many short rounds tell more
+	// than a few long ones, as each is compared with those beside it.
 	Rounds int
-	// Round is how long each lasts; zero: 3 s.
+	// Round is how long each lasts; zero: 2 s.
 	Round time.Duration
 	// Settle is how long idle connections are left alone before memory is
 	// looked at; zero: 30 s.
@@ -41,10 +42,10 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.Rounds == 0 {
-		o.Rounds = 7
+		o.Rounds = 11
 	}
 	if o.Round == 0 {
-		o.Round = 3 * time.Second
+		o.Round = 2 * time.Second
 	}
 	if o.Settle == 0 {
 		o.Settle = 30 * time.Second

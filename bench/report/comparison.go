@@ -141,8 +141,8 @@ func versus(v bench.Versus) []string {
 	} {
 		lines = append(lines, fmt.Sprintf("  %s: %s", at.name, difference(v, at.ratio, at.slower)))
 	}
-	if v.Rate.Rounds < 2 {
-		lines = append(lines, "  One round cannot tell a difference from chance; try --rounds 5.")
+	if n := v.Rate.Rounds; n < bench.Enough {
+		lines = append(lines, fmt.Sprintf("  %s cannot tell a difference from chance; try --rounds %d.", things(n, "round"), bench.Enough))
 	}
 	return lines
 }
@@ -163,7 +163,7 @@ func difference(v bench.Versus, r bench.Ratio, slower bool) string {
 		better = v.Other
 	}
 	switch {
-	case r.Rounds < 2:
+	case r.Rounds < bench.Enough:
 		return fact
 	case !r.Clear():
 		return "no difference beyond the spread of the rounds, " + fact

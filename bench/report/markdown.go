@@ -19,7 +19,7 @@ func Markdown(w io.Writer, r *bench.Results, folder string) error {
 	b.WriteString("Sluice beside other proxies, all measured in the same run on the same machine. What counts are the ratios: absolute\n" +
 		"figures belong to the machine. [benchmarking.md](benchmarking.md) says how to run this yourself.\n\n")
 	machine(&b, r)
-	b.WriteString("\n## Goals\n\nRatios of Sluice to the other, of the medians of all rounds.\n\n")
+	b.WriteString("\n## Goals\n\nRatios of Sluice to the other: the median of the rounds, and in parentheses the least and the greatest of them.\n\n")
 	t := goalTable(r)
 	t.markdown(&b)
 	for _, p := range Plots(r) {
@@ -64,8 +64,9 @@ const method = `
 
 - All proxies do the same work: one condition on a header, else three routes by weight 60/30/10, each over two instances
   in turn; connections to instances are kept; ` + "`X-Forwarded-For` and `X-Request-Id`" + ` are added; no access log.
-- Each row starts its proxies anew and warms them up. Rounds take turns, in reversed order each second time; medians count.
-  In parentheses stand the extremes: the best round of the one against the worst of the other, and the other way round.
+- Each row starts its proxies anew and warms them up. Rounds take turns, in reversed order each second time. Tables have the
+  medians of all rounds. Ratios are formed of rounds that stood beside each other, so that a machine whose speed changes
+  from round to round is no difference between proxies; their median may differ a little from the ratio of the medians.
 - CPU is the time, of user and system, that all processes of a proxy took, by the number of requests. It is the figure to
   trust: it depends least on what else the machine does.
 - A closed loop sends the next request when the answer is there. At a constant rate, latency counts from when a request

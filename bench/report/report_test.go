@@ -88,15 +88,15 @@ func TestComparison(t *testing.T) {
 		{"a rate that the target could not take", bench.Comparison{Targets: []bench.Series{series("shop.example", short)}}},
 		{"a rate that the generator could not send", bench.Comparison{Targets: []bench.Series{series("shop.example", bound)}}},
 		{"a target that answers nothing", bench.Comparison{Targets: []bench.Series{series("shop.example", silent)}}},
-		{"two targets that differ, three rounds", bench.Comparison{
+		{"two targets that differ, five rounds", bench.Comparison{
 			Targets: []bench.Series{series("a:80", round(1000, 0, 100), round(1100, 0, 110), round(1050, 0, 90)), series("b:80", round(500, 0, 200))},
 			Versus: []bench.Versus{{
 				Name: "a:80", Other: "b:80",
-				Rate: bench.Ratio{Value: 2.1, Low: 2, High: 2.2, Rounds: 3},
-				P50:  bench.Ratio{Value: 0.5, Low: 0.45, High: 0.55, Rounds: 3},
-				P90:  bench.Ratio{Value: 1.5, Low: 1.2, High: 1.9, Rounds: 3},
-				P99:  bench.Ratio{Value: 0.9, Low: 0.8, High: 1.3, Rounds: 3},
-				P999: bench.Ratio{Rounds: 3},
+				Rate: bench.Ratio{Value: 2.1, Low: 2, High: 2.2, Rounds: 5},
+				P50:  bench.Ratio{Value: 0.5, Low: 0.45, High: 0.55, Rounds: 5},
+				P90:  bench.Ratio{Value: 1.5, Low: 1.2, High: 1.9, Rounds: 5},
+				P99:  bench.Ratio{Value: 0.9, Low: 0.8, High: 1.3, Rounds: 5},
+				P999: bench.Ratio{Rounds: 5},
 			}},
 		}},
 		{"two targets, one round", bench.Comparison{

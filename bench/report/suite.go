@@ -76,22 +76,21 @@ func ratios(row *bench.RowResult) (lines []string) {
 func goalTable(r *bench.Results) table {
 	t := table{head: []string{"goal", "row", "wanted", "reached", "verdict"}, words: []int{1, 4}}
 	for _, g := range r.Goals {
-		wanted, reached := "at most ", "-"
+		wanted, bound, reached := "at most ", times(g.Bound), spread(g.Reached)
 		if g.AtLeast {
 			wanted = "at least "
 		}
-		figure := times
 		if g.Bytes {
-			figure = size
-		}
-		if g.Reached != 0 {
-			reached = figure(g.Reached)
+			bound = size(g.Bound)
+			if g.Reached.Value != 0 {
+				reached = size(g.Reached.Value)
+			}
 		}
 		verdict := g.Verdict
 		if g.Why != "" {
 			verdict += ": " + g.Why
 		}
-		t.add(g.Text, g.Row, wanted+figure(g.Bound), reached, verdict)
+		t.add(g.Text, g.Row, wanted+bound, reached, verdict)
 	}
 	return t
 }
