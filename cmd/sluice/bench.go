@@ -91,7 +91,7 @@ were sent, with 1 if not, and with 2 for wrong use.`,
 	flags.StringVar(&f.bodySize, "body-size", "", "size of a body that is made up, such as 512, 10KB or 1MiB")
 	flags.StringVar(&f.scenario, "scenario", "", "YAML file with a mix of requests, - for standard input")
 	flags.StringArrayVar(&f.compare, "compare", nil, "URL to measure beside the first one; may be repeated")
-	flags.IntVar(&f.rounds, "rounds", 0, "rounds for each URL (default 1, and 3 with --compare)")
+	flags.IntVar(&f.rounds, "rounds", 0, "rounds for each URL (default 1, and 5 with --compare)")
 	flags.BoolVar(&f.insecure, "insecure", false, "accept any certificate")
 	flags.StringVarP(&f.output, "output", "o", "table", "form of the result: table, json or yaml")
 	cmd.AddCommand(newBenchOrigin(), newBenchSuite())
@@ -119,7 +119,7 @@ func (f *benchFlags) run(cmd *cobra.Command, first string) error {
 	if f.rounds == 0 {
 		f.rounds = 1
 		if len(targets) > 1 {
-			f.rounds = 3
+			f.rounds = bench.Enough
 		}
 	}
 	ctx, signals := boot.Notify(cmd.Context())

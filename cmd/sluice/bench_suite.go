@@ -33,8 +33,8 @@ type suiteFlags struct {
 
 // What --short sets, unless flags say otherwise: about five minutes in all.
 const (
-	shortRounds = 3
-	shortRound  = 2 * time.Second
+	shortRounds = bench.Enough
+	shortRound  = 1200 * time.Millisecond
 )
 
 func newBenchSuite() *cobra.Command {
@@ -66,8 +66,8 @@ The rows:
 	flags := cmd.Flags()
 	flags.StringSliceVar(&f.only, "only", nil, "rows to run, by key (default all)")
 	flags.BoolVar(&f.short, "short", false, "fewer and shorter rounds")
-	flags.IntVar(&f.rounds, "rounds", 7, "rounds of each proxy in each row")
-	flags.DurationVar(&f.duration, "duration", 3*time.Second, "how long a round lasts")
+	flags.IntVar(&f.rounds, "rounds", 11, "rounds of each proxy in each row")
+	flags.DurationVar(&f.duration, "duration", 2*time.Second, "how long a round lasts")
 	flags.DurationVar(&f.settle, "settle", 30*time.Second, "how long idle connections are left alone before memory is looked at")
 	flags.StringVar(&f.out, "out", "", "Markdown file to write, with plots in a folder of its name")
 	flags.StringVarP(&f.output, "output", "o", "table", "form of the result: table, json or yaml")
