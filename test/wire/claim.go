@@ -40,7 +40,7 @@ func (r ranges) String() string {
 // The verbs that both sides know, and those of one side.
 var (
 	sharedClaims = []string{
-		"line", "has", "only", "no", "order", "raw", "no-raw", "body", "size", "framing", "trailer", "no-trailer", "cut",
+		"line", "starts", "has", "only", "lines", "no", "order", "raw", "no-raw", "body", "size", "framing", "trailer", "no-trailer", "cut",
 	}
 	clientClaims = append(slices.Clone(sharedClaims), "status", "interim", "answers", "nothing", "closed", "kept")
 	originClaims = append(slices.Clone(sharedClaims), "connection")
@@ -92,7 +92,7 @@ func (c *claim) complete() error {
 		c.want, err = readRanges(rest)
 	case "size":
 		c.n, err = strconv.Atoi(c.text)
-	case "has", "only", "trailer":
+	case "has", "only", "lines", "trailer":
 		valid = strings.Contains(c.text, ":")
 	case "framing":
 		valid = slices.Contains([]framing{byLength, byChunks, byClose, noBody}, framing(c.text))
@@ -171,8 +171,14 @@ func (c *claim) judge(m *message) string {
 		}
 	case "line":
 		return differ("start line", m.start, c.text)
+	case "starts":
+		if !strings.HasPrefix(m.start, c.text) {
+			return differ("start line", m.start, c.text)
+		}
 	case "has", "only":
 		return c.judgeField(m.fields)
+	case "lines":
+		return c.judgeLines(m.fields)
 	case "trailer":
 		return c.judgeField(m.trailers)
 	case "no":
@@ -236,12 +242,17 @@ func (c *claim) judgeField(fields []field) string {
 		return "no field " + name
 	case c.verb == "only" && len(values) > 1:
 		return fmt.Sprintf("%d fields %s: %q, want one", len(values), name, values)
-	case !slices.Contains(fields, field{name, value}) && slices.Contains(values, value):
-		return fmt.Sprintf("field %s is spelled otherwise", name)
-	case !slices.Contains(fields, field{name, value}):
+	case !slices.Contains(values, value):
 		return fmt.Sprintf("field %s: %s, want %s", name, quote(strings.Join(values, " and ")), quote(value))
 	}
 	return ""
+}
+
+// judgeLines compares all values of NAME: VALUE | VALUE.
+func (c *claim) judgeLines(fields []field) string {
+	name, list, _ := strings.Cut(c.text, ":")
+	values := strings.Join(valuesOf(fields, name), " | ")
+	return differ("lines of "+name, values, strings.TrimSpace(list))
 }
 
 func (c *claim) judgeAbsence(fields []field) string {

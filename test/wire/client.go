@@ -86,7 +86,7 @@ func (r *run) see(c *client, claims []claim) bool {
 	m, err := c.answer(claims)
 	_, silence := find(claims, "nothing")
 	switch {
-	case errors.Is(err, errNothing) && outcome(c.err) == "no more in time":
+	case errors.Is(err, errNothing) && outcome(c.err) == late:
 		r.fault("%s does not come, nor an end", who)
 	case errors.Is(err, errNothing):
 		c.over = true
@@ -94,6 +94,8 @@ func (r *run) see(c *client, claims []claim) bool {
 			r.fault("%s: the connection ends without one", who)
 		}
 		return true
+	case err != nil && errors.Is(err, c.err):
+		r.fault("%s does not come to an end", who)
 	case err != nil:
 		r.fault("%s: %v", who, err)
 	case silence:
@@ -119,7 +121,7 @@ func (c *client) answer(claims []claim) (*message, error) {
 	for {
 		m, err := c.response(headless)
 		if err != nil {
-			if errors.Is(err, c.err) && outcome(err) != "no more in time" {
+			if errors.Is(err, c.err) && outcome(err) != late {
 				return &message{cut: true}, nil // inside a head
 			}
 			return nil, err
@@ -164,7 +166,7 @@ func (r *run) probe(c *client, want string) {
 	_, _ = fmt.Fprintf(c.conn, "GET %s%s HTTP/1.1\r\nHost: probe.example\r\n\r\n", probeTarget, tag)
 	m, err := c.answer(nil)
 	switch {
-	case errors.Is(err, errNothing) && outcome(c.err) == "no more in time":
+	case errors.Is(err, errNothing) && outcome(c.err) == late:
 		r.fault("%s has neither an answer nor an end", who)
 	case errors.Is(err, errNothing):
 		c.over = true

@@ -52,6 +52,7 @@
 //	{{signal NAME}}  lets those go on who await the name
 //	{{await NAME}}   waits for the signal
 //	{{body}}         at once only: the origin reads the request to its end
+//	{{continue}}     at once only: it answers 100 if the request expects that
 //
 // # Claims
 //
@@ -59,10 +60,12 @@
 //
 //	status 400          also lists and ranges: status 400 500-599
 //	line TEXT           the start line
-//	has NAME: VALUE     such a line is there, spelled so
-//	only NAME: VALUE    it is the only one of its name, in any letter case
-//	no NAME             there is none, in any letter case
-//	order NAME OTHER    these stand in this order, spelled so
+//	starts TEXT         how it begins
+//	has NAME: VALUE     such a field is there; names in any letter case
+//	only NAME: VALUE    it is the only one of its name
+//	lines NAME: A | B   the values of all of its name, in their order
+//	no NAME             there is none
+//	order NAME OTHER    these stand in this order, and are spelled so
 //	raw TEXT, no-raw TEXT  the head has, or has not, these bytes
 //	body TEXT           the content, without framing
 //	size N              its length

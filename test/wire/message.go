@@ -256,6 +256,9 @@ func (r *reader) rest(m *message) error {
 	if _, malformed := errors.AsType[*malformedError](err); malformed {
 		return err
 	}
+	if outcome(err) == late {
+		return err
+	}
 	m.cut = err != nil
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 )
 
@@ -118,6 +119,10 @@ func (r *run) exchange(i int, q *request, rd *reader, m *message, first bool) bo
 		case bad != nil || m.cut:
 		case a.verb == body:
 			readBody()
+		case a.verb == goOn:
+			if slices.Contains(m.values("Expect"), "100-continue") {
+				fmt.Fprint(rd.conn, "HTTP/1.1 100 Continue\r\n\r\n")
+			}
 		default:
 			open = r.act(rd, a) && open
 		}

@@ -195,7 +195,7 @@ func (r *run) act(rd *reader, a act) bool {
 		}
 	case read:
 		r.expect("origin", rd, a.bytes)
-	case piece, body: // pieces are writes of their own already; bodies are the origin's
+	case piece, body, goOn: // pieces are writes of their own already; the others are the origin's
 	}
 	return true
 }
@@ -209,6 +209,9 @@ func (r *run) expect(who string, rd *reader, want []byte) {
 	}
 }
 
+// late is the outcome of patience that has ended.
+const late = "no more in time"
+
 // outcome says how a connection ended.
 func outcome(err error) string {
 	var timeout net.Error
@@ -216,7 +219,7 @@ func outcome(err error) string {
 	case err == nil:
 		return "open"
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return "no more in time"
+		return late
 	default:
 		return "then the connection ended"
 	}

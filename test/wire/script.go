@@ -54,6 +54,7 @@ const (
 	signal     verb = "signal"
 	await      verb = "await"
 	body       verb = "body"
+	goOn       verb = "continue"
 )
 
 // maxBytes bounds what one block may expand to.
@@ -193,7 +194,7 @@ func readDirective(line string, early bool) (a act, ok bool, err error) {
 		ok = argument != ""
 	case piece, closeBoth, closeWrite, reset:
 		ok = argument == ""
-	case body:
+	case body, goOn:
 		ok = argument == "" && early
 	default:
 		ok = false
