@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -57,7 +56,6 @@ func TestExchangesAreTheSameWithAndWithoutTheProxy(t *testing.T) {
 			t.Errorf("no exchange shows that %q: is it a difference?", d.name)
 		}
 	}
-	c.reportBugs()
 }
 
 // planRuns deals the trials from 0 to n out to runs: what one client sends
@@ -109,7 +107,6 @@ type comparison struct {
 	mu     sync.Mutex      // guards what follows
 	failed int             // runs
 	ids    map[string]bool // that requests were given
-	left   map[*knownBug][]*trial
 }
 
 // all compares all runs over a few connections at a time.
@@ -132,7 +129,6 @@ func (c *comparison) all(runs [][]*trial) {
 
 // run compares the exchanges of one run up to the first that fails.
 func (c *comparison) run(run []*trial) {
-	run = slices.DeleteFunc(run, c.leftOut)
 	if c.failures() >= 3 {
 		return
 	}
@@ -152,35 +148,6 @@ func (c *comparison) run(run []*trial) {
 			"again by: go test ./proxy -run %s -differential.seed=%d -differential.only=%d",
 			c.seed, tr.index, i, alone, diff, shorten(string(tr.head)), shorten(string(tr.body)), tr.pieces, plain, seen,
 			c.t.Name(), c.seed, tr.index)
-	}
-}
-
-// leftOut reports whether a trial meets a known bug, and notes it if so.
-func (c *comparison) leftOut(t *trial) bool {
-	for i := range knownBugs {
-		if b := &knownBugs[i]; b.meets(t) {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			if c.left == nil {
-				c.left = make(map[*knownBug][]*trial)
-			}
-			c.left[b] = append(c.left[b], t)
-			return true
-		}
-	}
-	return false
-}
-
-// reportBugs tells how much is left out, and what of it is still needed.
-func (c *comparison) reportBugs() {
-	for b, trials := range c.left {
-		fails := 0
-		for _, t := range trials {
-			if _, diff, _, _ := c.compare([]*trial{t}); diff != "" {
-				fails++
-			}
-		}
-		c.t.Logf("%d exchanges left out, of which %d fail: %s", len(trials), fails, b.text)
 	}
 }
 

@@ -58,7 +58,7 @@ func (c *conn) answer(u *upstream.Conn, p *pump) (keep bool) {
 	edit := answerEdit{
 		close:     !keep,
 		keepAlive: keep && w.plan.http10,
-		unchunked: w.plan.http10 && f == byChunks,
+		unchunked: w.plan.http10, // RFC 9112 section 6.1
 		changes:   w.edits.changes(),
 	}
 	w.keeper.served(u.Instance)
@@ -68,6 +68,9 @@ func (c *conn) answer(u *upstream.Conn, p *pump) (keep bool) {
 	}
 	err := c.relay(u, f, edit)
 	if p != nil {
+		if err == nil && f == byClose {
+			_ = c.CloseWrite() // the answer ends here, whatever the client still sends
+		}
 		keep, reuse = c.endPump(u, p, keep, reuse)
 	}
 	switch {

@@ -35,6 +35,7 @@ type conn struct {
 	w         *work  // nil while the connection waits
 	part      []byte // what stands of an incomplete head while it waits
 	between   bool   // waits for a request of which nothing has come
+	skipped   bool   // an empty line since the last request
 	headSince int64  // when the first byte of an incomplete head came; 0 if none
 	outside   bool   // the exchange in w must run outside the wait for the client
 	unread    bool   // the client may still be sending when the connection ends
@@ -233,7 +234,7 @@ func (c *conn) Woken() socket.Next {
 // process serves the requests that are complete in the buffer.
 func (c *conn) process() socket.Next {
 	w := c.w
-	for w.from < w.to {
+	for c.skipEmpty(); w.from < w.to; c.skipEmpty() {
 		n, reason := w.head.scanRequest(w.in[w.from:w.to])
 		switch {
 		case reason != live.None:
@@ -242,7 +243,7 @@ func (c *conn) process() socket.Next {
 		case n == 0:
 			return c.incomplete()
 		}
-		c.headSince = 0
+		c.headSince, c.skipped = 0, false
 		c.Due(0)
 		if c.Expired() && !c.aborted.Load() {
 			c.Revive() // it came in the moment at which the time was up
@@ -267,6 +268,16 @@ func (c *conn) process() socket.Next {
 	}
 	w.from, w.to = 0, 0
 	return c.wait()
+}
+
+// skipEmpty passes over an empty line before a request (RFC 9112 section
+// 2.2): nothing has come of a request as long as no other bytes have.
+func (c *conn) skipEmpty() {
+	w := c.w
+	if w.to-w.from >= 2 && w.in[w.from] == '\r' && w.in[w.from+1] == '\n' && !c.skipped {
+		w.from += 2
+		c.skipped = true // more of them count as a head
+	}
 }
 
 // wait marks the connection as one that may be closed.

@@ -168,6 +168,9 @@ func appendTarget(b []byte, h *head, e *edits) []byte {
 		}
 		return b
 	}
+	if h.target.from == h.target.to && string(h.bytes(h.method)) == http.MethodOptions {
+		return append(b, '*') // RFC 9112 section 3.2.4
+	}
 	if target[0] == '?' {
 		b = append(b, '/')
 	}

@@ -16,6 +16,7 @@ const (
 	maxResponseHead = 64 << 10
 	maxTarget       = 16 << 10
 	maxFields       = 200
+	maxMethod       = 255
 	maxStray        = 32 // bytes of empty lines before a request line
 )
 
@@ -160,8 +161,11 @@ func (h *head) requestLine(b []byte, start int) (int, live.Reason) {
 	for i < len(b) && class[b[i]]&tokenByte != 0 {
 		i++
 	}
+	if i-start > maxMethod {
+		return 0, live.BadRequest
+	}
 	if i == len(b) {
-		return 0, unfinished(i-start > 64, live.BadRequest)
+		return 0, live.None
 	}
 	if b[i] != ' ' || i == start {
 		return 0, live.BadRequest

@@ -82,7 +82,7 @@ func putHex(b []byte, n uint64) {
 type answerEdit struct {
 	close     bool // add Connection: close
 	keepAlive bool // add Connection: keep-alive, for HTTP/1.0
-	unchunked bool // the coding is taken off
+	unchunked bool // nothing of the chunked coding: HTTP/1.0 does not know it
 	explain   string
 	cookies   string // fields that set cookies
 	changes   *fieldEdits
@@ -103,7 +103,7 @@ func appendAnswer(b []byte, h *head, e answerEdit) []byte {
 	run := h.reason.to + 2
 	for i := range h.fields {
 		f := &h.fields[i]
-		if h.drops(f) || e.unchunked && f.kind == kindTransferEncoding || e.changes != nil && e.changes.drops(h.bytes(f.name)) {
+		if h.drops(f) || e.unchunked && h.ofChunks(f) || e.changes != nil && e.changes.drops(h.bytes(f.name)) {
 			b = append(b, h.raw[run:f.name.from]...)
 			run = f.end
 		}
@@ -116,6 +116,12 @@ func appendAnswer(b []byte, h *head, e answerEdit) []byte {
 	b = appendExplain(b, e.explain)
 	b = appendConnection(b, e.close, e.keepAlive)
 	return append(b, "\r\n"...)
+}
+
+// ofChunks reports whether a field speaks of the chunked coding (RFC 9112
+// sections 6.1 and 7.1.3).
+func (h *head) ofChunks(f *field) bool {
+	return f.kind == kindTransferEncoding || fold(h.bytes(f.name), "trailer")
 }
 
 func appendExplain(b []byte, explain string) []byte {
