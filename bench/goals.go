@@ -18,8 +18,9 @@ type Goal struct {
 	Bytes bool `json:"bytes,omitempty"`
 
 	// needsQuiet has the goal not judged where the generator was the limit, or
-	// something disturbed the row: it is not of CPU for a request, which stays
-	// as it is then.
+	// something disturbed the row. The others are of CPU for a request, which
+	// hardly depends on that: they are judged unless some rounds of a disturbed
+	// row met the goal and some did not.
 	needsQuiet bool
 	figure     func(*RowResult) Ratio
 }
@@ -94,6 +95,9 @@ func (g Goal) holds(reached float64) bool {
 	return reached <= g.Bound
 }
 
+// within reports whether some rounds met the goal and some did not.
+func (g Goal) within(r Ratio) bool { return g.holds(r.Low) != g.holds(r.High) }
+
 // to takes a ratio to another proxy from a row.
 func to(other string, of func(*RowRatio) Ratio) func(*RowResult) Ratio {
 	return func(r *RowResult) Ratio {
@@ -128,7 +132,7 @@ func (r *Results) judge(g Goal) GoalResult {
 		result.Why = "there is nothing to compare with"
 	case g.needsQuiet && row.GeneratorBound:
 		result.Why = "generator-bound"
-	case g.needsQuiet && row.Disturbed:
+	case row.Disturbed && (g.needsQuiet || g.within(result.Reached)):
 		result.Why = "the row was disturbed"
 	case g.holds(result.Reached.Value):
 		result.Verdict = Met

@@ -192,6 +192,24 @@ func TestJudgeGoals(t *testing.T) {
 			t.Errorf("requests a second = %+v, want it not judged", g)
 		}
 	})
+	t.Run("where rounds of a disturbed row disagree nothing is judged", func(t *testing.T) {
+		torn := proxy("sluice", 200, 8, 0.7)
+		torn.Rounds[1].CPU = 9
+		disturbed := bench.RowResult{Key: "small", Loop: "closed loop", Direct: 900, Proxies: []bench.ProxyResult{torn, proxy("haproxy", 100, 10, 1)}}
+		quiet := disturbed
+		disturbed.Judge(true)
+		quiet.Judge(false)
+		r := bench.Results{Rows: []bench.RowResult{disturbed}}
+		r.JudgeGoals()
+		if g := goal(t, &r, "small", "CPU"); g.Verdict != bench.NotJudged || g.Why != "the row was disturbed" {
+			t.Errorf("CPU = %+v, want it not judged", g)
+		}
+		r = bench.Results{Rows: []bench.RowResult{quiet}}
+		r.JudgeGoals()
+		if g := goal(t, &r, "small", "CPU"); g.Verdict != bench.Met {
+			t.Errorf("CPU in a quiet row = %+v, want it met by the median", g)
+		}
+	})
 	t.Run("rows that were not run are not judged", func(t *testing.T) {
 		r := bench.Results{}
 		r.JudgeGoals()

@@ -22,6 +22,9 @@ func Markdown(w io.Writer, r *bench.Results, folder string) error {
 	b.WriteString("\n## Goals\n\nRatios of Sluice to the other: the median of the rounds, and in parentheses the least and the greatest of them.\n\n")
 	t := goalTable(r)
 	t.markdown(&b)
+	if n := disturbed(r); n > 0 {
+		fmt.Fprintf(&b, "\n**Something disturbed %d of %d rows**, as their notes say: take their figures with care, and run this again on a quiet\nmachine.\n", n, len(r.Rows))
+	}
 	for _, p := range Plots(r) {
 		fmt.Fprintf(&b, "\n![%s](%s/%s)\n", p.Title, folder, p.Name)
 	}
@@ -31,6 +34,16 @@ func Markdown(w io.Writer, r *bench.Results, folder string) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// disturbed returns how many rows were.
+func disturbed(r *bench.Results) (n int) {
+	for _, row := range r.Rows {
+		if row.Disturbed {
+			n++
+		}
+	}
+	return n
 }
 
 // machine writes where and how the suite ran.
