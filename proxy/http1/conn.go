@@ -27,7 +27,10 @@ type conn struct {
 	ctx       context.Context //nolint:containedctx // the connection's own life, not a call's
 	facts     conditions.Conn
 	shard     uint32
-	forwarded []byte // the fields that are the same for all requests
+	forwarded []byte               // the fields that are the same for all requests
+	room      [usualForwarded]byte // for them
+
+	next, prev *conn // of the listener, under its mutex
 
 	aborted  atomic.Bool                   // ended by Listener.Abort
 	upstream atomic.Pointer[upstream.Conn] // of the exchange under way that may wait long
@@ -43,7 +46,9 @@ type conn struct {
 }
 
 const (
-	bufferSize = 16 << 10
+	// usualForwarded is room for the forwarded fields of an IPv4 client.
+	usualForwarded = 96
+	bufferSize     = 16 << 10
 	// spliceAt is the rest of a body from which on it is moved in the kernel.
 	spliceAt = 64 << 10
 )
@@ -52,7 +57,7 @@ func newConn(ctx context.Context, s *Server, l *Listener, sc *socket.Conn) *conn
 	c := &conn{Conn: sc, server: s, listener: l, ctx: ctx, shard: s.turn.Add(1)}
 	c.facts.Client = addrPort(sc.TCP().RemoteAddr())
 	c.facts.Local = addrPort(sc.TCP().LocalAddr())
-	c.forwarded = appendForwarded(nil, &c.facts)
+	c.forwarded = appendForwarded(c.room[:0], &c.facts)
 	return c
 }
 

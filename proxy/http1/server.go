@@ -117,8 +117,9 @@ type Listener struct {
 	found        atomic.Pointer[found]
 	virtualHosts atomic.Bool
 	draining     atomic.Bool
-	mu           sync.Mutex // guards conns
-	conns        map[*conn]struct{}
+	mu           sync.Mutex // guards head, open and the links of the connections
+	head         *conn
+	open         int
 }
 
 // found is the gateway of a listener's port in a generation.
@@ -222,10 +223,11 @@ func (s *Server) Close() {
 func (l *Listener) add(c *conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.conns == nil {
-		l.conns = make(map[*conn]struct{})
+	if c.next = l.head; c.next != nil {
+		c.next.prev = c
 	}
-	l.conns[c] = struct{}{}
+	l.head = c
+	l.open++
 	c.server.options.Counters.Open.Add(c.shard, 1)
 	return true
 }
@@ -233,7 +235,16 @@ func (l *Listener) add(c *conn) bool {
 func (l *Listener) remove(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.conns, c)
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		l.head = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.next, c.prev = nil, nil
+	l.open--
 	c.server.options.Counters.Open.Add(c.shard, -1)
 }
 
@@ -241,7 +252,7 @@ func (l *Listener) remove(c *conn) {
 func (l *Listener) Open() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.conns)
+	return l.open
 }
 
 // Announce makes every answer from now on the last one of its connection.
@@ -271,8 +282,8 @@ func (l *Listener) Abort() {
 func (l *Listener) all() []*conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	cs := make([]*conn, 0, len(l.conns))
-	for c := range l.conns {
+	cs := make([]*conn, 0, l.open)
+	for c := l.head; c != nil; c = c.next {
 		cs = append(cs, c)
 	}
 	return cs

@@ -64,10 +64,11 @@ type Conn struct {
 	err     error
 	peeked  int
 	pending int
-	loopFn  func(uintptr) bool
-	tripFn  func(uintptr) bool
-	peekFn  func(uintptr)
-	pendFn  func(uintptr)
+	// Made when they are needed first: most connections need one of them.
+	loopFn func(uintptr) bool
+	tripFn func(uintptr) bool
+	peekFn func(uintptr)
+	pendFn func(uintptr)
 
 	// Of the sweeper, under its shard's mutex.
 	home       *shard
@@ -309,6 +310,9 @@ func (c *Conn) Alive() bool {
 	if c.expired.Load() {
 		return false
 	}
+	if c.peekFn == nil {
+		c.peekFn = func(fd uintptr) { c.peeked = peekFD(fd) }
+	}
 	c.peeked = peekEnded
 	if err := c.raw.Control(c.peekFn); err != nil {
 		return false
@@ -319,6 +323,9 @@ func (c *Conn) Alive() bool {
 // Pending returns how many bytes can be read at once, 0 if that cannot be
 // told.
 func (c *Conn) Pending() int {
+	if c.pendFn == nil {
+		c.pendFn = func(fd uintptr) { c.pending = pendingFD(fd) }
+	}
 	c.pending = 0
 	if err := c.raw.Control(c.pendFn); err != nil {
 		return 0

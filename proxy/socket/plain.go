@@ -45,6 +45,3 @@ func (c *Conn) RoundTrip(out []byte, h Handler) error {
 }
 
 func (c *Conn) write([]byte) (int, error) { return 0, nil }
-
-func (c *Conn) loop(uintptr) bool { return true }
-func (c *Conn) trip(uintptr) bool { return true }

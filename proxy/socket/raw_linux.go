@@ -15,6 +15,9 @@ import (
 // ends (io.EOF), or the connection fails or expires. Inside it Read must not
 // be called: the callback holds the read lock.
 func (c *Conn) Loop(h Handler) error {
+	if c.loopFn == nil {
+		c.loopFn = c.loop
+	}
 	c.handler, c.err = h, nil
 	defer func() { c.inside = false }() // after a panic, too
 	err := c.raw.Read(c.loopFn)
@@ -72,6 +75,9 @@ func (c *Conn) loop(fd uintptr) bool {
 // RoundTrip sends out in one write and reads until h is done. The goroutine
 // parks after the write without trying to read.
 func (c *Conn) RoundTrip(out []byte, h Handler) error {
+	if c.tripFn == nil {
+		c.tripFn = c.trip
+	}
 	c.handler, c.out, c.err = h, out, nil
 	err := c.raw.Read(c.tripFn)
 	for err != nil && c.onlyWoken(err) {

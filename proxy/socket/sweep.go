@@ -60,10 +60,6 @@ func (s *Sweeper) Open(tcp *net.TCPConn) (*Conn, error) {
 		return nil, fmt.Errorf("open connection: %w", err)
 	}
 	c := &Conn{tcp: tcp, raw: raw}
-	c.loopFn, c.tripFn = c.loop, c.trip
-	c.peekFn = func(fd uintptr) { c.peeked = peekFD(fd) }
-	c.pendFn = func(fd uintptr) { c.pending = pendingFD(fd) }
-	c.sweepFn = func(fd uintptr) { c.sweepPeek = peekFD(fd) }
 	c.home = &s.shards[s.turn.Add(1)%uint32(len(s.shards))]
 	c.home.add(c)
 	return c, nil
@@ -106,6 +102,9 @@ func (c *Conn) look(now int64) {
 	}
 	if !c.suspect.Load() || !c.suspect.CompareAndSwap(true, false) {
 		return
+	}
+	if c.sweepFn == nil {
+		c.sweepFn = func(fd uintptr) { c.sweepPeek = peekFD(fd) }
 	}
 	c.sweepPeek = peekNothing
 	if err := c.raw.Control(c.sweepFn); err == nil && c.sweepPeek == peekEnded {
