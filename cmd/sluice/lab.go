@@ -129,6 +129,7 @@ func (f *labFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	boot.TuneMemory(os.LookupEnv)
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 

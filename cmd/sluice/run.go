@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"os"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -109,6 +110,9 @@ func run(ctx context.Context, f runFlags, stdout, stderr io.Writer) error {
 	}
 	if f.mesh.Explain, err = f.explain.secret(); err != nil {
 		return err
+	}
+	if limit := boot.TuneMemory(os.LookupEnv); limit > 0 {
+		log.Debug("the heap is kept below a part of the control group's memory limit", "bytes", limit)
 	}
 	ctx, signals := boot.Notify(ctx)
 	defer signals.Release()

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package boot_test
+
+import (
+	"runtime/debug"
+	"testing"
+
+	"github.com/sluice-mesh/sluice/cmd/internal/boot"
+)
+
+func TestTuneMemoryLeavesWhatTheEnvironmentSays(t *testing.T) {
+	percent := debug.SetGCPercent(77)
+	limit := debug.SetMemoryLimit(-1)
+	defer debug.SetGCPercent(percent)
+	defer debug.SetMemoryLimit(limit)
+	said := func(string) (string, bool) { return "77", true }
+	if got := boot.TuneMemory(said); got != 0 {
+		t.Errorf("TuneMemory() = %d though GOMEMLIMIT is set, want 0", got)
+	}
+	if got := debug.SetGCPercent(percent); got != 77 {
+		t.Errorf("garbage is collected at %d %%, want the 77 that the environment asks for", got)
+	}
+	if got := debug.SetMemoryLimit(-1); got != limit {
+		t.Errorf("the memory limit is %d, want the %d that it was", got, limit)
+	}
+
+	silent := func(string) (string, bool) { return "", false }
+	set := boot.TuneMemory(silent)
+	if got := debug.SetGCPercent(percent); got != 200 {
+		t.Errorf("garbage is collected at %d %%, want 200", got)
+	}
+	if got := debug.SetMemoryLimit(-1); set != 0 && got != set || set == 0 && got != limit {
+		t.Errorf("the memory limit is %d, want %d (0: unchanged from %d)", got, set, limit)
+	}
+}
