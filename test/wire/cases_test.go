@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,20 +26,16 @@ func load(t *testing.T) []*wire.Case {
 	return cases
 }
 
+// chosen leaves the cases that -only asks for.
+func chosen(cases []*wire.Case) []*wire.Case {
+	return slices.DeleteFunc(cases, func(c *wire.Case) bool { return !strings.Contains(c.Name, *only) })
+}
+
 // TestCases plays every case at the binary. Those that are listed as pending
 // must fail, so that the list says what is so.
 func TestCases(t *testing.T) {
-	cases := load(t)
+	cases := chosen(load(t))
 	pending := loadPending(t)
-	if *only != "" {
-		var some []*wire.Case
-		for _, c := range cases {
-			if strings.Contains(c.Name, *only) {
-				some = append(some, c)
-			}
-		}
-		cases = some
-	}
 	began := time.Now()
 	verdicts := playSluice(t, cases, func(c *wire.Case) time.Duration {
 		if pending.find(c.Name) != nil {
@@ -201,5 +198,28 @@ func TestEveryCaseCanFail(t *testing.T) {
 		if content[c.Name] == 3 {
 			t.Errorf("%s passes at gateways that do the opposite of each other", c.Name)
 		}
+	}
+}
+
+func TestPendingListsAreRead(t *testing.T) {
+	for _, tt := range []struct {
+		name, text string
+		want       string // in the error; empty if the list is good
+	}{
+		{"cases stand below causes", "# a cause\na/b: fails\n~a/c: fails\n\n# another\na/d: fails\n", ""},
+		{"an empty list is good", "", ""},
+		{"a case needs a cause", "a/b: fails\n", "before the first cause"},
+		{"a case says what happens", "# a cause\na/b\n", "not NAME: TEXT"},
+		{"a case stands there once", "# a cause\na/b: fails\n# another\na/b: fails\n", "written twice"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l, err := readPending(tt.text)
+			if !sameFault(err, tt.want) {
+				t.Fatalf("readPending(%q) error = %v, want %q in it", tt.text, err, tt.want)
+			}
+			if len(l) == 2 && (!l.find("a/c").atTimes || l.find("a/b").atTimes || l.find("a/d").text != "fails") {
+				t.Errorf("readPending(%q) = %+v", tt.text, l)
+			}
+		})
 	}
 }

@@ -67,6 +67,7 @@ type record struct {
 	file, name string
 	version    string
 	faults     map[string]string // by case that was played; empty if it holds
+	atTimes    map[string]bool   // cases that fail in some runs and hold in others
 }
 
 // holds stands in a record for no fault.
@@ -94,9 +95,10 @@ func loadRecords(t *testing.T) []*record {
 	return all
 }
 
-// read reads lines "NAME: FAULT" below the line "# VERSION".
+// read reads lines "NAME: FAULT" below the line "# VERSION". A tilde before
+// the name marks a case that goes either way.
 func (r *record) read(text string) error {
-	r.faults = make(map[string]string)
+	r.faults, r.atTimes = make(map[string]string), make(map[string]bool)
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
 		if version, ok := strings.CutPrefix(line, "# "); ok {
@@ -104,6 +106,7 @@ func (r *record) read(text string) error {
 			continue
 		}
 		name, fault, ok := strings.Cut(line, ": ")
+		name, r.atTimes[strings.TrimPrefix(name, "~")] = strings.CutPrefix(name, "~")
 		if !ok {
 			return fmt.Errorf("%q is not NAME: FAULT", line)
 		}
@@ -277,9 +280,9 @@ func (w *writer) differences() {
 	w.line("The first thing that does not hold; a dash where all does.\n")
 	w.line("| case | level | HAProxy | nginx |\n|---|---|---|---|")
 	for _, c := range w.cases {
-		a, b := w.peers[0].faults[c.Name], w.peers[1].faults[c.Name]
-		if a != "" || b != "" {
-			w.line("| %s | %s | %s | %s |", c.Name, c.Level, faultCell(a), faultCell(b))
+		a, b := w.peers[0].cell(c.Name), w.peers[1].cell(c.Name)
+		if a != b || a != "-" {
+			w.line("| %s | %s | %s | %s |", c.Name, c.Level, a, b)
 		}
 	}
 }
@@ -313,10 +316,15 @@ func cell(text string) string {
 	return strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`, "_", `\_`).Replace(text)
 }
 
-// faultCell shows bytes as they are.
-func faultCell(fault string) string {
+// cell shows the fault of a case, its bytes as they are.
+func (r *record) cell(name string) string {
+	fault := r.faults[name]
 	if fault == "" {
 		return "-"
 	}
-	return "`" + strings.NewReplacer("|", `\|`, "`", "'").Replace(fault) + "`"
+	text := "`" + strings.NewReplacer("|", `\|`, "`", "'").Replace(fault) + "`"
+	if r.atTimes[name] {
+		text += " in some runs"
+	}
+	return text
 }

@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	only   = flag.String("only", "", "play the cases whose name has this in it, and nothing that needs all")
+	only   = flag.String("only", "", "play the cases whose name has this in it")
 	binary = flag.String("binary", "", "the sluice to play at, instead of one built now")
 )
 
