@@ -5,8 +5,8 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 
 GOLANGCI_VERSION := 2.15.0
-# How long `make fuzz` spends on each fuzz test, and how often `make bench`
-# repeats each benchmark.
+# How long `make fuzz` spends on each fuzz test, and how often `make
+# microbench` repeats each benchmark.
 FUZZTIME ?= 10s
 COUNT    ?= 1
 
@@ -70,8 +70,20 @@ cover: ## write the coverage of the tests to cover.out and print the total
 	@go tool cover -func cover.out | tail -n 1
 
 .PHONY: bench
-bench: ## run the benchmarks, COUNT times each (1; 10 for benchstat)
+bench: build ## measure Sluice beside HAProxy and nginx, as far as installed (5 minutes)
+	bin/sluice bench suite --short
+
+.PHONY: bench-full
+bench-full: build ## the same at length, and write docs/benchmarks.md (15 minutes)
+	bin/sluice bench suite --out docs/benchmarks.md
+
+.PHONY: microbench
+microbench: ## run the benchmarks of the code, COUNT times each (1; 10 for benchstat)
 	go test -run '^$$' -bench . -benchmem -count $(COUNT) ./...
+
+.PHONY: pgo
+pgo: build ## make the profile that guides the build anew (1 minute; needs curl)
+	bench/pgo.sh
 
 .PHONY: check
 check: linter ## all that a change must pass: format, generated files, lint, tests with race

@@ -103,8 +103,13 @@ func share(part, whole int64) string {
 	}
 }
 
-// times writes a ratio.
-func times(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }
+// times writes a ratio to two places, and a small one to two digits.
+func times(v float64) string {
+	if v > 0 && v < 0.095 {
+		return strconv.FormatFloat(v, 'g', 2, 64)
+	}
+	return strconv.FormatFloat(v, 'f', 2, 64)
+}
 
 // spread writes a ratio with its extremes, if it has any.
 func spread(r bench.Ratio) string {

@@ -20,8 +20,8 @@ type Plot struct {
 }
 
 // Plots returns the pictures of the suite's results: CPU ratios by row, and
-// latencies by quantile of each row at a constant rate. Where there is nothing
-// to show there is no picture.
+// latencies by quantile of each row at a constant rate that nothing disturbed.
+// Where there is nothing to show there is no picture.
 func Plots(r *bench.Results) (plots []Plot) {
 	if bars := cpuBars(r); len(bars.groups) > 0 {
 		plots = append(plots, Plot{Name: "cpu.svg", Title: bars.title, SVG: bars.draw()})
@@ -136,6 +136,9 @@ type curves struct {
 // a closed loop latency only says how many requests wait.
 func latencyCurves(row *bench.RowResult) curves {
 	c := curves{}
+	if row.Disturbed {
+		return c
+	}
 	for _, p := range row.Proxies {
 		if p.Median.Asked > 0 && len(p.Median.Curve) > 1 {
 			c.names = append(c.names, p.Name)

@@ -183,6 +183,13 @@ func TestPlots(t *testing.T) {
 	if got := strings.Join(names, " "); got != "cpu.svg latency-half.svg" {
 		t.Errorf("plots %s, want one of CPU and one of latencies", got)
 	}
+	disturbed := suite()
+	for i := range disturbed.Rows {
+		disturbed.Rows[i].Disturbed = true
+	}
+	if plots := report.Plots(disturbed); len(plots) != 1 || plots[0].Name != "cpu.svg" {
+		t.Errorf("%d plots of rows that were disturbed, want that of CPU alone", len(plots))
+	}
 	if plots := report.Plots(&bench.Results{}); len(plots) != 0 {
 		t.Errorf("%d plots of nothing, want none", len(plots))
 	}

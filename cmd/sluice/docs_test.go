@@ -24,7 +24,7 @@ const repository = "../.."
 
 // storyPorts are the ports that the documents write. Tests put free ones in
 // their place, so that they run beside each other and beside a lab.
-var storyPorts = []string{"8092", "8093", "9050", "9051", "9060", "9061"}
+var storyPorts = []string{"8092", "8093", "9050", "9051", "9060", "9061", "9001", "9002"}
 
 // block is a fenced block of a document, with the mark in the comment before
 // it: what the test does with it.
@@ -32,9 +32,11 @@ var storyPorts = []string{"8092", "8093", "9050", "9051", "9060", "9061"}
 //	<!-- run: lab -->      a lab, until the end of the document
 //	<!-- run: serve -->    another process with its admin server on 8093,
 //	                       until the end of the document
+//	<!-- run: origin -->   an origin to measure, until the end of the document
 //	<!-- run -->           commands that succeed and print something
 //	<!-- run: refused -->  commands of which the last exits with 2
-//	<!-- file: NAME -->    a file to save; ", refused" if validate refuses it
+//	<!-- file: NAME -->    a file to save; ", refused" if validate refuses it,
+//	                       ", scenario" if it is not for validate
 //
 // Blocks of shell commands without a mark may only name targets of make, and
 // blocks of YAML always have a mark.
@@ -88,6 +90,8 @@ func tell(t *testing.T, name string) {
 			s.lab()
 		case b.mark == "run: serve":
 			s.serve(b)
+		case b.mark == "run: origin":
+			s.start("exec "+strings.TrimSpace(s.replace.Replace(b.text)), "http://127.0.0.1:"+s.ports["9001"]+"/")
 		case b.mark == "run", b.mark == "run: refused":
 			s.run(b)
 		case b.language == "sh" && b.mark == "":
@@ -139,6 +143,7 @@ func newStory(t *testing.T) *story {
 func (s *story) save(b block) {
 	s.t.Helper()
 	name, refused := strings.CutSuffix(strings.TrimPrefix(b.mark, "file: "), ", refused")
+	name, scenario := strings.CutSuffix(name, ", scenario")
 	path := filepath.Join(s.dir, name)
 	before := ""
 	if s.admin != "" {
@@ -149,6 +154,9 @@ func (s *story) save(b block) {
 	}
 	if err := os.WriteFile(path, []byte(s.replace.Replace(b.text)), 0o600); err != nil {
 		s.t.Fatal(err)
+	}
+	if scenario {
+		return
 	}
 	want := exitOK
 	if refused {
@@ -203,7 +211,7 @@ func (s *story) lab() {
 	}
 	s.labbed = true
 	s.start("exec bin/sluice lab --load 0 --port "+s.ports["9050"]+" --knobs 127.0.0.1:"+s.ports["9051"]+
-		" --admin 127.0.0.1:"+s.ports["8092"], s.ports["8092"])
+		" --admin 127.0.0.1:"+s.ports["8092"], readyURL(s.ports["8092"]))
 }
 
 // serve starts a command that goes on until the document ends.
@@ -211,12 +219,15 @@ func (s *story) serve(b block) {
 	s.t.Helper()
 	text := strings.TrimSpace(s.replace.Replace(b.text))
 	s.admin = s.ports["8093"]
-	s.start("exec "+text, s.admin)
+	s.start("exec "+text, readyURL(s.admin))
 }
 
-// start starts a command and waits until it is ready. When the test is over
-// it is asked to end, which it must do well.
-func (s *story) start(command, admin string) {
+// readyURL is where an admin server says that what it tells of serves.
+func readyURL(admin string) string { return "http://127.0.0.1:" + admin + "/readyz" }
+
+// start starts a command and waits until it answers 200 on a URL. When the
+// test is over it is asked to end, which it must do well.
+func (s *story) start(command, url string) {
 	s.t.Helper()
 	cmd := exec.CommandContext(context.Background(), "bash", "-c", command) //nolint:gosec // it is in our documents
 	cmd.Dir = s.dir
@@ -231,7 +242,7 @@ func (s *story) start(command, admin string) {
 			s.t.Errorf("%s: %v\n%s", command, err, &out)
 		}
 	})
-	if _, err := await("http://127.0.0.1:"+admin+"/readyz", func(string) bool { return true }); err != nil {
+	if _, err := await(url, func(string) bool { return true }); err != nil {
 		s.t.Fatal(err)
 	}
 }
