@@ -70,11 +70,11 @@ cover: ## write the coverage of the tests to cover.out and print the total
 	@go tool cover -func cover.out | tail -n 1
 
 .PHONY: bench
-bench: build ## measure Sluice beside HAProxy and nginx, as far as installed (5 minutes)
-	bin/sluice bench suite --short
+bench: build ## measure beside HAProxy and nginx, as far as installed, into docs/benchmarks.md (5 minutes)
+	bin/sluice bench suite --short --out docs/benchmarks.md
 
 .PHONY: bench-full
-bench-full: build ## the same at length, and write docs/benchmarks.md (15 minutes)
+bench-full: build ## the same at length (15 minutes)
 	bin/sluice bench suite --out docs/benchmarks.md
 
 .PHONY: microbench

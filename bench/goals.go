@@ -14,8 +14,10 @@ type Goal struct {
 	Bound float64 `json:"bound"` // at most, or at least
 	// AtLeast turns the goal round: more is better.
 	AtLeast bool `json:"at_least,omitempty"`
-	// Bytes tells that the figure is bytes, no ratio.
-	Bytes bool `json:"bytes,omitempty"`
+	// Bytes tells that the figure is bytes, Nanoseconds that it is those, and
+	// not a ratio.
+	Bytes       bool `json:"bytes,omitempty"`
+	Nanoseconds bool `json:"nanoseconds,omitempty"`
 
 	// needsQuiet has the goal not judged where the generator was the limit, or
 	// something disturbed the row. The others are of CPU for a request, which
@@ -78,15 +80,36 @@ func Goals() []Goal {
 			},
 		},
 		table("gateways"),
-		table("conditions"),
+		{
+			// What the conditions of a request cost is its own affair: there are
+			// as many as its gateway has before the first that holds.
+			Row: "conditions", Text: "CPU for each of 100 conditions that are asked", Bound: 20, Nanoseconds: true,
+			figure: perCondition,
+		},
 		table("routes"),
 	}
+}
+
+// perCondition returns what each condition of the row took, in nanoseconds.
+func perCondition(r *RowResult) Ratio {
+	if len(r.Proxies) < 2 {
+		return Ratio{}
+	}
+	with, without := r.Proxies[0].Rounds, r.Proxies[1].Rounds
+	var costs []float64
+	for i := range min(len(with), len(without)) {
+		costs = append(costs, float64(with[i].CPU-without[i].CPU)*1000/conditionsAsked)
+	}
+	if len(costs) == 0 {
+		return Ratio{}
+	}
+	return Ratio{Value: Median(costs), Low: slices.Min(costs), High: slices.Max(costs), Rounds: len(costs)}
 }
 
 // holds reports whether a figure is as the goal wants it. Ratios count to the
 // two places that goals have and reports show.
 func (g Goal) holds(reached float64) bool {
-	if !g.Bytes {
+	if !g.Bytes && !g.Nanoseconds {
 		reached = math.Round(reached*100) / 100
 	}
 	if g.AtLeast {

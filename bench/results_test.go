@@ -100,6 +100,25 @@ func TestJudgeNotesFailuresAndMissedRates(t *testing.T) {
 	}
 }
 
+func TestTheGoalOfConditionsIsWhatEachCosts(t *testing.T) {
+	row := bench.RowResult{Key: "conditions", Loop: "closed loop", Proxies: []bench.ProxyResult{
+		proxy("sluice, 100 conditions", 100, 8, 1), proxy("sluice, 3 routes", 100, 7, 1),
+	}}
+	r := bench.Results{Rows: []bench.RowResult{row}}
+	r.JudgeGoals()
+	for _, g := range r.Goals {
+		if g.Row != "conditions" {
+			continue
+		}
+		// 1 µs for 100 of them.
+		if g.Verdict != bench.Met || !g.Nanoseconds || g.Reached.Value < 9.99 || g.Reached.Value > 10.01 {
+			t.Errorf("the goal is %+v, want 10 ns, met", g)
+		}
+		return
+	}
+	t.Error("there is no goal")
+}
+
 func TestJudgeComparesTheFirstWithEachOther(t *testing.T) {
 	r := bench.RowResult{Loop: "closed loop", Direct: 900, Proxies: []bench.ProxyResult{
 		proxy("sluice", 300, 8, 1), proxy("haproxy", 200, 10, 1), proxy("nginx", 100, 16, 1),

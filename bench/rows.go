@@ -27,6 +27,10 @@ type Row struct {
 // rowKind is how a row is measured.
 type rowKind int
 
+// conditionsAsked is how many conditions the row about them has before the
+// weights; none of them holds.
+const conditionsAsked = 100
+
 const (
 	closedLoop rowKind = iota // all proxies, as fast as they answer
 	halfRate                  // all proxies, at half of HAProxy's maximum
@@ -66,7 +70,7 @@ func Rows() []Row {
 		{Key: "headers", Title: "2 KiB of request headers, 64 connections", Unit: "request", offer: headers},
 		{Key: "idle", Title: "idle connections, each after one request", Unit: "connection", kind: idle, offer: get(connections, "/")},
 		{Key: "gateways", Title: "1,000 further gateways in the table", Unit: "request", kind: scale, offer: get(connections, "/"), table: rival.Table{Gateways: 1000}},
-		{Key: "conditions", Title: "100 conditions before the weights", Unit: "request", kind: scale, offer: get(connections, "/"), table: rival.Table{Conditions: 100}},
+		{Key: "conditions", Title: fmt.Sprintf("%d conditions before the weights", conditionsAsked), Unit: "request", kind: scale, offer: get(connections, "/"), table: rival.Table{Conditions: conditionsAsked}},
 		{Key: "routes", Title: "10,000 further routes in the table", Unit: "request", kind: scale, offer: get(connections, "/"), table: rival.Table{Routes: 10_000}},
 	}
 }

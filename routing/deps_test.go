@@ -163,7 +163,7 @@ func TestImportsPointDownwards(t *testing.T) {
 		t.Skip("no go command")
 	}
 	imports := map[string][]string{}
-	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-e", "-json=ImportPath,Imports", module+"/...")
+	list := exec.CommandContext(t.Context(), "go", "list", "-pgo=off", "-deps", "-e", "-json=ImportPath,Imports", module+"/...")
 	out, err := list.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)

@@ -80,10 +80,16 @@ func goalTable(r *bench.Results) table {
 		if g.AtLeast {
 			wanted = "at least "
 		}
-		if g.Bytes {
+		switch {
+		case g.Bytes:
 			bound = size(g.Bound)
 			if g.Reached.Value != 0 {
 				reached = size(g.Reached.Value)
+			}
+		case g.Nanoseconds:
+			bound = fmt.Sprintf("%.0f ns", g.Bound)
+			if g.Reached.Rounds != 0 {
+				reached = fmt.Sprintf("%.0f ns (%.0f to %.0f)", g.Reached.Value, g.Reached.Low, g.Reached.High)
 			}
 		}
 		verdict := g.Verdict

@@ -112,7 +112,7 @@ func run(ctx context.Context, f runFlags, stdout, stderr io.Writer) error {
 		return err
 	}
 	if limit := boot.TuneMemory(os.LookupEnv); limit > 0 {
-		log.Debug("the heap is kept below a part of the control group's memory limit", "bytes", limit)
+		log.DebugContext(ctx, "the heap is kept below a part of the control group's memory limit", "bytes", limit)
 	}
 	ctx, signals := boot.Notify(ctx)
 	defer signals.Release()
