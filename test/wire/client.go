@@ -209,7 +209,7 @@ func (r *run) probeAfresh() {
 		tag := fmt.Sprintf("0-%d", i)
 		_, _ = fmt.Fprintf(conn, "GET %s%s HTTP/1.1\r\nHost: probe.example\r\n\r\n", probeTarget, tag)
 		m, err := c.answer(nil)
-		r.close(conn)
+		drop(conn)
 		switch {
 		case err != nil:
 			last = err.Error()

@@ -108,6 +108,7 @@ func front(t *testing.T, origin net.Addr, serve func(client, origin net.Conn)) n
 			wg.Go(func() {
 				serve(client, behind)
 				_ = client.Close()
+				_ = behind.(*net.TCPConn).SetLinger(0) // its port is free at once
 				_ = behind.Close()
 			})
 		}
