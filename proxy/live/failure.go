@@ -8,6 +8,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/sluice-mesh/sluice/proxy/upstream"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
@@ -39,6 +40,7 @@ const (
 	CodingNotSupported
 	ShuttingDown
 	InternalError
+	Overloaded
 	reasonCount
 )
 
@@ -70,6 +72,7 @@ var failures = [reasonCount]struct {
 	CodingNotSupported:  {"coding_not_supported", 501, "the only transfer coding that is understood is chunked"},
 	ShuttingDown:        {"shutting_down", 503, "this proxy is shutting down"},
 	InternalError:       {"internal_error", 500, "a fault in the proxy"},
+	Overloaded:          {"overloaded", 503, "too much is under way already"},
 }
 
 // String returns the stable name, such as no_route.
@@ -107,6 +110,8 @@ func DecisionFailure(r routing.Reason) Reason {
 // ConnectFailure maps why an instance could not be reached.
 func ConnectFailure(err error) Reason {
 	switch {
+	case errors.Is(err, upstream.ErrFull):
+		return Overloaded
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return ConnectRefused
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):

@@ -4,6 +4,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -26,6 +27,7 @@ type Instance struct {
 	pool    *Pool
 	text    string
 	retired atomic.Bool
+	open    atomic.Int64 // connections, and dials under way
 	load    balance.Load
 	shards  []stack
 }
@@ -105,9 +107,24 @@ func (s *stack) pop() *Conn {
 	return c
 }
 
+// ErrFull reports that an instance has as many connections as it may have.
+var ErrFull = errors.New("the instance has all the connections that it may have")
+
 // Dial opens a connection. It gives up after Options.DialTimeout, or when ctx
-// ends.
+// ends; beyond Options.MaxOpen connections it does not try: ErrFull.
 func (i *Instance) Dial(ctx context.Context) (*Conn, error) {
+	if i.open.Add(1) > int64(i.pool.options.MaxOpen) {
+		i.open.Add(-1)
+		return nil, ErrFull
+	}
+	c, err := i.dial(ctx)
+	if err != nil {
+		i.open.Add(-1)
+	}
+	return c, err
+}
+
+func (i *Instance) dial(ctx context.Context) (*Conn, error) {
 	o := &i.pool.options
 	ctx, cancel := context.WithTimeout(ctx, o.DialTimeout)
 	defer cancel()
@@ -135,10 +152,14 @@ func (c *Conn) Close() bool { return c.closed(c.Conn.Close()) }
 func (c *Conn) Abort() bool { return c.closed(c.Conn.Abort()) }
 
 func (c *Conn) closed(now bool) bool {
-	if o := &c.Instance.pool.options; now && o.Open != nil {
+	if !now {
+		return false
+	}
+	c.Instance.open.Add(-1)
+	if o := &c.Instance.pool.options; o.Open != nil {
 		o.Open.Add(0, -1)
 	}
-	return now
+	return true
 }
 
 // Put gives a connection back for the next request, at time now, which is

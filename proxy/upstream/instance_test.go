@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-mesh/sluice/metrics"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
+	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
 // patience bounds what a test waits for; only a fault ever waits so long.
@@ -94,6 +95,32 @@ func newPool(shape func(*upstream.Options)) (*upstream.Pool, *metrics.Gauge) {
 		shape(&o)
 	}
 	return upstream.New(o), open
+}
+
+func TestConnectionsToAnInstanceAreBounded(t *testing.T) {
+	p, open := newPool(func(o *upstream.Options) { o.MaxOpen = 2 })
+	o := listen(t)
+	i := o.target(p).Instances()[0]
+	a := dial(t, i)
+	dial(t, i)
+	if _, err := i.Dial(t.Context()); !errors.Is(err, upstream.ErrFull) {
+		t.Fatalf("Dial() error = %v beyond the bound, want ErrFull", err)
+	}
+	a.Close()
+	a.Close() // counts once
+	dial(t, i)
+	if _, err := i.Dial(t.Context()); !errors.Is(err, upstream.ErrFull) {
+		t.Errorf("Dial() error = %v beyond the bound, want ErrFull", err)
+	}
+	if n := open.Value(); n != 2 {
+		t.Errorf("%d connections are open, want 2", n)
+	}
+	refused := p.Target("127.0.0.1", freeport.One(t)).Instances()[0]
+	for range 3 { // dials that fail do not count
+		if _, err := refused.Dial(t.Context()); err == nil || errors.Is(err, upstream.ErrFull) {
+			t.Errorf("Dial() error = %v where nothing listens", err)
+		}
+	}
 }
 
 func dial(t *testing.T, i *upstream.Instance) *upstream.Conn {

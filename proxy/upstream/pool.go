@@ -26,6 +26,9 @@ type Options struct {
 	// IdleTimeout is how long a connection may wait for its next request.
 	// Zero means 30 s.
 	IdleTimeout time.Duration
+	// MaxOpen bounds the connections to one instance. Zero means 10,000; more
+	// would use up the ports between two addresses.
+	MaxOpen int
 	// LookupEvery is the period of name look-ups. Zero means 5 s.
 	LookupEvery time.Duration
 	// Resolver answers name look-ups. Nil means net.DefaultResolver.
@@ -44,6 +47,7 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	o.DialTimeout = cmp.Or(o.DialTimeout, 5*time.Second)
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, 30*time.Second)
+	o.MaxOpen = cmp.Or(o.MaxOpen, 10_000)
 	o.LookupEvery = cmp.Or(o.LookupEvery, 5*time.Second)
 	o.Resolver = cmp.Or(o.Resolver, net.DefaultResolver)
 	o.Shards = cmp.Or(o.Shards, 1)
