@@ -31,8 +31,8 @@ test: ## unit, property, in-process and end-to-end tests (needs Go, git, make)
 	@echo "make test: passed. Left out: the commands of the documents if curl is missing, the race detector and the linter (make check), other programs (make test-peers), fuzzing beyond the seeds (make fuzz)."
 
 .PHONY: test-peers
-test-peers: ## compare with programs that others wrote (needs HAProxy)
-	go test -tags peers -timeout 5m ./test/peers/...
+test-peers: ## compare with programs that others wrote (needs HAProxy, nginx)
+	go test -tags peers -timeout 5m ./test/peers/... ./test/wire/...
 
 .PHONY: race
 race: ## the tests of make test under the race detector (needs a C compiler)
