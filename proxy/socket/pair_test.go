@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package socket_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sluice-mesh/sluice/proxy/socket"
+)
+
+// joined is a Pair that runs, and the peers of its sides.
+type joined struct {
+	socket.Pair
+	atA, atB     *net.TCPConn
+	fromA, fromB atomic.Int64
+	done         <-chan error
+}
+
+// join runs a pair, shaped before it starts.
+func join(t *testing.T, s *socket.Sweeper, shape func(*joined)) *joined {
+	t.Helper()
+	j := &joined{}
+	j.A, j.atA = pair(t, s)
+	j.B, j.atB = pair(t, s)
+	j.Idle = time.Hour
+	j.FromA = func(n int64) { j.fromA.Add(n) }
+	j.FromB = func(n int64) { j.fromB.Add(n) }
+	if shape != nil {
+		shape(j)
+	}
+	j.done = start(j.Run)
+	t.Cleanup(func() {
+		j.A.Expire()
+		j.B.Expire()
+	})
+	return j
+}
+
+func expect(t *testing.T, r io.Reader, want string) {
+	t.Helper()
+	b := make([]byte, len(want))
+	if _, err := io.ReadFull(r, b); err != nil || string(b) != want {
+		t.Fatalf("got %.40q, %v; want %.40q", b, err, want)
+	}
+}
+
+func expectEnd(t *testing.T, r io.Reader) {
+	t.Helper()
+	if n, err := r.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		t.Fatalf("Read() = %d, %v; want the end", n, err)
+	}
+}
+
+func TestPairMovesBothWays(t *testing.T) {
+	j := join(t, new(socket.Sweeper), func(j *joined) { j.Ahead = []byte("before ") })
+	write(t, j.atA, "hello")
+	expect(t, j.atB, "before hello")
+	write(t, j.atB, "world")
+	expect(t, j.atA, "world")
+	if a, b := j.fromA.Load(), j.fromB.Load(); a != 12 || b != 5 {
+		t.Errorf("%d and %d bytes are counted while it runs, want 12 and 5", a, b)
+	}
+	// One half ends, the other one goes on.
+	_ = j.atA.CloseWrite()
+	expectEnd(t, j.atB)
+	write(t, j.atB, "still here")
+	expect(t, j.atA, "still here")
+	_ = j.atB.CloseWrite()
+	expectEnd(t, j.atA)
+	if err := result(t, j.done); err != nil {
+		t.Errorf("Run() = %v, want an orderly end", err)
+	}
+}
+
+func TestPairMovesMuch(t *testing.T) {
+	j := join(t, new(socket.Sweeper), nil)
+	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // 1 MiB, more than buffers hold
+	errs := make(chan error, 2)
+	for _, nc := range []*net.TCPConn{j.atA, j.atB} {
+		go func() {
+			_, err := nc.Write(sent)
+			errs <- errors.Join(err, nc.CloseWrite())
+		}()
+	}
+	got := make(chan []byte, 1)
+	go func() {
+		b, _ := io.ReadAll(j.atA) // what is missing shows
+		got <- b
+	}()
+	if b, err := io.ReadAll(j.atB); err != nil || !bytes.Equal(b, sent) {
+		t.Errorf("B got %d bytes, %v; want the %d that were sent", len(b), err, len(sent))
+	}
+	if b := <-got; !bytes.Equal(b, sent) {
+		t.Errorf("A got %d bytes, want the %d that were sent", len(b), len(sent))
+	}
+	if err := errors.Join(<-errs, <-errs, result(t, j.done)); err != nil {
+		t.Error(err)
+	}
+	if a, b := j.fromA.Load(), j.fromB.Load(); a != int64(len(sent)) || b != a {
+		t.Errorf("%d and %d bytes are counted, want %d both times", a, b, len(sent))
+	}
+}
+
+func TestPairEndsBeforeItsTime(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		shape func(*joined)
+		act   func(*testing.T, *socket.Sweeper, *joined)
+		side  func(*joined) *socket.Conn // nil for an expiry
+	}{
+		{"a reset by A", nil, func(_ *testing.T, _ *socket.Sweeper, j *joined) {
+			_ = j.atA.SetLinger(0)
+			_ = j.atA.Close()
+		}, func(j *joined) *socket.Conn { return j.A }},
+		{"a reset by B", nil, func(_ *testing.T, _ *socket.Sweeper, j *joined) {
+			_ = j.atB.SetLinger(0)
+			_ = j.atB.Close()
+		}, func(j *joined) *socket.Conn { return j.B }},
+		{"B expires", nil, func(_ *testing.T, _ *socket.Sweeper, j *joined) { j.B.Expire() }, nil},
+		{
+			"both stand still for too long",
+			func(j *joined) { j.Idle = time.Nanosecond },
+			func(t *testing.T, s *socket.Sweeper, _ *joined) {
+				t.Helper()
+				sweep(t, s)
+			},
+			nil,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := new(socket.Sweeper)
+			j := join(t, s, tt.shape)
+			tt.act(t, s, j)
+			err := result(t, j.done)
+			if tt.side == nil {
+				if !errors.Is(err, socket.ErrExpired) {
+					t.Errorf("Run() = %v, want %v", err, socket.ErrExpired)
+				}
+				return
+			}
+			if broken, ok := errors.AsType[*socket.BrokenError](err); !ok || broken.Side != tt.side(j) {
+				t.Errorf("Run() = %v, want a BrokenError of the side that was reset", err)
+			}
+		})
+	}
+}
+
+func TestPairIsWokenForNothing(t *testing.T) {
+	j := join(t, new(socket.Sweeper), nil)
+	for range 100 {
+		j.A.Wake()
+		j.B.Wake()
+	}
+	write(t, j.atA, "x")
+	expect(t, j.atB, "x")
+}
+
+func TestPairPassesAPanicOn(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		shape func(*joined)
+		speak func(*joined) *net.TCPConn
+	}{
+		{"of the half from A", func(j *joined) { j.FromA = func(int64) { panic("boom") } }, func(j *joined) *net.TCPConn { return j.atA }},
+		{"of the half from B", func(j *joined) { j.FromB = func(int64) { panic("boom") } }, func(j *joined) *net.TCPConn { return j.atB }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			j := &joined{}
+			j.A, j.atA = pair(t, new(socket.Sweeper))
+			j.B, j.atB = pair(t, new(socket.Sweeper))
+			j.Idle, j.FromA, j.FromB = time.Hour, func(int64) {}, func(int64) {}
+			tt.shape(j)
+			write(t, tt.speak(j), "x")
+			defer func() {
+				if s, ok := recover().(string); !ok || !strings.HasPrefix(s, "boom\n") || !strings.Contains(s, "pair_test.go") {
+					t.Errorf("recovered %.80q, want the panic with its stack", s)
+				}
+			}()
+			t.Errorf("Run() = %v, want a panic", j.Run())
+		})
+	}
+}
