@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -256,119 +255,29 @@ func (f *forward) abort() {
 	}
 }
 
-// copyBoth moves bytes both ways; the end of one half is passed on, and the
-// other half goes on. A connection of which a half did not come to its end is
-// reset on both sides.
+// copyBoth moves bytes both ways until both halves have ended. A connection of
+// which a half did not come to its end is reset on both sides.
 func (f *forward) copyBoth() live.Reason {
 	defer f.instance.Close()
-	var wg sync.WaitGroup
-	var up error
-	wg.Go(func() { up = f.copyHalf(f.instance.Conn, f.client, &f.in) })
-	down := f.copyHalf(f.client, f.instance.Conn, &f.out)
-	wg.Wait()
-	if up == nil && down == nil {
+	p := socket.Pair{
+		A: f.client, B: f.instance.Conn, Idle: f.server.options.IdleTimeout,
+		FromA: func(n int64) { f.in.Add(n) },
+		FromB: func(n int64) { f.out.Add(n) },
+	}
+	err := p.Run()
+	if err == nil {
 		return live.None
 	}
 	f.abort()
-	return f.blame(up, down)
-}
-
-// blame names what broke a connection: live.None if it stood still for too
-// long or was ended by us. Only one direction holds the cause, the other one
-// was ended because of it.
-func (f *forward) blame(up, down error) live.Reason {
-	for _, err := range []error{up, down} {
-		var broken *brokenError
-		switch {
-		case !errors.As(err, &broken) || errors.Is(err, socket.ErrExpired):
-		case broken.side == f.client:
-			return live.RequestAborted
-		default:
-			return live.UpstreamReset
-		}
+	broken, ok := errors.AsType[*socket.BrokenError](err)
+	switch {
+	case !ok: // it stood still for too long, or was ended by us
+		return live.None
+	case broken.Side == f.client:
+		return live.RequestAborted
+	default:
+		return live.UpstreamReset
 	}
-	return live.None
-}
-
-// brokenError says which side of a connection broke.
-type brokenError struct {
-	side *socket.Conn
-	err  error
-}
-
-func (e *brokenError) Error() string { return e.err.Error() }
-func (e *brokenError) Unwrap() error { return e.err }
-
-const (
-	bufferSize = 16 << 10
-	// spliceMost bounds what is spliced before both directions are given time
-	// once more.
-	spliceMost = 1 << 20
-)
-
-// copyHalf moves bytes from src to dst until src ends. Small messages are
-// read and written. Where more has arrived than fits the buffer, the rest is
-// spliced in the kernel: no more than is there, so that a direction that
-// moves slowly is never taken for one that stands still.
-func (f *forward) copyHalf(dst, src *socket.Conn, moved *atomic.Int64) error {
-	buf := make([]byte, bufferSize)
-	for {
-		f.moving()
-		n, err := src.Read(buf)
-		if n == 0 {
-			if errors.Is(err, io.EOF) {
-				return f.endHalf(dst)
-			}
-			f.expire()
-			return &brokenError{src, err}
-		}
-		full := n == len(buf)
-		n, err = dst.Write(buf[:n])
-		moved.Add(int64(n))
-		if err == nil && full {
-			err = f.splice(dst, src, moved)
-		}
-		if err != nil {
-			f.expire()
-			return &brokenError{dst, err}
-		}
-	}
-}
-
-// splice moves what has arrived, as long as that is much. What is there can
-// be read, so that an error is of dst.
-func (f *forward) splice(dst, src *socket.Conn, moved *atomic.Int64) error {
-	for {
-		n := min(src.Pending(), spliceMost)
-		if n < bufferSize {
-			return nil
-		}
-		f.moving()
-		m, err := dst.ReadFrom(src, int64(n))
-		moved.Add(m)
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// endHalf passes the end of one half on. If that fails the peer is gone, and
-// the other half must not wait for it.
-func (f *forward) endHalf(dst *socket.Conn) error {
-	f.moving()
-	err := dst.CloseWrite()
-	if err != nil {
-		f.expire()
-		return &brokenError{dst, err}
-	}
-	return nil
-}
-
-// moving gives both directions time: one may be silent while the other moves.
-func (f *forward) moving() {
-	due := socket.Now() + int64(f.server.options.IdleTimeout)
-	f.client.Due(due)
-	f.instance.Due(due)
 }
 
 // request shows a connection as a conditions.Request: TCP gateways know no
