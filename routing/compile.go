@@ -283,11 +283,16 @@ func (c *compilation) compile(one *candidate) *CompiledGateway {
 		Type:   form.Port.Type,
 		Hosts:  hostsOf(form, c.options.VirtualHostsDomain),
 		Routes: make([]*CompiledRoute, len(form.Routes)),
+		Entry:  form.entry(),
 		Asked:  form,
 	}
+	bounds := make([]Bounds, len(form.Routes)+1)
+	bounds[len(form.Routes)] = form.bounds(nil)
+	g.Bounds = &bounds[len(form.Routes)]
 	routes := make([]CompiledRoute, len(form.Routes))
 	for i, asked := range form.Routes {
 		r := &routes[i]
+		bounds[i] = form.bounds(asked)
 		*r = CompiledRoute{
 			Index:     i,
 			Path:      asked.Path,
@@ -298,6 +303,7 @@ func (c *compilation) compile(one *candidate) *CompiledGateway {
 			Target:    c.target(one, i),
 			Balance:   form.balance(asked),
 			Instances: asked.Instances,
+			Bounds:    &bounds[i],
 		}
 		g.Routes[i] = r
 		if r.Condition != nil {

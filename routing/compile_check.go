@@ -141,6 +141,8 @@ func (g *Gateway) equal(o *Gateway) bool {
 		g.NoRoute == o.NoRoute &&
 		g.Balance == o.Balance &&
 		g.Locality == o.Locality &&
+		g.Limits == o.Limits &&
+		g.Timeouts == o.Timeouts &&
 		g.Affinity == o.Affinity &&
 		slices.Equal(g.VirtualHosts, o.VirtualHosts) &&
 		equalService(g.Service, o.Service) &&
@@ -157,6 +159,8 @@ func (r *Route) equal(o *Route) bool {
 		r.Strength == o.Strength &&
 		r.Balance == o.Balance &&
 		r.Selector == o.Selector &&
+		r.Limits == o.Limits &&
+		r.Timeouts == o.Timeouts &&
 		slices.EqualFunc(r.Rewrites, o.Rewrites, Rewrite.equal) &&
 		reflect.DeepEqual(r.Headers, o.Headers) &&
 		reflect.DeepEqual(r.Redirect, o.Redirect) &&

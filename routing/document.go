@@ -35,7 +35,8 @@ type gatewayForm struct {
 	gateway  Gateway // without routes
 	routes   []*routeForm
 	routesAt place
-	partial  bool // routes that could not be read are missing from routes
+	httpOnly httpOnly // of its limits and timeouts
+	partial  bool     // routes that could not be read are missing from routes
 }
 
 // routeForm is a route before its references are resolved and its defaults
@@ -49,8 +50,9 @@ type routeForm struct {
 	hasWeight   bool
 	hasStrength bool
 	weightAt    place
-	external    bool // the path is an address
-	segments    int  // of the path
+	httpOnly    httpOnly // of its limits and timeouts
+	external    bool     // the path is an address
+	segments    int      // of the path
 }
 
 // conditionForm is a condition: a text, a reference, or neither.
@@ -129,6 +131,8 @@ const (
 
 	// These are ours.
 	codeBalance         = "UnknownBalance"
+	codeBound           = "OutOfBounds"
+	codeBoundPort       = "BoundPortTypeError"
 	codeBalancePort     = "BalancePortTypeError"
 	codeConditionSyntax = "ConditionSyntaxError"
 	codeNotYet          = "NotYetSupported"

@@ -38,7 +38,7 @@ func (r *reader) gateway(v *value) *gatewayForm {
 		case "deployed":
 			g.Deployed = r.flag(e.value, path)
 		case "sluice":
-			r.gatewayOwn(g, e.value, path)
+			r.gatewayOwn(f, e.value, path)
 			own = e.place
 		}
 	})
@@ -49,6 +49,7 @@ func (r *reader) gateway(v *value) *gatewayForm {
 	if portRead {
 		r.checkConditionPorts(f, false)
 		r.checkEditPorts(f, false)
+		r.checkBoundPorts(f, false)
 	}
 	if !f.hasReferences() {
 		r.checkWeights(f)
@@ -198,7 +199,8 @@ func (r *reader) flag(v *value, path string) bool {
 }
 
 // gatewayOwn reads the settings that go beyond Vamp.
-func (r *reader) gatewayOwn(g *Gateway, v *value, path string) {
+func (r *reader) gatewayOwn(f *gatewayForm, v *value, path string) {
+	g := &f.gateway
 	if v.kind != mapValue {
 		r.wrongType(codeUnexpectedType, v, path, "a map is allowed")
 		return
@@ -223,6 +225,10 @@ func (r *reader) gatewayOwn(g *Gateway, v *value, path string) {
 			}
 		case "affinity":
 			r.affinity(g, e.value, path)
+		case "limits":
+			r.limits(SectionLimits, e.value, path, &g.Limits, &f.httpOnly)
+		case "timeouts":
+			r.timeouts(SectionTimeouts, e.value, path, &g.Timeouts, &f.httpOnly)
 		}
 	})
 }

@@ -213,6 +213,12 @@ func (r *reader) routeOwn(f *routeForm, v *value, path string) {
 		case "redirect":
 			f.route.Redirect = r.redirect(e.value, path)
 			return
+		case "limits":
+			r.limits(SectionRouteLimits, e.value, path, &f.route.Limits, &f.httpOnly)
+			return
+		case "timeouts":
+			r.timeouts(SectionRouteTimeouts, e.value, path, &f.route.Timeouts, &f.httpOnly)
+			return
 		case "weight":
 		default:
 			return

@@ -151,6 +151,7 @@ func (s *resolver) gateway(d *Document) *Gateway {
 	if d.gateway.hasReferences() && !s.refused {
 		s.checkConditionPorts(f, true)
 		s.checkEditPorts(f, true)
+		s.checkBoundPorts(f, true)
 		s.checkWeights(f)
 	}
 	if s.refused {

@@ -14,12 +14,16 @@ const (
 	SectionGatewayOwn Section = "gateway.sluice"
 	SectionAffinity   Section = "gateway.sluice.affinity"
 	SectionLocality   Section = "gateway.sluice.locality"
+	SectionLimits     Section = "gateway.sluice.limits"
+	SectionTimeouts   Section = "gateway.sluice.timeouts"
 	SectionRoute      Section = "route"
 	SectionRouteOwn   Section = "route.sluice"
 	SectionHeaders    Section = "route.sluice.headers"
 	// SectionHeaderChanges is the one of requests and of answers alike.
 	SectionHeaderChanges Section = "route.sluice.headers.*"
 	SectionRedirect      Section = "route.sluice.redirect"
+	SectionRouteLimits   Section = "route.sluice.limits"
+	SectionRouteTimeouts Section = "route.sluice.timeouts"
 	SectionCondition     Section = "condition"
 	SectionRewrite       Section = "rewrite"
 )
@@ -57,6 +61,23 @@ const (
 	portForm    = "number, or number/http, number/tcp"
 	balanceForm = "roundrobin, static-rr, leastconn, first(N), source, uri, url_param NAME, hdr(NAME), random(N), ewma or default"
 	kindMeaning = "the kind of the artifact; the singular is accepted"
+
+	timeForm                 = "time: 10s, 1m30s, 500ms"
+	sizeForm                 = "size: 32KB, 1MB, 512"
+	bodyForm                 = sizeForm + ", or unlimited"
+	totalForm                = timeForm + ", or none"
+	rateForm                 = "size a second: 1KB, or 1KB over 30s, or none"
+	rateBound                = "1B to 1MB, over 1s to 10m"
+	ofGateway                = "that of the gateway"
+	bodyMeaning              = "the content of a request; more is answered 413"
+	answerHeadMeaning        = "the head of an answer; a larger one is answered 502"
+	rateMeaning              = "how slowly a client may send or take content, judged over each such time in which it is waited for; slower ones are answered 408, or cut"
+	connectMeaning           = "one attempt to reach an instance; then the next one is tried, at last 504"
+	firstByteMeaning         = "from the end of the request to the head of the answer; then 504"
+	idleMeaning              = "how long content may stand still: 408 to a client that sends none, otherwise the answer is cut"
+	upstreamKeepAliveMeaning = "how long a connection to an instance waits for its next request"
+	tunnelMeaning            = "how long a tunnel, or a connection of a tcp port, may stand still in both directions"
+	totalMeaning             = "the whole exchange, from the end of the head; then 504, or the answer is cut"
 )
 
 // schema is the one list of keys: reading, suggestions and the reference all
@@ -88,8 +109,8 @@ var schema = []Key{
 	{SectionGatewayOwn, "locality", Supported, "node, zone or none, or a map", "none", "", "whether instances near the proxy are preferred"},
 	{SectionGatewayOwn, "tls", Planned, "", "", "", "certificates of the listener"},
 	{SectionGatewayOwn, "affinity", Supported, "map", "", "http ports only", "keeps the requests of a client together by a key, and says what weight 0 means to those who are on a route"},
-	{SectionGatewayOwn, "limits", Planned, "", "", "", "sizes and counts"},
-	{SectionGatewayOwn, "timeouts", Planned, "", "", "", "times"},
+	{SectionGatewayOwn, "limits", Supported, "map", "", "http ports only", "how large messages may be, and how slow clients"},
+	{SectionGatewayOwn, "timeouts", Supported, "map", "", "of tcp ports: connect and tunnel", "how long things may take"},
 	{SectionGatewayOwn, "proxy_protocol", Planned, "", "", "", "client addresses from a balancer in front"},
 	{SectionGatewayOwn, "http2", Planned, "", "", "", "HTTP/2 towards clients"},
 	{SectionGatewayOwn, "explain", Planned, "", "", "", "explanations on request"},
@@ -100,6 +121,22 @@ var schema = []Key{
 
 	{SectionLocality, "prefer", Supported, "node, zone or none", "node", "", "node: instances of the proxy's own node (--node), then of its zone (--zone), then the others; zone: those of its zone, then the others"},
 	{SectionLocality, "enough", Supported, `percentage with up to two decimals: "12.5%"`, "30%", "0.01% to 100%", "the share of the ready capacity over which requests are spread, the nearest first"},
+
+	{SectionLimits, "head", Supported, sizeForm, "32KB", boundOf(sizes, "head"), "the head of a request; a larger one is answered 431"},
+	{SectionLimits, "fields", Supported, "number", "200", boundOf(sizes, "fields"), "the header fields of a request; more are answered 431"},
+	{SectionLimits, "target", Supported, sizeForm, "16KB", boundOf(sizes, "target"), "the target of a request; a longer one is answered 414"},
+	{SectionLimits, "body", Supported, bodyForm, "unlimited", boundOf(sizes, "body"), bodyMeaning},
+	{SectionLimits, "answer_head", Supported, sizeForm, "64KB", boundOf(sizes, "answer_head"), answerHeadMeaning},
+	{SectionLimits, "min_rate", Supported, rateForm, "1KB over 30s", rateBound, rateMeaning},
+
+	{SectionTimeouts, "head", Supported, timeForm, "10s", boundOf(times, "head"), "from the first byte of a request to the end of its head; then 408"},
+	{SectionTimeouts, "connect", Supported, timeForm, "5s", boundOf(times, "connect"), connectMeaning},
+	{SectionTimeouts, "first_byte", Supported, timeForm, "50s", boundOf(times, "first_byte"), firstByteMeaning},
+	{SectionTimeouts, "idle", Supported, timeForm, "50s", boundOf(times, "idle"), idleMeaning},
+	{SectionTimeouts, "keep_alive", Supported, timeForm, "65s", boundOf(times, "keep_alive"), "how long a client may wait with its next request"},
+	{SectionTimeouts, "upstream_keep_alive", Supported, timeForm, "30s", boundOf(times, "upstream_keep_alive"), upstreamKeepAliveMeaning},
+	{SectionTimeouts, "tunnel", Supported, timeForm, "1h", boundOf(times, "tunnel"), tunnelMeaning},
+	{SectionTimeouts, "total", Supported, totalForm, "none", boundOf(times, "total"), totalMeaning},
 
 	{SectionRoute, "weight", Supported, percentForm, "what the written weights leave of 100%, shared", "0% to 100%", "the share of the requests that no condition took"},
 	{SectionRoute, "condition", Supported, "text, or map of condition or ref", "none", "http ports only", "when the route applies"},
@@ -119,12 +156,12 @@ var schema = []Key{
 
 	{SectionRouteOwn, "weight", Supported, `percentage with up to two decimals: "12.5%"`, "", "0% to 100% in steps of 0.01%", "a weight finer than 1%, instead of weight"},
 	{SectionRouteOwn, "health", Planned, "", "", "", "health checks"},
-	{SectionRouteOwn, "timeouts", Planned, "", "", "", "times"},
+	{SectionRouteOwn, "timeouts", Supported, "map", "those of the gateway", "of tcp ports: connect and tunnel", "how long things may take"},
 	{SectionRouteOwn, "retries", Planned, "", "", "", "further attempts"},
 	{SectionRouteOwn, "headers", Supported, "map of request and response", "none", "http ports only", "changes of header fields"},
 	{SectionRouteOwn, "redirect", Supported, "map of to and code", "none", "http ports only", "answers with another place to go to, instead of a target"},
 	{SectionRouteOwn, "protocol", Planned, "", "", "", "the protocol towards the target"},
-	{SectionRouteOwn, "limits", Planned, "", "", "", "sizes and counts"},
+	{SectionRouteOwn, "limits", Supported, "map", "those of the gateway", "http ports only", "how large messages may be, and how slow clients"},
 	{SectionRouteOwn, "slow_start", Planned, "", "", "", "the share of new instances over time"},
 
 	{SectionHeaders, "request", Supported, "map of remove, set and add", "", "", "what changes on the way to the target"},
@@ -136,6 +173,17 @@ var schema = []Key{
 
 	{SectionRedirect, "to", Supported, "text with %[...]", "", "a URL or a path", "where the client is sent; required"},
 	{SectionRedirect, "code", Supported, "301, 302, 303, 307 or 308", "302", "", "the status"},
+
+	{SectionRouteLimits, "body", Supported, bodyForm, ofGateway, boundOf(sizes, "body"), bodyMeaning},
+	{SectionRouteLimits, "answer_head", Supported, sizeForm, ofGateway, boundOf(sizes, "answer_head"), answerHeadMeaning},
+	{SectionRouteLimits, "min_rate", Supported, rateForm, ofGateway, rateBound, rateMeaning},
+
+	{SectionRouteTimeouts, "connect", Supported, timeForm, ofGateway, boundOf(times, "connect"), connectMeaning},
+	{SectionRouteTimeouts, "first_byte", Supported, timeForm, ofGateway, boundOf(times, "first_byte"), firstByteMeaning},
+	{SectionRouteTimeouts, "idle", Supported, timeForm, ofGateway, boundOf(times, "idle"), idleMeaning},
+	{SectionRouteTimeouts, "upstream_keep_alive", Supported, timeForm, ofGateway, boundOf(times, "upstream_keep_alive"), upstreamKeepAliveMeaning},
+	{SectionRouteTimeouts, "tunnel", Supported, timeForm, ofGateway, boundOf(times, "tunnel"), tunnelMeaning},
+	{SectionRouteTimeouts, "total", Supported, totalForm, ofGateway, boundOf(times, "total"), totalMeaning},
 
 	{SectionCondition, "condition", Supported, "text", "", "", "the condition; required"},
 	{SectionCondition, "metadata", Supported, "map", "", "", "free notes"},
@@ -155,6 +203,9 @@ var schema = []Key{
 	{SectionRewrite, "import", Supported, "text or list of texts", "", "", "stored rewrites only: as for gateways"},
 	{SectionRewrite, "lookup_name", Ignored, "any", "", "", "answer only"},
 }
+
+// boundOf says between what a key of limits or timeouts is allowed.
+func boundOf(list []quantity, key string) string { return quantityOf(list, key).bound() }
 
 // keysBySection indexes schema.
 var keysBySection = func() map[Section][]Key {

@@ -96,6 +96,9 @@ var sample = map[string]string{
 	"path": "/a if path_beg /b", "rewrites": "[{path: /a if path_beg /b}]", "headers": "{request: {remove: X-A}}", "redirect": "{to: /x}",
 	"request": "{set: {X-A: b}}", "response": "{add: {X-A: b}}", "remove": "X-A", "set": "{X-A: b}", "add": "{X-A: b}", "to": "/y", "code": "301",
 	"locality": "zone", "prefer": "node", "enough": "50%",
+	"limits": "{}", "fields": "10", "target": "1KB", "body": "1GB", "answer_head": "4KB", "min_rate": "1KB over 10s",
+	"timeouts": "{}", "head": "1s", "limits head": "8KB", "connect": "1s", "first_byte": "1s", "idle": "1s", "keep_alive": "1s",
+	"upstream_keep_alive": "1s", "tunnel": "1h", "total": "1m",
 }
 
 // Every key of the schema is really read as it says: accepted, passed over or
@@ -106,16 +109,23 @@ func TestSchemaIsWhatIsRead(t *testing.T) {
 		routing.SectionService:       "{name: x, service: {host: h, port: 1, %s}}",
 		routing.SectionGatewayOwn:    "{name: x, sluice: {%s}}",
 		routing.SectionLocality:      "{name: x, sluice: {locality: {%s}}}",
+		routing.SectionLimits:        "{name: x, sluice: {limits: {%s}}}",
+		routing.SectionTimeouts:      "{name: x, sluice: {timeouts: {%s}}}",
 		routing.SectionRoute:         "{kind: routes, name: x, %s}",
 		routing.SectionRouteOwn:      "{kind: routes, name: x, sluice: {%s}}",
 		routing.SectionHeaders:       "{kind: routes, name: x, sluice: {headers: {%s}}}",
 		routing.SectionHeaderChanges: "{kind: routes, name: x, sluice: {headers: {response: {%s}}}}",
 		routing.SectionRedirect:      "{kind: routes, name: x, sluice: {redirect: {to: /x, %s}}}",
+		routing.SectionRouteLimits:   "{kind: routes, name: x, sluice: {limits: {%s}}}",
+		routing.SectionRouteTimeouts: "{kind: routes, name: x, sluice: {timeouts: {%s}}}",
 		routing.SectionCondition:     "{kind: conditions, name: x, condition: host == y, %s}",
 		routing.SectionRewrite:       "{kind: rewrites, name: x, path: /a if path_beg /b, %s}",
 	}
 	for _, k := range routing.Schema() {
 		value := sample[k.Name]
+		if k.Section == routing.SectionLimits && k.Name == "head" {
+			value = sample["limits head"]
+		}
 		if k.Name == "ref" || k.Name == "reference" || k.Support == routing.Supported && value == "" {
 			continue // the text cases show these
 		}

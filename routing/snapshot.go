@@ -31,6 +31,8 @@ type CompiledGateway struct {
 	Conditions []*CompiledRoute // the routes that have a condition, in the order asked
 	Weights    *Split           // over Routes; nil if all weights are 0
 	Sticky     *Sticky          // nil if each request stands alone
+	Entry      Entry            // what holds before the route of a request is known
+	Bounds     *Bounds          // what holds for exchanges without a route
 	Asked      *Gateway         // what it was compiled from
 }
 
@@ -53,6 +55,9 @@ type CompiledRoute struct {
 	Target    Target
 	Balance   Balance     // how an instance is chosen; never the default
 	Instances []*Instance // of a TargetInstances; not to be changed
+	// Bounds are what holds for the exchanges of the route, where no chain leads
+	// to it or further: see Decision.Bounds.
+	Bounds *Bounds
 
 	// ID names the route in cookies; empty unless the gateway is sticky.
 	ID string

@@ -54,6 +54,8 @@ type Gateway struct {
 	// default of the port's type.
 	Balance  string
 	Locality Locality // which instances are preferred
+	Limits   Limits
+	Timeouts Timeouts
 	NoRoute  int      // status when nothing can be chosen: 503 (also the zero value) or 404
 	At       Position // of the gateway's document
 }
@@ -128,6 +130,8 @@ type Route struct {
 	Rewrites  []Rewrite      // in order
 	Headers   *Headers       // nil if none change
 	Redirect  *Redirect      // nil unless the route answers by itself
+	Limits    Limits         // in place of those of the gateway
+	Timeouts  Timeouts       // in place of those of the gateway
 	// Instances are what a selector found for the route: its own, or that of
 	// its gateway; sorted by address, each once.
 	Instances []*Instance
