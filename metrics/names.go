@@ -62,6 +62,16 @@ var (
 		"Share of the requests decided by weight: asked for, and achieved since the weights changed.", "gateway", "kind", "route")
 )
 
+// What routes count of tunnels: connections that changed their protocol.
+var (
+	TunnelsOpen = perSeries(KindGauge, "sluice_tunnels_open",
+		"Tunnels that are open, by route.", "gateway", "route")
+	TunnelsEnded = perSeries(KindCounter, "sluice_tunnels_ended_total",
+		"Tunnels that ended, by route and by what ended them.", "end", "gateway", "route")
+	TunnelBytes = perSeries(KindCounter, "sluice_tunnel_bytes_total",
+		"Bytes moved through tunnels so far, by route and direction: in from clients, out to them.", "direction", "gateway", "route")
+)
+
 // What gateways count.
 var (
 	GatewayRequests = perSeries(KindCounter, "sluice_gateway_requests_total",
@@ -117,6 +127,7 @@ func Families() []Family {
 	return []Family{
 		Requests, RequestDuration, UpstreamDuration, RequestBytes, ResponseBytes,
 		RequestsInFlight, ProxyErrors, RouteWeight,
+		TunnelsOpen, TunnelsEnded, TunnelBytes,
 		GatewayRequests, GatewayRequestDuration, GatewayRequestBytes, GatewayResponseBytes,
 		GatewayRequestsInFlight, GatewayProxyErrors,
 		ConditionEvaluations, ConditionMatches, ConditionSelected,

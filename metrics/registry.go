@@ -216,7 +216,7 @@ func (r *Registry) prune(now time.Time) {
 	for name, g := range r.gateways {
 		whole := over(g.left)
 		for path, t := range g.routes {
-			if whole || over(t.left) {
+			if (whole || over(t.left)) && !t.tunneled() {
 				delete(g.routes, path)
 				t.release()
 				g.legacy.inherit(t)
@@ -225,7 +225,7 @@ func (r *Registry) prune(now time.Time) {
 				}
 			}
 		}
-		if whole {
+		if whole && len(g.routes) == 0 {
 			delete(r.gateways, name)
 			g.release()
 		}

@@ -415,6 +415,7 @@ type Route struct {
 	path    string
 	created time.Time
 	left    time.Time // guarded by gateway.registry.mu
+	tunnels atomic.Pointer[Tunnels]
 }
 
 // Path returns the label that the series carry.

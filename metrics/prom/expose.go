@@ -117,6 +117,22 @@ func (e *exposition) route(gateway *dto.LabelPair, r *metrics.Route) {
 			e.add(metrics.ProxyErrors, counter(float64(n), created), gateway, pair("reason", e.registry.Reason(reason)), route)
 		}
 	}
+	e.tunnels(gateway, route, r)
+}
+
+// tunnels adds the series of a route's tunnels, if it ever had one.
+func (e *exposition) tunnels(gateway, route *dto.LabelPair, r *metrics.Route) {
+	t, ever := r.ReadTunnels()
+	if !ever {
+		return
+	}
+	created := timestamppb.New(r.Created())
+	e.add(metrics.TunnelsOpen, gauge(float64(t.Open)), gateway, route)
+	for end, n := range t.Ended {
+		e.add(metrics.TunnelsEnded, counter(float64(n), created), pair("end", metrics.TunnelEnd(end).String()), gateway, route)
+	}
+	e.add(metrics.TunnelBytes, counter(float64(t.BytesIn), created), pair("direction", "in"), gateway, route)
+	e.add(metrics.TunnelBytes, counter(float64(t.BytesOut), created), pair("direction", "out"), gateway, route)
 }
 
 var (

@@ -68,6 +68,12 @@ func sample() *metrics.Registry {
 	gw.End(0, &metrics.Observation{Code: 503, Reason: 1}) // reached no route
 	gw.Conditions().Asked(0, 0, true)
 	canary.BeginTaken(0)
+	tunnels := stable.Tunnels()
+	tunnels.Open()
+	tunnels.Open()
+	tunnels.BytesIn(0, 10)
+	tunnels.BytesOut(0, 20)
+	tunnels.Close(metrics.TunnelIdle)
 	return r
 }
 

@@ -118,5 +118,13 @@ func (w *Walk) End() {
 	w.instances, w.present = nil, nil
 }
 
+// Hold ends the walk, as End does, but the exchange stays in flight where it is
+// until the Hold ends.
+func (w *Walk) Hold() balance.Hold {
+	h := w.walk.Hold()
+	w.End()
+	return h
+}
+
 // InFlight counts the exchanges that are under way at the instance.
 func (i *Instance) InFlight() int64 { return i.load.InFlight() }

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package balance
+
+// Hold keeps an exchange in flight at an instance when its walk is over: what
+// lives on for hours must not hold on to the set that it was chosen from. The
+// zero Hold holds nothing. It belongs to one goroutine.
+type Hold struct{ load *Load }
+
+// Hold ends the walk. What was in flight is from now on in the Hold that it
+// returns, and no longer than until that ends.
+func (w *Walk) Hold() Hold {
+	h := Hold{w.load}
+	w.load = nil
+	w.End()
+	return h
+}
+
+// End ends the hold: the exchange is in flight no longer. Ending it again does
+// nothing.
+func (h *Hold) End() {
+	if h.load != nil {
+		h.load.inFlight.Add(-1)
+		h.load = nil
+	}
+}
