@@ -108,6 +108,10 @@ var (
 		"Changes that were not taken over, by reason.", "reason")
 	ConnectionsOpen = family(KindGauge, "sluice_connections_open",
 		"Connections that are open, by kind.", "kind")
+	ConnectionsRefused = family(KindCounter, "sluice_connections_refused_total",
+		"Connections that were refused when they came, by reason.", "reason")
+	OverloadLevel = family(KindGauge, "sluice_overload_level",
+		"How short memory is: 0 it is not, 1 connections are not kept, 2 new connections and requests are refused.")
 	RequestsRefused = family(KindCounter, "sluice_requests_refused_total",
 		"Requests that reached no gateway, by reason.", "reason")
 	Retries = family(KindCounter, "sluice_retries_total",
@@ -131,7 +135,7 @@ func Families() []Family {
 		GatewayRequests, GatewayRequestDuration, GatewayRequestBytes, GatewayResponseBytes,
 		GatewayRequestsInFlight, GatewayProxyErrors,
 		ConditionEvaluations, ConditionMatches, ConditionSelected,
-		TableVersion, TableAge, TableRejected, ConnectionsOpen, RequestsRefused, Retries, EditsSkipped, Panics, SeriesOverflow, BuildInfo,
+		TableVersion, TableAge, TableRejected, ConnectionsOpen, ConnectionsRefused, OverloadLevel, RequestsRefused, Retries, EditsSkipped, Panics, SeriesOverflow, BuildInfo,
 	}
 }
 
@@ -155,6 +159,17 @@ func (r *Registry) TableRejected(reason string) *Counter {
 // client or upstream.
 func (r *Registry) ConnectionsOpen(kind string) *Gauge {
 	return r.Gauge(ConnectionsOpen.Name, ConnectionsOpen.Help, Label{"kind", kind})
+}
+
+// ConnectionsRefused returns the counter of connections that were refused for
+// a reason, such as connection_limit.
+func (r *Registry) ConnectionsRefused(reason string) *Counter {
+	return r.Counter(ConnectionsRefused.Name, ConnectionsRefused.Help, Label{"reason", reason})
+}
+
+// OverloadLevel makes level what tells how short memory is: 0, 1 or 2.
+func (r *Registry) OverloadLevel(level func() float64) {
+	r.GaugeFunc(OverloadLevel.Name, OverloadLevel.Help, level)
 }
 
 // RequestsRefused returns the counter of requests that reached no gateway for

@@ -3,10 +3,10 @@
 package proxy_test
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -16,24 +16,6 @@ import (
 	"github.com/sluice-mesh/sluice/proxy"
 	"github.com/sluice-mesh/sluice/test/freeport"
 )
-
-// lines is a log that may be written to from any goroutine.
-type lines struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *lines) count(s string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.buf.String(), s)
-}
 
 // limitDescriptors leaves n descriptors free until the returned function is
 // called.
@@ -94,5 +76,27 @@ func TestConnectionsWaitWhileDescriptorsAreShort(t *testing.T) {
 	eventually(t, "the log tells that it is over", func() bool { return log.count("accepting connections again") == 1 })
 	if n := log.count("cannot accept connections"); n != 1 {
 		t.Errorf("%d log entries of one failure, want 1", n)
+	}
+}
+
+func TestConnectionsAreToldIfDescriptorsStayShort(t *testing.T) {
+	p := freeport.One(t)
+	bed := start(t, nil)
+	bed.apply(fmt.Sprintf("{name: g, port: %d, routes: {}}", p))
+	lift := limitDescriptors(t, 1) // for the client's end
+	k := keep(t, local(p))
+	k.send(t, "/")
+	a, last := k.receive(t)
+	if a.status != http.StatusServiceUnavailable || a.header.Get("Sluice-Reason") != "overloaded" || !last {
+		t.Errorf("got %d, Sluice-Reason %q, last %v; want 503, overloaded, true", a.status, a.header.Get("Sluice-Reason"), last)
+	}
+	if n := bed.registry.ConnectionsRefused("overloaded").Value(); n != 1 {
+		t.Errorf("%d refusals counted, want 1", n)
+	}
+	lift()
+	k = keep(t, local(p))
+	k.send(t, "/")
+	if a, _ := k.receive(t); a.header.Get("Sluice-Reason") != "no_route" {
+		t.Errorf("got %q, want the gateway's own answer once there are descriptors", a.body)
 	}
 }

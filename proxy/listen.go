@@ -4,10 +4,8 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"net"
-	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -62,6 +60,7 @@ func (s *Server) bind(ctx context.Context, w want) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.reserve.Hold()
 	return newListener(w, ln.(*net.TCPListener)), nil
 }
 
@@ -81,53 +80,6 @@ func newListener(w want, ln *net.TCPListener) *listener {
 func (l *listener) handOn(w want) *listener {
 	l.handed = true
 	return newListener(w, l.ln)
-}
-
-// accept hands connections on until the listener is paused.
-func (s *Server) accept(ctx context.Context, l *listener) {
-	defer close(l.done)
-	failing := false
-	for {
-		nc, err := l.ln.AcceptTCP()
-		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
-			return
-		}
-		if err != nil {
-			// Out of descriptors or memory: connections wait in the kernel
-			// meanwhile. One log entry tells of it, not fifty a second.
-			if !failing {
-				s.options.Log.WarnContext(ctx, "cannot accept connections; trying again", "port", l.port, "error", err)
-			}
-			failing = true
-			pause(ctx, acceptAgain)
-			continue
-		}
-		if failing {
-			s.options.Log.InfoContext(ctx, "accepting connections again", "port", l.port)
-			failing = false
-		}
-		s.serve(ctx, l, nc)
-	}
-}
-
-// acceptAgain is how long after a failure accepting is tried again.
-const acceptAgain = 20 * time.Millisecond
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
-}
-
-func (s *Server) serve(ctx context.Context, l *listener, nc *net.TCPConn) {
-	if l.tcp != nil {
-		s.tcp.Serve(ctx, l.tcp, nc)
-	} else {
-		s.http.Serve(ctx, l.http, nc)
-	}
 }
 
 // pause ends accepting; the socket stays open.
@@ -154,7 +106,7 @@ func (s *Server) stop(ctx context.Context, l *listener) {
 		if err != nil {
 			break
 		}
-		s.serve(ctx, l, nc)
+		s.enter(ctx, l, nc)
 	}
 	_ = l.ln.Close()
 }

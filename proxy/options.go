@@ -43,6 +43,15 @@ type Options struct {
 	// RetryBind is the period at which a port that could not be bound is
 	// tried again. Zero means 1 s.
 	RetryBind time.Duration
+	// Connections bounds the client connections of all gateways together. Zero
+	// means three quarters of what the limit of file descriptors leaves.
+	Connections int
+	// ConnectionsPerAddress bounds those of one client address. Zero means no
+	// bound.
+	ConnectionsPerAddress int
+	// Memory returns how many bytes are in use, and how many may be, 0 for no
+	// limit. Nil means what Go's runtime counts.
+	Memory func() (used, limit uint64)
 	// Timeouts of exchanges; zero values mean the defaults of package http1.
 	HeadTimeout, IdleTimeout, ByteTimeout, ResponseTimeout time.Duration
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/proxy/balance"
+	"github.com/sluice-mesh/sluice/proxy/gate"
 	"github.com/sluice-mesh/sluice/proxy/http1"
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
@@ -29,6 +30,9 @@ type Server struct {
 	pool    *upstream.Pool
 	http    *http1.Server
 	tcp     *tcp.Server
+	gate    *gate.Gate
+	reserve gate.Reserve
+	leaving gate.Leaving
 
 	publishing sync.Mutex // guards binder and ended: one table at a time
 	binder     live.Binder
@@ -53,7 +57,12 @@ func New(o Options) *Server {
 		Log:      o.Log,
 		Open:     o.Metrics.ConnectionsOpen("upstream"),
 	})
+	s.gate = gate.New(gate.Options{
+		Connections: o.Connections, PerAddress: o.ConnectionsPerAddress,
+		Memory: o.Memory, Relieve: s.relieve, Metrics: o.Metrics, Log: o.Log,
+	})
 	s.http = http1.New(http1.Options{
+		Gate:   s.gate,
 		Handle: &s.handle, Sweeper: &s.sweeper, Counters: http1.NewCounters(o.Metrics), Log: o.Log,
 		HeadTimeout: o.HeadTimeout, IdleTimeout: o.IdleTimeout, ByteTimeout: o.ByteTimeout, ResponseTimeout: o.ResponseTimeout,
 		Explain: o.Explain, Explainer: s.explainOn,
@@ -173,6 +182,9 @@ func (s *Server) Run(ctx context.Context) error {
 	helpers, stopHelpers := context.WithCancel(context.WithoutCancel(ctx))
 	wg.Go(func() { s.sweeper.Run(helpers) })
 	wg.Go(func() { s.pool.Run(helpers) })
+	wg.Go(func() { s.gate.Run(helpers) })
+	wg.Go(func() { s.leaving.Run(helpers) })
+	defer s.reserve.Close()
 	s.retryUntil(ctx)
 	s.shutDown()
 	stopHelpers()

@@ -78,6 +78,8 @@ func meshFlags(cmd *cobra.Command, o *mesh.Options, gatewayAddress string) {
 	flags.StringVar(&o.GatewayAddress, "gateway-address", gatewayAddress, "IP address on which gateways listen")
 	flags.StringVar(&o.Admin, "admin", "127.0.0.1:8092", "address of metrics, health and status")
 	flags.BoolVar(&o.Pprof, "pprof", false, "serve Go's profiles on the admin address, below /debug/pprof/")
+	flags.IntVar(&o.Connections, "max-connections", 0, "most client connections of all gateways together (default three quarters of what the limit of open files leaves)")
+	flags.IntVar(&o.ConnectionsPerAddress, "max-connections-per-address", 0, "most client connections of one address, or of one IPv6 network of 64 bits (default no bound)")
 	flags.StringVar(&o.Resolver, "resolver", "", "name server to ask, HOST:PORT (default the system's)")
 }
 
@@ -85,6 +87,12 @@ func meshFlags(cmd *cobra.Command, o *mesh.Options, gatewayAddress string) {
 func checkMesh(o mesh.Options) error {
 	if _, err := netip.ParseAddr(o.GatewayAddress); err != nil {
 		return usagef("--gateway-address: %q is not an IP address; 0.0.0.0 means all of IPv4", o.GatewayAddress)
+	}
+	if o.Connections < 0 {
+		return usagef("--max-connections: %d is not a number of connections; 0 has it follow from the limit of open files", o.Connections)
+	}
+	if o.ConnectionsPerAddress < 0 {
+		return usagef("--max-connections-per-address: %d is not a number of connections; 0 means no bound", o.ConnectionsPerAddress)
 	}
 	if o.Resolver != "" {
 		if _, err := netip.ParseAddrPort(o.Resolver); err != nil {

@@ -47,6 +47,8 @@ func sample() *metrics.Registry {
 	r.TableAge(func() float64 { return 1.5 })
 	r.TableRejected("invalid").Add(0, 1)
 	r.ConnectionsOpen("client").Add(0, 2)
+	r.ConnectionsRefused("connection_limit").Add(0, 5)
+	r.OverloadLevel(func() float64 { return 1 })
 	r.RequestsRefused("no_gateway").Add(0, 3)
 	r.Retries("connected").Add(0, 4)
 	r.EditsSkipped("rewrite").Add(0, 1)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/conditions"
+	"github.com/sluice-mesh/sluice/proxy/gate"
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
@@ -27,6 +28,8 @@ type conn struct {
 	ctx       context.Context //nolint:containedctx // the connection's own life, not a call's
 	facts     conditions.Conn
 	shard     uint32
+	seat      gate.Seat
+	unwanted  atomic.Bool          // to be closed if it waits for a request
 	forwarded []byte               // the fields that are the same for all requests
 	room      [usualForwarded]byte // for them
 
@@ -227,10 +230,11 @@ func (c *conn) Idle() {
 	c.release()
 }
 
-// Woken implements socket.Handler: a listener that drains ends connections
-// that wait, but not one whose request has just arrived.
+// Woken implements socket.Handler: a listener that drains, or memory that is
+// short, ends connections that wait, but not one whose request has just
+// arrived.
 func (c *conn) Woken() socket.Next {
-	if c.listener.draining.Load() && c.between && c.Alive() {
+	if (c.listener.draining.Load() || c.unwanted.Load()) && c.between && c.Alive() {
 		return socket.Done
 	}
 	return socket.More

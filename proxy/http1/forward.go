@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/sluice-mesh/sluice/proxy/gate"
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
@@ -19,6 +20,9 @@ func (c *conn) exchange() (keep bool) {
 	gen := c.server.options.Handle.Load()
 	w.view = request{head: &w.head, conn: &c.facts}
 	w.plan = c.makePlan(&w.head)
+	if l := c.server.options.Gate.Level(); l != gate.Calm && !c.spare(l) {
+		return false
+	}
 	c.traced()
 	g := c.gateway(gen)
 	if g == nil {

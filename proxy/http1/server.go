@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/metrics"
+	"github.com/sluice-mesh/sluice/proxy/gate"
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/routing"
@@ -44,6 +45,8 @@ type Options struct {
 	// Explainer makes the explanation of a request that asks for one, on the
 	// generation that serves it. Nil means none but the line.
 	Explainer func(*live.Generation, routing.ExplainRequest) (*routing.Explanation, error)
+	// Gate says how short memory is. Nil means that it never is.
+	Gate *gate.Gate
 	// Log is told of panics. Nil means no log.
 	Log *slog.Logger
 }
@@ -55,6 +58,9 @@ func (o Options) withDefaults() Options {
 	o.ResponseTimeout = cmp.Or(o.ResponseTimeout, 50*time.Second)
 	o.Attempts = cmp.Or(o.Attempts, 3)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	if o.Gate == nil {
+		o.Gate = new(gate.Gate)
+	}
 	return o
 }
 
@@ -146,17 +152,20 @@ func (l *Listener) gateway(gen *live.Generation) *routing.CompiledGateway {
 // first.
 func (l *Listener) SetVirtualHosts(on bool) { l.virtualHosts.Store(on) }
 
-// Serve takes a connection over. It does not wait for it. ctx bounds what the
-// connection dials.
-func (s *Server) Serve(ctx context.Context, l *Listener, tcp *net.TCPConn) {
+// Serve takes a connection over, and its seat, which is given up when it
+// ends. It does not wait for it. ctx bounds what the connection dials.
+func (s *Server) Serve(ctx context.Context, l *Listener, tcp *net.TCPConn, seat gate.Seat) {
 	sc, err := s.options.Sweeper.Open(tcp)
 	if err != nil {
 		_ = tcp.Close()
+		seat.Leave()
 		return
 	}
 	c := newConn(ctx, s, l, sc)
+	c.seat = seat
 	if !l.add(c) {
 		sc.Close()
+		seat.Leave()
 		return
 	}
 	s.mu.Lock()
@@ -164,6 +173,7 @@ func (s *Server) Serve(ctx context.Context, l *Listener, tcp *net.TCPConn) {
 		s.mu.Unlock()
 		l.remove(c)
 		sc.Close()
+		seat.Leave()
 		return
 	}
 	n := len(s.idle)
@@ -189,6 +199,7 @@ func (s *Server) work(c *conn) {
 		for ok := true; ok; c, ok = <-ch {
 			c.serve()
 			c.listener.remove(c)
+			c.seat.Leave()
 			if !s.park(ch) {
 				return
 			}

@@ -170,7 +170,7 @@ func appendFailure(b []byte, f failure) []byte {
 	b = append(b, name...)
 	b = append(b, "\r\n"...)
 	switch f.status {
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		b = append(b, "Retry-After: 1\r\n"...)
 	case http.StatusMethodNotAllowed:
 		b = append(b, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n"...)

@@ -41,6 +41,8 @@ const (
 	ShuttingDown
 	InternalError
 	Overloaded
+	ConnectionLimit
+	AddressLimit
 	reasonCount
 )
 
@@ -73,6 +75,8 @@ var failures = [reasonCount]struct {
 	ShuttingDown:        {"shutting_down", 503, "this proxy is shutting down"},
 	InternalError:       {"internal_error", 500, "a fault in the proxy"},
 	Overloaded:          {"overloaded", 503, "too much is under way already"},
+	ConnectionLimit:     {"connection_limit", 503, "as many connections are open as may be"},
+	AddressLimit:        {"address_limit", 429, "this address has as many connections open as it may"},
 }
 
 // String returns the stable name, such as no_route.
@@ -110,7 +114,7 @@ func DecisionFailure(r routing.Reason) Reason {
 // ConnectFailure maps why an instance could not be reached.
 func ConnectFailure(err error) Reason {
 	switch {
-	case errors.Is(err, upstream.ErrFull):
+	case errors.Is(err, upstream.ErrFull), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return Overloaded
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return ConnectRefused

@@ -118,6 +118,10 @@ func UnixMilli(now int64) int64 { return wall.Load() + now/1e6 }
 // passes may be found passed all the same.
 func (c *Conn) Due(at int64) { storeDue(&c.due, at) }
 
+// DueAt returns what Due was told last, 0 for never. It may be called from any
+// goroutine.
+func (c *Conn) DueAt() int64 { return c.due.Load() }
+
 // Expired reports whether the connection was given up.
 func (c *Conn) Expired() bool { return c.expired.Load() }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluice-mesh/sluice/conditions"
 	"github.com/sluice-mesh/sluice/metrics"
+	"github.com/sluice-mesh/sluice/proxy/gate"
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
@@ -123,21 +124,25 @@ type forward struct {
 	in, out atomic.Int64 // bytes from the client, and to it
 }
 
-// Serve takes a connection over. It does not wait for it.
-func (s *Server) Serve(ctx context.Context, l *Listener, nc *net.TCPConn) {
+// Serve takes a connection over, and its seat, which is given up when it
+// ends. It does not wait for it.
+func (s *Server) Serve(ctx context.Context, l *Listener, nc *net.TCPConn, seat gate.Seat) {
 	client, err := s.options.Sweeper.Open(nc)
 	if err != nil {
 		_ = nc.Close()
+		seat.Leave()
 		return
 	}
 	f := &forward{server: s, client: client}
 	f.facts.Client, f.facts.Local = addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
 	if !l.add(f) {
 		client.Abort()
+		seat.Leave()
 		return
 	}
 	shard := s.turn.Add(1)
 	s.running.Go(func() {
+		defer seat.Leave()
 		defer l.remove(f)
 		s.count(shard, 1)
 		defer s.count(shard, -1)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/metrics"
+	"github.com/sluice-mesh/sluice/proxy/gate"
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/proxy/tcp"
@@ -89,7 +90,7 @@ func newBed(t *testing.T, routes string, shape func(*tcp.Options)) *bed {
 func (b *bed) connect() *net.TCPConn {
 	b.t.Helper()
 	ours, theirs := pair(b.t)
-	b.server.Serve(b.ctx, &b.listener, ours)
+	b.server.Serve(b.ctx, &b.listener, ours, gate.Seat{})
 	return theirs
 }
 

@@ -43,6 +43,10 @@ type Options struct {
 	Pprof bool
 	// Resolver is the address of the name server; empty means the system's.
 	Resolver string
+	// Connections bounds the client connections of all gateways together,
+	// ConnectionsPerAddress those of one client address. Zero means what
+	// proxy.Options say.
+	Connections, ConnectionsPerAddress int
 	// Zone and Node say where the proxy runs, for gateways that prefer near
 	// instances. Empty means unknown.
 	Zone, Node string
@@ -94,12 +98,15 @@ func Open(ctx context.Context, o Options) (*Mesh, error) {
 		GatewayAddress:   o.GatewayAddress,
 		VirtualHostsPort: o.VirtualHostsPort,
 		Resolver:         o.Resolver,
-		Zone:             o.Zone,
-		Node:             o.Node,
-		Explain:          o.Explain,
-		Metrics:          m.registry,
-		Log:              log,
-		Drain:            o.Drain,
+		Connections:      o.Connections,
+
+		ConnectionsPerAddress: o.ConnectionsPerAddress,
+		Zone:                  o.Zone,
+		Node:                  o.Node,
+		Explain:               o.Explain,
+		Metrics:               m.registry,
+		Log:                   log,
+		Drain:                 o.Drain,
 	})
 	m.admin = admin.New(admin.Options{
 		Addr:    o.Admin,

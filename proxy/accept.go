@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/sluice-mesh/sluice/proxy/gate"
+	"github.com/sluice-mesh/sluice/proxy/http1"
+	"github.com/sluice-mesh/sluice/proxy/live"
+)
+
+// accept lets connections in until the listener is paused.
+func (s *Server) accept(ctx context.Context, l *listener) {
+	defer close(l.done)
+	var since time.Time // when accepting began to fail; zero if it does not
+	for {
+		nc, err := l.ln.AcceptTCP()
+		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		if err != nil {
+			// Out of descriptors or memory: connections wait in the kernel
+			// meanwhile. One log entry tells of it, not fifty a second.
+			if since.IsZero() {
+				s.options.Log.WarnContext(ctx, "cannot accept connections; trying again", "port", l.port, "error", err)
+				since = time.Now()
+			}
+			s.stall(ctx, l, err, since)
+			continue
+		}
+		if !since.IsZero() {
+			s.options.Log.InfoContext(ctx, "accepting connections again", "port", l.port)
+			since = time.Time{}
+		}
+		s.enter(ctx, l, nc)
+	}
+}
+
+const (
+	// acceptAgain is how long after a failure accepting is tried again.
+	acceptAgain = 20 * time.Millisecond
+	// shortFor is how long descriptors may be short before the connections
+	// that wait are told so, one each time: a moment later there may be some.
+	shortFor = time.Second
+)
+
+// stall waits after a failure to accept.
+func (s *Server) stall(ctx context.Context, l *listener, err error, since time.Time) {
+	short := errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+	if short && time.Since(since) >= shortFor {
+		s.reserve.Lend(func() {
+			if gate.TurnAway(l.ln, l.refusal(live.Overloaded)) {
+				s.gate.Refuse(live.Overloaded)
+			}
+		})
+	}
+	pause(ctx, acceptAgain)
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// enter serves a connection, or tells it why not.
+func (s *Server) enter(ctx context.Context, l *listener, nc *net.TCPConn) {
+	seat, reason := s.gate.Admit(clientOf(nc))
+	if reason != live.None {
+		s.refuse(l, nc, reason)
+		return
+	}
+	if l.tcp != nil {
+		s.tcp.Serve(ctx, l.tcp, nc, seat)
+	} else {
+		s.http.Serve(ctx, l.http, nc, seat)
+	}
+}
+
+func clientOf(nc *net.TCPConn) netip.Addr {
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr()
+	}
+	return netip.Addr{}
+}
+
+// refuse ends a connection that was not let in.
+func (s *Server) refuse(l *listener, nc *net.TCPConn, reason live.Reason) {
+	if l.tcp != nil {
+		_ = nc.SetLinger(0) // a reset: it must not look like an answer
+		_ = nc.Close()
+		return
+	}
+	s.leaving.Dismiss(nc, l.refusal(reason))
+}
+
+// refusal returns what a client that is not let in is told; nothing where
+// nothing can be said.
+func (l *listener) refusal(reason live.Reason) []byte {
+	if l.tcp != nil {
+		return nil
+	}
+	return http1.Refusal(reason)
+}
+
+// relieve closes some of the connections that wait for a request.
+func (s *Server) relieve() {
+	ls := &s.sockets
+	ls.mu.Lock()
+	var from []*http1.Listener
+	for _, l := range ls.all() {
+		if l.http != nil {
+			from = append(from, l.http)
+		}
+	}
+	ls.mu.Unlock()
+	http1.CloseIdle(from)
+}

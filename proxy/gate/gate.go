@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gate
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-mesh/sluice/metrics"
+	"github.com/sluice-mesh/sluice/proxy/live"
+)
+
+// Options shape a Gate. The zero Options let all in that the file descriptors
+// suffice for.
+type Options struct {
+	// Connections bounds the client connections that are open. Zero means what
+	// FromDescriptors makes of the process's limit of file descriptors.
+	Connections int
+	// PerAddress bounds those of one client address, where an IPv6 address
+	// stands for its network of 64 bits. Zero means no bound.
+	PerAddress int
+	// Exempt reports whether an address has no bound of its own, since many
+	// clients stand behind it. Nil means that none is. It must not block.
+	Exempt func(netip.Addr) bool
+	// Memory returns how many bytes are in use, and how many may be. Nil means
+	// those that Go's runtime counts, and its limit.
+	Memory func() (used, limit uint64)
+	// Relieve is called, by Run and again and again, while memory is tight.
+	Relieve func()
+	// Metrics counts who was refused. Nil means that nobody does.
+	Metrics *metrics.Registry
+	// Log is told of it, at most once a second. Nil means no log.
+	Log *slog.Logger
+}
+
+// Level says how short memory is.
+type Level uint32
+
+// The levels.
+const (
+	// Calm is the usual state.
+	Calm Level = iota
+	// Tight has each answer be the last one of its connection, and the
+	// connections that wait closed.
+	Tight
+	// Short has new connections and new requests refused.
+	Short
+)
+
+// String returns the level as the log names it.
+func (l Level) String() string { return [...]string{"calm", "tight", "short"}[l] }
+
+// Gate counts who is in. The zero Gate bounds nothing. It is safe for
+// concurrent use and must not be copied.
+type Gate struct {
+	o         Options
+	limit     int64
+	open      atomic.Int64
+	level     atomic.Uint32
+	addresses addresses
+	refused   [refusals]atomic.Int64 // since the start
+	counters  [refusals]*metrics.Counter
+}
+
+// The reasons for which connections are refused.
+var reasons = [...]live.Reason{live.ConnectionLimit, live.AddressLimit, live.Overloaded}
+
+const refusals = len(reasons)
+
+// New returns a Gate. Run watches the memory; the rest works without.
+func New(o Options) *Gate {
+	g := &Gate{limit: int64(o.Connections)}
+	if o.Connections == 0 {
+		g.limit = int64(FromDescriptors(descriptors()))
+	}
+	if o.Memory == nil {
+		o.Memory = runtimeMemory()
+	}
+	if o.Relieve == nil {
+		o.Relieve = func() {}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	g.o = o
+	if o.Metrics != nil {
+		for i, r := range reasons {
+			g.counters[i] = o.Metrics.ConnectionsRefused(r.String())
+		}
+		o.Metrics.OverloadLevel(func() float64 { return float64(g.Level()) })
+	}
+	return g
+}
+
+// spareDescriptors are those that are neither of clients nor of instances:
+// listeners, files, the admin server, and clients that are being told to go.
+const spareDescriptors = 64 + maxLeaving
+
+// FromDescriptors returns how many client connections a process takes that
+// may have n descriptors open: three quarters of them, since clients that wait
+// need none of an instance, after those for the process itself. It is at least
+// 1.
+func FromDescriptors(n int) int {
+	return max((n-spareDescriptors)/4*3, 1)
+}
+
+// Limit returns the bound of open connections, 0 if there is none.
+func (g *Gate) Limit() int { return int(g.limit) }
+
+// Open counts those who are in.
+func (g *Gate) Open() int { return int(g.open.Load()) }
+
+// Level returns how short memory is. It is called for each request.
+func (g *Gate) Level() Level { return Level(g.level.Load()) }
+
+// Seat is the place of one connection. The zero Seat is nobody's.
+type Seat struct {
+	gate    *Gate
+	address netip.Addr // zero unless it is counted
+}
+
+// Admit gives a seat to a connection from an address, or says why there is
+// none.
+func (g *Gate) Admit(from netip.Addr) (Seat, live.Reason) {
+	if g.Level() == Short {
+		return Seat{}, g.Refuse(live.Overloaded)
+	}
+	if n := g.open.Add(1); g.limit > 0 && n > g.limit {
+		g.open.Add(-1)
+		return Seat{}, g.Refuse(live.ConnectionLimit)
+	}
+	s := Seat{gate: g}
+	if g.o.PerAddress > 0 && (g.o.Exempt == nil || !g.o.Exempt(from)) {
+		s.address = network(from)
+		if !g.addresses.enter(s.address, g.o.PerAddress) {
+			g.open.Add(-1)
+			return Seat{}, g.Refuse(live.AddressLimit)
+		}
+	}
+	return s, live.None
+}
+
+// Leave gives the seat up. It is called once.
+func (s Seat) Leave() {
+	if s.gate == nil {
+		return
+	}
+	s.gate.open.Add(-1)
+	if s.address.IsValid() {
+		s.gate.addresses.leave(s.address)
+	}
+}
+
+// Refuse counts that a connection was refused for one of the reasons that
+// Admit knows, and returns it.
+func (g *Gate) Refuse(r live.Reason) live.Reason {
+	for i := range reasons {
+		if reasons[i] != r {
+			continue
+		}
+		g.refused[i].Add(1)
+		if c := g.counters[i]; c != nil {
+			c.Add(0, 1)
+		}
+	}
+	return r
+}
+
+const (
+	// watchPeriod is how often the memory is looked at: far more often than it
+	// can be filled with what clients send.
+	watchPeriod = 250 * time.Millisecond
+	// tellPeriod is how often the log may be told of those who were refused.
+	tellPeriod = time.Second
+)
+
+// Run watches the memory and tells the log who was refused, until ctx ends.
+func (g *Gate) Run(ctx context.Context) {
+	tick := time.NewTicker(watchPeriod)
+	defer tick.Stop()
+	var told journal
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			g.watch(ctx)
+			told.tell(ctx, g, now)
+		}
+	}
+}
+
+// journal is what the log knows of the refusals.
+type journal struct {
+	refused [refusals]int64
+	last    time.Time
+}
+
+// tell logs how many were refused since the last entry.
+func (j *journal) tell(ctx context.Context, g *Gate, now time.Time) {
+	if now.Sub(j.last) < tellPeriod {
+		return
+	}
+	for i, r := range reasons {
+		n := g.refused[i].Load()
+		if n == j.refused[i] {
+			continue
+		}
+		g.o.Log.WarnContext(ctx, "connections refused", "reason", r.String(), "count", n-j.refused[i], "open", g.Open(), "limit", g.Limit())
+		j.refused[i], j.last = n, now
+	}
+}
