@@ -90,9 +90,7 @@ func TestConnectionsAreToldIfDescriptorsStayShort(t *testing.T) {
 	if a.status != http.StatusServiceUnavailable || a.header.Get("Sluice-Reason") != "overloaded" || !last {
 		t.Errorf("got %d, Sluice-Reason %q, last %v; want 503, overloaded, true", a.status, a.header.Get("Sluice-Reason"), last)
 	}
-	if n := bed.registry.ConnectionsRefused("overloaded").Value(); n != 1 {
-		t.Errorf("%d refusals counted, want 1", n)
-	}
+	eventually(t, "it is counted", func() bool { return bed.registry.ConnectionsRefused("overloaded").Value() == 1 })
 	lift()
 	k = keep(t, local(p))
 	k.send(t, "/")
