@@ -28,6 +28,7 @@ type explainFlags struct {
 	// instances are those that selectors find, with files.
 	instances instanceFlags
 	admin     string
+	token     string // file
 	headers   []string
 	cookies   []string
 	tickets   []string
@@ -84,6 +85,7 @@ proxy cannot be asked, and with 2 for wrong use.`,
 	flags.StringArrayVarP(&f.files, "file", "f", nil, "file or directory with gateways, - for standard input; may be repeated")
 	f.instances.flags(cmd)
 	flags.StringVar(&f.admin, "admin", admin.DefaultAddr, "address of the admin server of a proxy to ask")
+	flags.StringVar(&f.token, "admin-token-file", "", "file with the token that the proxy asks for there")
 	flags.StringVar(&f.asked.Gateway, "gateway", "", "gateway that takes the request, whatever the port and the host")
 	flags.StringVar(&f.asked.WhyNot, "why-not", "", "route: say what kept the request away from it")
 	flags.StringArrayVar(&f.tickets, "ticket", nil, "fix draws: N, strength=N, weights=N, random=N, strength@GATEWAY=N; may be repeated")
@@ -141,7 +143,7 @@ func (f *explainFlags) describe() error {
 // explain explains over files, or asks a proxy.
 func (f *explainFlags) explain(cmd *cobra.Command) (*routing.Explanation, error) {
 	if len(f.files) == 0 {
-		return askProxy(cmd.Context(), f.admin, f.asked)
+		return askProxy(cmd.Context(), f.admin, f.token, f.asked)
 	}
 	v, err := validate(f.files, cmd.InOrStdin(), f.virtualHostsDomain, f.instances)
 	if err != nil {
@@ -223,8 +225,9 @@ const askTimeout = 10 * time.Second
 // less.
 const maxAnswerBytes = 64 << 20
 
-// askProxy asks the admin server of a proxy.
-func askProxy(ctx context.Context, address string, asked routing.ExplainRequest) (*routing.Explanation, error) {
+// askProxy asks the admin server of a proxy, and shows it the token in a file
+// if one is named.
+func askProxy(ctx context.Context, address, tokenFile string, asked routing.ExplainRequest) (*routing.Explanation, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	body, err := json.Marshal(asked)
@@ -236,6 +239,13 @@ func askProxy(ctx context.Context, address string, asked routing.ExplainRequest)
 		return nil, usagef("--admin: %q is not an address; HOST:PORT, such as %s", address, admin.DefaultAddr)
 	}
 	r.Header.Set("Content-Type", "application/json")
+	if tokenFile != "" {
+		token, err := admin.ReadToken(tokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("--admin-token-file: %w", err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return nil, fmt.Errorf("no proxy can be asked at --admin %s: %w; name its admin address, or files with -f", address, errors.Unwrap(err))
@@ -255,6 +265,9 @@ func readAnswer(address string, status int, answer []byte) (*routing.Explanation
 		if err := json.Unmarshal(answer, &e); err == nil {
 			return &e, nil
 		}
+	}
+	if status == http.StatusUnauthorized {
+		return nil, fmt.Errorf("--admin %s: the proxy asks for another token; name its file with --admin-token-file", address)
 	}
 	var refusal struct{ Error *routing.ExplainError }
 	if json.Unmarshal(answer, &refusal) == nil && refusal.Error != nil {

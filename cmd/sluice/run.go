@@ -77,6 +77,7 @@ func meshFlags(cmd *cobra.Command, o *mesh.Options, gatewayAddress string) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.GatewayAddress, "gateway-address", gatewayAddress, "IP address on which gateways listen")
 	flags.StringVar(&o.Admin, "admin", "127.0.0.1:8092", "address of metrics, health and status")
+	flags.StringVar(&o.AdminTokenFile, "admin-token-file", "", "file with the token that must be shown there; required where others can reach the address")
 	flags.BoolVar(&o.Pprof, "pprof", false, "serve Go's profiles on the admin address, below /debug/pprof/")
 	flags.IntVar(&o.Connections, "max-connections", 0, "most client connections of all gateways together (default three quarters of what the limit of open files leaves)")
 	flags.IntVar(&o.ConnectionsPerAddress, "max-connections-per-address", 0, "most client connections of one address, or of one IPv6 network of 64 bits (default no bound)")

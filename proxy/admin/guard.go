@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// guard keeps web pages of others away from a server that trusts whoever
-// reaches it, and lets Run wait for answers under way.
+// guard keeps those away who do not show the token, if there is one, and web
+// pages of others. It lets Run wait for answers under way.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.serving.RLock()
@@ -24,12 +24,15 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("X-Content-Type-Options", "nosniff")
 		switch {
-		case !ours(r.Host):
+		case s.local && !ours(r.Host):
 			// A page whose name was made to resolve to this machine: its
-			// scripts would be of the same origin as our answers.
+			// scripts would be of the same origin as our answers. At other
+			// addresses we go by any name, and pages do not know the token.
 			http.Error(w, "the admin server answers requests to localhost and loopback addresses only", http.StatusForbidden)
 		case s.origin.Check(r) != nil:
 			http.Error(w, "a page of another origin may not change anything here", http.StatusForbidden)
+		case !probes[r.URL.Path] && !s.trusted(r):
+			s.challenge(w, r)
 		default:
 			r.Body = http.MaxBytesReader(w, r.Body, maxBodyBytes)
 			next.ServeHTTP(w, r)

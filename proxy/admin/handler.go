@@ -93,13 +93,13 @@ func live(w http.ResponseWriter, _ *http.Request) { write(w, plain, http.StatusO
 // readyz answers whether traffic may come now.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	list, ok := s.checks()
-	report(w, r, list, ok)
+	s.report(w, r, list, ok)
 }
 
 // startupz answers whether traffic could come at any time since the start.
 func (s *Server) startupz(w http.ResponseWriter, r *http.Request) {
 	list, ok := s.checks()
-	report(w, r, list, ok || s.started.Load())
+	s.report(w, r, list, ok || s.started.Load())
 }
 
 // checks returns the checks, one a line, and whether all hold.
@@ -126,7 +126,11 @@ func (s *Server) checks() (list string, ok bool) {
 }
 
 // report answers a probe: with the list if there is a fault, or if asked for.
-func report(w http.ResponseWriter, r *http.Request, list string, ok bool) {
+// Who does not show the token learns only whether.
+func (s *Server) report(w http.ResponseWriter, r *http.Request, list string, ok bool) {
+	if !s.trusted(r) {
+		list = ""
+	}
 	code, body := http.StatusOK, "ok\n"
 	if !ok {
 		code, body = http.StatusServiceUnavailable, list+"not ready\n"

@@ -41,9 +41,12 @@ const (
 // Options shape a Server. Parts that are nil are not served.
 type Options struct {
 	// Addr is the address to listen on: host:port, with port 0 for any free
-	// one. The host is an IP address of the loopback interface, or localhost.
-	// Empty means DefaultAddr.
+	// one. Without Token, the host is an IP address of the loopback interface,
+	// or localhost. Empty means DefaultAddr.
 	Addr string
+	// Token is what requests must show, but for health checks. Nil means that
+	// whoever can reach a loopback address may do all.
+	Token *Token
 	// Metrics answers /metrics.
 	Metrics http.Handler
 	// Ready returns what must hold before traffic may come. nil, or no check,
@@ -79,7 +82,9 @@ type Server struct {
 	o        Options
 	origin   *http.CrossOriginProtection
 	listener net.Listener // set by Listen
+	local    bool         // set by Listen: nobody else can reach it
 	started  atomic.Bool  // it was ready once
+	refused  atomic.Int64 // the second in which the log was last told of a missing token
 
 	serving sync.RWMutex // held for reading by answers under way; guards closed
 	closed  bool
@@ -97,7 +102,7 @@ func (s *Server) Listen(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("--admin %q: not an address of the form host:port, such as %s", s.o.Addr, DefaultAddr)
 	}
-	if !loopback(host) {
+	if s.o.Token == nil && !loopback(host) {
 		return s.refusal()
 	}
 	var lc net.ListenConfig
@@ -106,7 +111,9 @@ func (s *Server) Listen(ctx context.Context) error {
 		return fmt.Errorf("--admin %s: %w; choose another address with --admin HOST:PORT", s.o.Addr, err)
 	}
 	// The resolver has the last word on what localhost is.
-	if bound, err := netip.ParseAddrPort(ln.Addr().String()); err != nil || !bound.Addr().IsLoopback() {
+	bound, err := netip.ParseAddrPort(ln.Addr().String())
+	s.local = err == nil && bound.Addr().IsLoopback()
+	if s.o.Token == nil && !s.local {
 		return errors.Join(s.refusal(), ln.Close())
 	}
 	s.listener = ln
@@ -114,8 +121,7 @@ func (s *Server) Listen(ctx context.Context) error {
 }
 
 func (s *Server) refusal() error {
-	return fmt.Errorf("--admin %s: not an address of the loopback interface, and the admin server asks nobody who they are: "+
-		"use %s, and a tunnel (ssh -L, kubectl port-forward) to reach it from elsewhere", s.o.Addr, DefaultAddr)
+	return fmt.Errorf("--admin %s: %w, or use %s, and a tunnel (ssh -L, kubectl port-forward) to reach it from elsewhere", s.o.Addr, errNoToken, DefaultAddr)
 }
 
 // loopback tells whether a host is this machine to itself. An empty one means

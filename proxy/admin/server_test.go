@@ -300,7 +300,7 @@ func TestListenRefuses(t *testing.T) {
 	defer taken.Close()
 	for _, tt := range []struct{ name, addr, want string }{
 		{"a taken port", taken.Addr().String(), "address already in use"},
-		{"all interfaces, by an empty host", ":8092", "loopback"},
+		{"all interfaces, by an empty host", ":8092", "--admin-token-file"},
 		{"all interfaces of IPv4", "0.0.0.0:8092", "loopback"},
 		{"all interfaces of IPv6", "[::]:8092", "loopback"},
 		{"another address", "192.0.2.1:8092", "loopback"},

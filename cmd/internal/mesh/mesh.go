@@ -4,6 +4,7 @@ package mesh
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -39,6 +40,9 @@ type Options struct {
 	VirtualHostsDomain string
 	// Admin is the address of metrics, health and status.
 	Admin string
+	// AdminTokenFile is the file with the token that requests to it must show;
+	// empty if none must, which takes a loopback address.
+	AdminTokenFile string
 	// Pprof serves Go's profiles on the admin address.
 	Pprof bool
 	// Resolver is the address of the name server; empty means the system's.
@@ -85,6 +89,13 @@ func Open(ctx context.Context, o Options) (*Mesh, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	var token *admin.Token
+	if o.AdminTokenFile != "" {
+		var err error
+		if token, err = admin.NewToken(o.AdminTokenFile); err != nil {
+			return nil, fmt.Errorf("--admin-token-file: %w", err)
+		}
+	}
 	m := &Mesh{
 		o: o, log: log, build: boot.ReadBuild(),
 		registry: metrics.New(metrics.Options{Reasons: live.Reasons()}),
@@ -110,6 +121,7 @@ func Open(ctx context.Context, o Options) (*Mesh, error) {
 	})
 	m.admin = admin.New(admin.Options{
 		Addr:    o.Admin,
+		Token:   token,
 		Metrics: prom.Handler(m.registry),
 		Ready:   m.checks,
 		Status:  func() any { return m.Status() },
