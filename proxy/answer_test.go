@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/sluice-mesh/sluice/proxy"
 	"github.com/sluice-mesh/sluice/test/freeport"
@@ -128,10 +127,7 @@ func TestSurplusIsNobodysAnswer(t *testing.T) {
 
 func TestTimeouts(t *testing.T) {
 	t.Parallel()
-	short := func(o *proxy.Options) {
-		o.HeadTimeout, o.IdleTimeout = 300*time.Millisecond, 300*time.Millisecond
-		o.ByteTimeout, o.ResponseTimeout = 300*time.Millisecond, 300*time.Millisecond
-	}
+	const short = "sluice: {timeouts: {head: 300ms, keep_alive: 300ms, idle: 300ms, first_byte: 300ms}}\n"
 	ok := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 	for _, tt := range []struct{ name, answer, request, want string }{
 		{"a head that does not become complete is a 408", ok, "GET / HTTP/1.1\r\nHos", "HTTP/1.1 408 "},
@@ -144,7 +140,9 @@ func TestTimeouts(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			url := through(t, scripted(t, tt.answer, true), short)
+			p := freeport.One(t)
+			start(t, nil).apply(gateway("g", p, scripted(t, tt.answer, true)) + short)
+			url := local(p)
 			if got := raw(t, url, tt.request); !strings.HasPrefix(got, tt.want) || tt.want == "" && got != "" {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}

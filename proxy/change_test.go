@@ -287,8 +287,8 @@ func TestConnectThenRemove(t *testing.T) {
 func TestSilentConnectionsOfARemovedGateway(t *testing.T) {
 	p := freeport.One(t)
 	a := origin(t, named("a"))
-	bed := start(t, func(o *proxy.Options) { o.HeadTimeout = 100 * time.Millisecond })
-	bed.apply(gateway("g", p, a))
+	bed := start(t, nil)
+	bed.apply(gateway("g", p, a) + "sluice: {timeouts: {head: 100ms}}\n")
 	var silent []net.Conn
 	for range 100 {
 		silent = append(silent, dial(t, local(p)))

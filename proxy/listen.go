@@ -21,6 +21,7 @@ type want struct {
 	port         int
 	kind         routing.PortType
 	virtualHosts bool
+	entry        *routing.Entry // what heads are read by; nil on tcp ports
 }
 
 // listener accepts on one port for as long as it is wanted.
@@ -39,17 +40,36 @@ func (s *Server) wanted(snap *routing.Snapshot) map[int]want {
 	ws := make(map[int]want)
 	for _, g := range snap.Gateways() {
 		ws[g.Port] = want{port: g.Port, kind: g.Type}
+		if g.Type == routing.HTTP {
+			ws[g.Port] = want{port: g.Port, entry: &g.Entry}
+		}
 	}
-	for _, g := range snap.Gateways() {
-		if len(g.Hosts) > 0 && g.Type == routing.HTTP {
-			p := s.options.VirtualHostsPort
-			if w, taken := ws[p]; !taken || w.kind == routing.HTTP {
-				ws[p] = want{port: p, virtualHosts: true}
-			}
-			break
+	p := s.options.VirtualHostsPort
+	if w, taken := ws[p]; !taken || w.kind == routing.HTTP {
+		if e := widest(snap, w.entry); e != nil {
+			ws[p] = want{port: p, virtualHosts: true, entry: e}
 		}
 	}
 	return ws
+}
+
+// widest returns what may be a request for a gateway with virtual hosts, or
+// for the one whose own port it is, if there is one; nil if no gateway has
+// virtual hosts.
+func widest(snap *routing.Snapshot, own *routing.Entry) (e *routing.Entry) {
+	for _, g := range snap.Gateways() {
+		if len(g.Hosts) == 0 || g.Type != routing.HTTP {
+			continue
+		}
+		if e == nil {
+			e = new(routing.Entry)
+			if own != nil {
+				e.Widen(own)
+			}
+		}
+		e.Widen(&g.Entry)
+	}
+	return e
 }
 
 // bind opens a listening socket. Nothing is accepted yet.
@@ -71,6 +91,7 @@ func newListener(w want, ln *net.TCPListener) *listener {
 	} else {
 		l.http = &http1.Listener{Port: w.port}
 		l.http.SetVirtualHosts(w.virtualHosts)
+		l.http.SetEntry(w.entry)
 	}
 	return l
 }

@@ -52,8 +52,6 @@ type Options struct {
 	// Memory returns how many bytes are in use, and how many may be, 0 for no
 	// limit. Nil means what Go's runtime counts.
 	Memory func() (used, limit uint64)
-	// Timeouts of exchanges; zero values mean the defaults of package http1.
-	HeadTimeout, IdleTimeout, ByteTimeout, ResponseTimeout time.Duration
 }
 
 func (o Options) withDefaults() Options {

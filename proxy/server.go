@@ -64,7 +64,6 @@ func New(o Options) *Server {
 	s.http = http1.New(http1.Options{
 		Gate:   s.gate,
 		Handle: &s.handle, Sweeper: &s.sweeper, Counters: http1.NewCounters(o.Metrics), Log: o.Log,
-		HeadTimeout: o.HeadTimeout, IdleTimeout: o.IdleTimeout, ByteTimeout: o.ByteTimeout, ResponseTimeout: o.ResponseTimeout,
 		Explain: o.Explain, Explainer: s.explainOn,
 	})
 	s.tcp = tcp.New(tcp.Options{
@@ -137,6 +136,7 @@ func (s *Server) reshape(wanted map[int]want) (fresh, gone []*listener) {
 		if ok && w.kind == l.kind {
 			if l.http != nil {
 				l.http.SetVirtualHosts(w.virtualHosts)
+				l.http.SetEntry(w.entry)
 			}
 			continue
 		}

@@ -83,10 +83,11 @@ func (c *conn) answer(u *upstream.Conn, p *pump) (keep bool) {
 	}
 	w.now = socket.Now()
 	if reuse {
-		u.Instance.Put(c.shard, u, w.now)
+		c.returned(u)
 	} else {
 		u.Close()
 	}
+	c.unbind()
 	w.exchange.End(w.now)
 	return keep
 }
@@ -95,10 +96,15 @@ func (c *conn) answer(u *upstream.Conn, p *pump) (keep bool) {
 // and notes who is to blame.
 func (c *conn) cutShort(err error, f framing) {
 	if _, ok := errors.AsType[*clientError](err); ok {
+		// One that takes no more is not waited for any longer than it was.
+		if c.reset = errors.Is(err, socket.ErrExpired); c.reset {
+			c.w.exchange.Fail(c.w.late(live.ClientTooSlow))
+			return
+		}
 		c.w.exchange.Fail(live.RequestAborted)
 		return
 	}
-	c.w.exchange.Fail(live.ResponseAborted)
+	c.w.exchange.Fail(c.w.late(live.ResponseAborted))
 	c.reset = f == byClose || c.w.plan.http10
 }
 
@@ -154,7 +160,7 @@ func (c *conn) sendHead(body []byte, e answerEdit) error {
 
 // sendBody writes to the client.
 func (c *conn) sendBody(b []byte) error {
-	n, err := c.WriteWithin(b, c.server.options.ByteTimeout)
+	n, err := c.WriteWithin(b, c.w.bounds.Idle)
 	c.w.exchange.Seen.BytesOut += int64(n)
 	if err != nil {
 		return &clientError{err}
@@ -164,14 +170,14 @@ func (c *conn) sendBody(b []byte) error {
 
 // moving gives the instance time for its next bytes.
 func (c *conn) moving(u *upstream.Conn) {
-	u.Due(socket.Now() + int64(c.server.options.ByteTimeout))
+	u.Due(c.w.idleFrom(socket.Now()))
 }
 
 // relayLength relays n bytes more.
 func (c *conn) relayLength(u *upstream.Conn, n int64) error {
 	w := c.w
 	if n >= spliceAt {
-		m, err := c.Splice(u.Conn, n, c.server.options.ByteTimeout)
+		m, err := c.Splice(u.Conn, n, w.bounds.Idle)
 		w.exchange.Seen.BytesOut += m
 		if err != nil {
 			return blame(u, err)

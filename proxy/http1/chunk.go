@@ -14,6 +14,8 @@ type chunks struct {
 	state   chunkState
 	left    int64 // of the chunk's data
 	trailer int   // bytes of trailer fields so far
+	total   int64 // bytes of data that were announced
+	most    int64 // of them; 0: any number
 }
 
 type chunkState uint8
@@ -31,7 +33,10 @@ const (
 	maxTrailer   = 16 << 10
 )
 
-var errChunk = errors.New("malformed chunked body")
+var (
+	errChunk   = errors.New("malformed chunked body")
+	errTooLong = errors.New("chunked body over its limit")
+)
 
 // step takes the next piece of b: n bytes may be forwarded, of which those
 // from data up to n are payload if payload is set. n is 0 if the piece at the
@@ -116,6 +121,9 @@ func (c *chunks) sizeLine(b []byte) (int, error) {
 		if class[x]&valueByte == 0 {
 			return 0, errChunk
 		}
+	}
+	if c.total += size; c.most > 0 && c.total > c.most {
+		return 0, errTooLong
 	}
 	c.left, c.state = size, chunkData
 	if size == 0 {

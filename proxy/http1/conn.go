@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // conn serves one client connection: it is the socket.Handler of its reads.
@@ -38,14 +39,17 @@ type conn struct {
 	aborted  atomic.Bool                   // ended by Listener.Abort
 	upstream atomic.Pointer[upstream.Conn] // of the exchange under way that may wait long
 
-	w         *work  // nil while the connection waits
-	part      []byte // what stands of an incomplete head while it waits
-	between   bool   // waits for a request of which nothing has come
-	skipped   bool   // an empty line since the last request
-	headSince int64  // when the first byte of an incomplete head came; 0 if none
-	outside   bool   // the exchange in w must run outside the wait for the client
-	unread    bool   // the client may still be sending when the connection ends
-	reset     bool   // the connection ends with a reset; not to be closed inside the wait
+	w         *work        // nil while the connection waits
+	part      []byte       // what stands of an incomplete head while it waits
+	between   bool         // waits for a request of which nothing has come
+	skipped   bool         // an empty line since the last request
+	headSince int64        // when the first byte of an incomplete head came; 0 if none
+	took      int64        // how long a head took that came in pieces; 0: it did not
+	keepAlive int64        // how long the next request may take to begin
+	rate      routing.Rate // that the client is held to
+	outside   bool         // the exchange in w must run outside the wait for the client
+	unread    bool         // the client may still be sending when the connection ends
+	reset     bool         // the connection ends with a reset; not to be closed inside the wait
 }
 
 const (
@@ -58,6 +62,7 @@ const (
 
 func newConn(ctx context.Context, s *Server, l *Listener, sc *socket.Conn) *conn {
 	c := &conn{Conn: sc, server: s, listener: l, ctx: ctx, shard: s.turn.Add(1)}
+	c.keepAlive = int64(l.bound().KeepAlive)
 	c.facts.Client = addrPort(sc.TCP().RemoteAddr())
 	c.facts.Local = addrPort(sc.TCP().LocalAddr())
 	c.forwarded = appendForwarded(c.room[:0], &c.facts)
@@ -93,7 +98,7 @@ func (c *conn) serve() {
 	defer c.finish()
 	// A connection that has not sent anything yet is not waiting: its first
 	// request may be under way. It has the time of a head.
-	c.Due(socket.Now() + int64(c.server.options.HeadTimeout))
+	c.Due(socket.Now() + int64(c.listener.bound().HeadTimeout))
 	for {
 		err := c.Loop(c)
 		for err == nil {
@@ -212,7 +217,7 @@ func (c *conn) Data(n int) socket.Next {
 	w := c.w
 	fresh := w.in[w.to : w.to+n]
 	w.to += n
-	if c.headSince != 0 && w.to-w.from < maxRequestHead && bytes.IndexByte(fresh, '\n') < 0 {
+	if c.headSince != 0 && w.to-w.from < c.listener.bound().Head && bytes.IndexByte(fresh, '\n') < 0 {
 		return socket.More // a head that drips in is not scanned at each byte
 	}
 	return c.process()
@@ -243,6 +248,7 @@ func (c *conn) Woken() socket.Next {
 // process serves the requests that are complete in the buffer.
 func (c *conn) process() socket.Next {
 	w := c.w
+	w.head.entry = c.listener.bound()
 	for c.skipEmpty(); w.from < w.to; c.skipEmpty() {
 		n, reason := w.head.scanRequest(w.in[w.from:w.to])
 		switch {
@@ -252,12 +258,15 @@ func (c *conn) process() socket.Next {
 		case n == 0:
 			return c.incomplete()
 		}
-		c.headSince, c.skipped = 0, false
+		c.took, c.skipped = 0, false
 		c.Due(0)
 		if c.Expired() && !c.aborted.Load() {
 			c.Revive() // it came in the moment at which the time was up
 		}
 		w.now = socket.Now()
+		if c.headSince != 0 {
+			c.took, c.headSince = w.now-c.headSince, 0
+		}
 		if !agree(&w.head) {
 			c.refuse(live.BadRequest)
 			return socket.Done
@@ -291,7 +300,7 @@ func (c *conn) skipEmpty() {
 
 // wait marks the connection as one that may be closed.
 func (c *conn) wait() socket.Next {
-	c.Due(c.w.now + int64(c.server.options.IdleTimeout))
+	c.Due(c.w.now + c.keepAlive)
 	c.between = true
 	if c.listener.draining.Load() {
 		return socket.Done
@@ -309,7 +318,7 @@ func (c *conn) incomplete() socket.Next {
 	}
 	if c.headSince == 0 {
 		c.headSince = socket.Now()
-		c.Due(c.headSince + int64(c.server.options.HeadTimeout))
+		c.Due(c.headSince + int64(c.listener.bound().HeadTimeout))
 	}
 	return socket.More
 }

@@ -29,9 +29,17 @@ func (c *conn) exchange() (keep bool) {
 		c.refuse(live.NoGateway)
 		return false
 	}
+	if reason := c.enter(g); reason != live.None {
+		c.refuse(reason)
+		return false
+	}
 	reason := w.exchange.Decide(gen, g, &w.view, w.now, c.shard)
 	w.exchange.Seen.BytesIn = int64(len(w.head.raw) + len(w.body.have))
+	c.bind()
 	c.tell()
+	if reason == live.None && w.tooLarge() {
+		reason, w.plan.close = live.BodyTooLarge, true
+	}
 	if reason != live.None {
 		return c.fail(reason)
 	}
@@ -130,7 +138,7 @@ func (c *conn) connect(i *upstream.Instance, fresh bool) (*upstream.Conn, live.R
 			return u, live.None
 		}
 	}
-	u, err := i.Dial(c.ctx)
+	u, err := i.Dial(c.ctx, c.w.bounds.Connect)
 	c.w.now = socket.Now()
 	if err != nil {
 		c.w.walk.Failed(c.w.now, 0)
@@ -157,7 +165,8 @@ func (c *conn) roundTrip(u *upstream.Conn) (keep, again bool) {
 	w := c.w
 	w.got, w.interim, w.fault = 0, 0, live.None
 	began := w.now
-	u.Due(began + int64(c.server.options.ResponseTimeout))
+	w.answer.most = w.bounds.AnswerHead
+	c.started(u, began)
 	var p *pump
 	var err error
 	if w.plan.buffered {
@@ -211,7 +220,7 @@ func (c *conn) abandon(u *upstream.Conn, p *pump, err error) (keep bool) {
 			reason = r
 		}
 	}
-	return c.fail(reason)
+	return c.fail(c.w.late(reason))
 }
 
 // fail answers an exchange with a failure of our own.
@@ -240,13 +249,14 @@ func (c *conn) fail(reason live.Reason) (keep bool) {
 	}
 	c.unread = c.unread || !w.plan.buffered
 	w.now = socket.Now()
+	c.unbind()
 	w.exchange.End(w.now)
 	return keep
 }
 
 // send writes to the client within the time that a body may stand still.
 func (c *conn) send(b []byte) error {
-	n, err := c.WriteWithin(b, c.server.options.ByteTimeout)
+	n, err := c.WriteWithin(b, c.w.bounds.Idle)
 	c.w.exchange.Seen.BytesOut += int64(n)
 	return err
 }

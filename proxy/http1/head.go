@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"unsafe"
+
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // span is a part of a head: from inclusive, to exclusive.
@@ -22,6 +24,10 @@ type field struct {
 type head struct {
 	raw    []byte // from the first byte to the end of the empty line
 	fields []field
+
+	// What bounds it: a request, and an answer in bytes.
+	entry *routing.Entry
+	most  int
 
 	// Of requests.
 	method, target span

@@ -50,15 +50,18 @@ func (p *pump) run() {
 			p.upstream.Expire()
 		}
 	}()
-	b := &p.conn.w.body
+	w := p.conn.w
+	b := &w.body
+	p.upstream.Due(0) // the time for its answer runs from the end of the request
+	p.conn.Receiving(true)
 	if b.framed {
 		p.reason = p.chunked(b)
 	} else {
 		p.reason = p.length(b)
 	}
-	o := &p.conn.server.options
-	answerDue := socket.Now() + int64(o.ResponseTimeout)
-	p.conn.Due(answerDue + int64(o.ByteTimeout))
+	p.conn.Receiving(false)
+	answerDue := socket.Now() + int64(w.bounds.FirstByte)
+	p.conn.Due(w.idleFrom(answerDue))
 	switch p.reason {
 	case live.None:
 		p.finished = true
@@ -70,19 +73,19 @@ func (p *pump) run() {
 	}
 }
 
-// moving gives both sides time for their next bytes.
-func (p *pump) moving() {
-	due := socket.Now() + int64(p.conn.server.options.ByteTimeout)
-	p.conn.Due(due)
-	p.upstream.Due(due + int64(p.conn.server.options.ByteTimeout)) // the client is to blame first
+// read gives the client time for its next bytes.
+func (p *pump) read(b []byte) (int, error) {
+	p.conn.Due(p.conn.w.idleFrom(socket.Now()))
+	n, err := p.conn.Read(b)
+	p.conn.Due(0) // it is not to blame while the instance takes them
+	return n, err
 }
 
 // length pumps a body of known length.
 func (p *pump) length(b *body) live.Reason {
 	w := p.conn.w
 	if b.left >= spliceAt {
-		p.upstream.Due(0) // the time for its answer runs from the end of the request
-		n, err := p.upstream.Splice(p.conn.Conn, b.left, p.conn.server.options.ByteTimeout)
+		n, err := p.upstream.Splice(p.conn.Conn, b.left, w.bounds.Idle)
 		b.left -= n
 		p.sent.Add(n)
 		if err != nil {
@@ -90,8 +93,7 @@ func (p *pump) length(b *body) live.Reason {
 		}
 	}
 	for b.left > 0 {
-		p.moving()
-		n, err := p.conn.Read(w.in[:min(int64(len(w.in)), b.left)])
+		n, err := p.read(w.in[:min(int64(len(w.in)), b.left)])
 		if n == 0 {
 			return readFailure(err)
 		}
@@ -114,7 +116,10 @@ func (p *pump) chunked(b *body) live.Reason {
 			}
 			w.from += n
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, errTooLong):
+			return live.BodyTooLarge
+		case err != nil:
 			return live.BadRequest
 		}
 		if b.chunks.done() {
@@ -125,8 +130,7 @@ func (p *pump) chunked(b *body) live.Reason {
 		if w.to == len(w.in) {
 			return live.BadRequest
 		}
-		p.moving()
-		m, err := p.conn.Read(w.in[w.to:])
+		m, err := p.read(w.in[w.to:])
 		if m == 0 {
 			return readFailure(err)
 		}
@@ -135,7 +139,7 @@ func (p *pump) chunked(b *body) live.Reason {
 }
 
 func (p *pump) send(b []byte) live.Reason {
-	n, err := p.upstream.Write(b)
+	n, err := p.upstream.WriteWithin(b, p.conn.w.bounds.Idle)
 	p.sent.Add(int64(n))
 	if err != nil {
 		return live.UpstreamReset
@@ -177,7 +181,7 @@ func (p *pump) stop() live.Reason {
 		return live.None
 	}
 	switch p.reason {
-	case live.RequestAborted, live.RequestTimeout, live.BadRequest:
+	case live.RequestAborted, live.RequestTimeout, live.BadRequest, live.BodyTooLarge:
 		return p.reason
 	default:
 		return live.None

@@ -10,12 +10,9 @@ import (
 	"github.com/sluice-mesh/sluice/proxy/live"
 )
 
-// Limits of heads.
+// Limits of heads that are the same for all gateways.
 const (
-	maxRequestHead  = 32 << 10
-	maxResponseHead = 64 << 10
-	maxTarget       = 16 << 10
-	maxFields       = 200
+	maxAnswerFields = 200
 	maxMethod       = 255
 	maxStray        = 32 // bytes of empty lines before a request line
 )
@@ -96,6 +93,9 @@ func (h *head) valueEnd(b []byte, i int) int {
 // in CRLF, names are tokens, nothing is folded (RFC 9112 sections 2.2 and 5).
 func (h *head) scanRequest(b []byte) (int, live.Reason) {
 	h.reset()
+	if h.entry == nil {
+		h.entry = &defaultEntry
+	}
 	start := 0
 	for len(b)-start >= 2 && b[start] == '\r' && b[start+1] == '\n' { // RFC 9112 section 2.2
 		if start += 2; start > maxStray {
@@ -109,7 +109,7 @@ func (h *head) scanRequest(b []byte) (int, live.Reason) {
 	if p == 0 || reason != live.None {
 		return 0, reason
 	}
-	n, reason := h.scanFields(b, p, maxRequestHead)
+	n, reason := h.scanFields(b, p, h.entry.Head, h.entry.Fields)
 	if reason != live.None {
 		return 0, reason
 	}
@@ -123,18 +123,21 @@ func (h *head) scanRequest(b []byte) (int, live.Reason) {
 // scanResponse reads the head of an answer, as scanRequest does.
 func (h *head) scanResponse(b []byte) (int, live.Reason) {
 	h.reset()
+	if h.most == 0 {
+		h.most = defaultBounds.AnswerHead
+	}
 	h.answer = true
 	p, ok := h.statusLine(b)
 	if !ok {
 		return 0, live.UpstreamProtocol
 	}
 	if p == 0 {
-		if len(b) >= maxResponseHead {
+		if len(b) >= h.most {
 			return 0, live.UpstreamProtocol
 		}
 		return 0, live.None
 	}
-	n, reason := h.scanFields(b, p, maxResponseHead)
+	n, reason := h.scanFields(b, p, h.most, maxAnswerFields)
 	if reason != live.None {
 		return 0, live.UpstreamProtocol
 	}
@@ -151,7 +154,7 @@ func (h *head) scanResponse(b []byte) (int, live.Reason) {
 
 func (h *head) reset() {
 	fields := h.fields[:0]
-	*h = head{fields: fields, length: -1}
+	*h = head{fields: fields, length: -1, entry: h.entry, most: h.most}
 }
 
 // requestLine reads "METHOD SP target SP HTTP/1.x CRLF" and returns where the
@@ -179,7 +182,7 @@ func (h *head) requestLine(b []byte, start int) (int, live.Reason) {
 		i++
 	}
 	h.odd = all&oddByte != 0
-	if i-from > maxTarget {
+	if i-from > h.entry.Target {
 		return 0, live.TargetTooLong
 	}
 	if i == len(b) {
@@ -263,7 +266,7 @@ func (h *head) statusLine(b []byte) (int, bool) {
 
 // scanFields reads field lines from p to the empty line and returns where the
 // head ends; 0 if it is not complete.
-func (h *head) scanFields(b []byte, p, limit int) (int, live.Reason) {
+func (h *head) scanFields(b []byte, p, limit, fields int) (int, live.Reason) {
 	for {
 		if p+1 < len(b) && b[p] == '\r' && b[p+1] == '\n' {
 			if p+2 > limit {
@@ -278,7 +281,7 @@ func (h *head) scanFields(b []byte, p, limit int) (int, live.Reason) {
 		if next == 0 {
 			return 0, unfinished(len(b) >= limit, live.HeadTooLarge)
 		}
-		if len(h.fields) > maxFields || next > limit {
+		if len(h.fields) > fields || next > limit {
 			return 0, live.HeadTooLarge
 		}
 		p = next

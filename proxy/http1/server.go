@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/sluice-mesh/sluice/metrics"
 	"github.com/sluice-mesh/sluice/proxy/gate"
@@ -25,17 +24,6 @@ type Options struct {
 	Handle   *live.Handle
 	Sweeper  *socket.Sweeper
 	Counters *Counters
-	// HeadTimeout bounds the arrival of a request head. Zero means 10 s.
-	HeadTimeout time.Duration
-	// IdleTimeout is how long a client may wait with its next request. Zero
-	// means 65 s.
-	IdleTimeout time.Duration
-	// ByteTimeout is how long a body may stand still, either way. Zero means
-	// 50 s.
-	ByteTimeout time.Duration
-	// ResponseTimeout bounds the wait for the head of an answer. Zero means
-	// 50 s.
-	ResponseTimeout time.Duration
 	// Attempts is how many instances are tried when connecting fails. Zero
 	// means 3.
 	Attempts int
@@ -52,10 +40,6 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	o.HeadTimeout = cmp.Or(o.HeadTimeout, 10*time.Second)
-	o.IdleTimeout = cmp.Or(o.IdleTimeout, 65*time.Second)
-	o.ByteTimeout = cmp.Or(o.ByteTimeout, 50*time.Second)
-	o.ResponseTimeout = cmp.Or(o.ResponseTimeout, 50*time.Second)
 	o.Attempts = cmp.Or(o.Attempts, 3)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	if o.Gate == nil {
@@ -121,6 +105,7 @@ type Listener struct {
 	Port int
 
 	found        atomic.Pointer[found]
+	entry        atomic.Pointer[routing.Entry]
 	virtualHosts atomic.Bool
 	draining     atomic.Bool
 	mu           sync.Mutex // guards head, open and the links of the connections

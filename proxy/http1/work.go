@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // work is what serving a request needs: buffers and scratch space. A
@@ -25,6 +26,9 @@ type work struct {
 
 	now      int64 // the latest reading of socket.Now: one a station is enough
 	exchange live.Exchange
+	bounds   *routing.Bounds // of the exchange
+	room     routing.Bounds  // for them
+	end      int64           // when the exchange must be over; 0: never
 	walk     upstream.Walk
 	keeper   keeper
 	told     string // the explanation that the answer carries, as JSON
@@ -63,6 +67,7 @@ func newWork() *work {
 		out:    make([]byte, 0, 4<<10),
 		head:   head{fields: make([]field, 0, 32)},
 		answer: head{fields: make([]field, 0, 32)},
+		bounds: &defaultBounds,
 	}
 }
 
@@ -129,6 +134,8 @@ func (w *work) shrink() {
 	}
 	w.toClient = nil
 	w.exchange.Generation = nil
+	w.bounds = &defaultBounds // nothing of a former snapshot
+	w.head.entry = nil
 	w.exchange.Trace = nil
 }
 
@@ -210,6 +217,6 @@ func (w *work) passInterim() bool {
 	}
 	b := appendAnswer(nil, &w.answer, answerEdit{})
 	// If the client is gone, writing the final answer tells.
-	_, _ = w.toClient.WriteWithin(b, w.toClient.server.options.ByteTimeout)
+	_, _ = w.toClient.WriteWithin(b, w.bounds.Idle)
 	return true
 }

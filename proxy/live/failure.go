@@ -43,6 +43,8 @@ const (
 	Overloaded
 	ConnectionLimit
 	AddressLimit
+	ExchangeTimeout
+	ClientTooSlow
 	reasonCount
 )
 
@@ -74,6 +76,8 @@ var failures = [reasonCount]struct {
 	CodingNotSupported:  {"coding_not_supported", 501, "the only transfer coding that is understood is chunked"},
 	ShuttingDown:        {"shutting_down", 503, "this proxy is shutting down"},
 	InternalError:       {"internal_error", 500, "a fault in the proxy"},
+	ExchangeTimeout:     {"exchange_timeout", 504, "the exchange took longer than it may"},
+	ClientTooSlow:       {"client_too_slow", 408, "the client took the answer too slowly"},
 	Overloaded:          {"overloaded", 503, "too much is under way already"},
 	ConnectionLimit:     {"connection_limit", 503, "as many connections are open as may be"},
 	AddressLimit:        {"address_limit", 429, "this address has as many connections open as it may"},

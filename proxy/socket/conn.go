@@ -48,6 +48,7 @@ type Conn struct {
 	raw syscall.RawConn
 
 	due     atomic.Int64 // when it is overdue (see Now); 0: never
+	end     atomic.Int64 // when it is, whatever due says; 0: never
 	stuck   atomic.Int64 // when a write that waits is overdue; 0: none does
 	suspect atomic.Bool  // parked after a short read: an end may have been missed
 	expired atomic.Bool  // written under mu
@@ -69,6 +70,8 @@ type Conn struct {
 	tripFn func(uintptr) bool
 	peekFn func(uintptr)
 	pendFn func(uintptr)
+
+	pace pace
 
 	// Of the sweeper, under its shard's mutex.
 	home       *shard
@@ -121,6 +124,10 @@ func (c *Conn) Due(at int64) { storeDue(&c.due, at) }
 // DueAt returns what Due was told last, 0 for never. It may be called from any
 // goroutine.
 func (c *Conn) DueAt() int64 { return c.due.Load() }
+
+// Until makes the connection expire when Now passes at, whatever else it is
+// due for meanwhile. 0 means never. It may be called from any goroutine.
+func (c *Conn) Until(at int64) { c.end.Store(at) }
 
 // Expired reports whether the connection was given up.
 func (c *Conn) Expired() bool { return c.expired.Load() }

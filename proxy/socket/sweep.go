@@ -91,14 +91,17 @@ func (s *Sweeper) sweep(now int64) {
 	}
 }
 
-// look expires a connection that is overdue, or whose end was missed when it
-// parked after a short read.
+// look expires a connection that is overdue or whose peer is too slow, or
+// whose end was missed when it parked after a short read.
 func (c *Conn) look(now int64) {
-	for _, deadline := range [...]*atomic.Int64{&c.due, &c.stuck} {
+	for _, deadline := range [...]*atomic.Int64{&c.due, &c.stuck, &c.end} {
 		if at := deadline.Load(); at != 0 && at <= now {
 			c.expireIfDue(deadline, at)
 			return
 		}
+	}
+	if c.pace.bound.Load() != 0 {
+		c.judge()
 	}
 	if !c.suspect.Load() || !c.suspect.CompareAndSwap(true, false) {
 		return

@@ -28,9 +28,6 @@ import (
 type Options struct {
 	Handle  *live.Handle
 	Sweeper *socket.Sweeper
-	// IdleTimeout is how long both directions may stand still. Zero means
-	// 1 h.
-	IdleTimeout time.Duration
 	// Attempts is how many instances are tried when connecting fails. Zero
 	// means 3.
 	Attempts int
@@ -51,7 +48,6 @@ type Server struct {
 
 // New returns a Server.
 func New(o Options) *Server {
-	o.IdleTimeout = cmp.Or(o.IdleTimeout, time.Hour)
 	o.Attempts = cmp.Or(o.Attempts, 3)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return &Server{options: o}
@@ -193,14 +189,16 @@ func (f *forward) run(ctx context.Context, port int, shard uint32) {
 	}
 	var x live.Exchange
 	var walk upstream.Walk
+	var bounds *routing.Bounds
 	defer walk.End()
 	reason := x.Decide(gen, g, (*request)(f), socket.Now(), shard)
 	if reason == live.None {
 		x.Target().Begin(&walk, (*request)(f), socket.Now())
-		reason = f.connect(ctx, &walk)
+		bounds = x.Decision.Bounds(new(routing.Bounds))
+		reason = f.connect(ctx, &walk, bounds.Connect)
 	}
 	if reason == live.None {
-		reason = f.copyBoth()
+		reason = f.copyBoth(bounds.Tunnel)
 	}
 	if reason != live.None {
 		x.Fail(reason)
@@ -212,7 +210,7 @@ func (f *forward) run(ctx context.Context, port int, shard uint32) {
 
 // connect reaches an instance: the next one where the first cannot be. How
 // fast one is to connect is all that is known of its speed.
-func (f *forward) connect(ctx context.Context, walk *upstream.Walk) live.Reason {
+func (f *forward) connect(ctx context.Context, walk *upstream.Walk, within time.Duration) live.Reason {
 	reason := live.NoReadyInstance
 	for range f.server.options.Attempts {
 		i := walk.Next()
@@ -220,7 +218,7 @@ func (f *forward) connect(ctx context.Context, walk *upstream.Walk) live.Reason 
 			break
 		}
 		began := socket.Now()
-		u, err := i.Dial(ctx)
+		u, err := i.Dial(ctx, within)
 		now := socket.Now()
 		if err != nil {
 			walk.Failed(now, time.Duration(now-began))
@@ -262,10 +260,10 @@ func (f *forward) abort() {
 
 // copyBoth moves bytes both ways until both halves have ended. A connection of
 // which a half did not come to its end is reset on both sides.
-func (f *forward) copyBoth() live.Reason {
+func (f *forward) copyBoth(idle time.Duration) live.Reason {
 	defer f.instance.Close()
 	p := socket.Pair{
-		A: f.client, B: f.instance.Conn, Idle: f.server.options.IdleTimeout,
+		A: f.client, B: f.instance.Conn, Idle: idle,
 		FromA: func(n int64) { f.in.Add(n) },
 		FromB: func(n int64) { f.out.Add(n) },
 	}

@@ -329,7 +329,7 @@ func TestBytesAreCountedByDirection(t *testing.T) {
 
 func TestStandingStillForTooLong(t *testing.T) {
 	addr, conns := held(t)
-	b := newBed(t, only(addr), func(o *tcp.Options) { o.IdleTimeout = time.Nanosecond })
+	b := newBed(t, fmt.Sprintf(`{"[%s]": {sluice: {timeouts: {tunnel: 10ms}}}}`, addr), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	var sweeping sync.WaitGroup
 	c := b.connect()

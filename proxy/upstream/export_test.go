@@ -5,7 +5,10 @@ package upstream
 import "time"
 
 // Aged makes an idle connection idle for d; a negative one keeps it fresh.
-func (c *Conn) Aged(d time.Duration) { c.idleSince -= int64(d) }
+func (c *Conn) Aged(d time.Duration) {
+	c.idleSince -= int64(d)
+	c.idleUntil -= int64(d)
+}
 
 // Reap does what Run does every second.
 func (p *Pool) Reap() { p.reap() }

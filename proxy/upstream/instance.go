@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluice-mesh/sluice/proxy/balance"
 	"github.com/sluice-mesh/sluice/proxy/socket"
@@ -49,6 +51,7 @@ type Conn struct {
 	Reused bool
 
 	idleSince int64
+	idleUntil int64
 }
 
 func newInstance(p *Pool, addr netip.AddrPort) *Instance {
@@ -88,9 +91,9 @@ func (i *Instance) Get(shard uint32, now int64, look bool) *Conn {
 // usable reports whether an idle connection may carry a request.
 func (c *Conn) usable(now int64, look bool) bool {
 	if !look && now-c.idleSince < lookAfter {
-		return !c.Expired()
+		return !c.Expired() && now < c.idleUntil
 	}
-	return c.Alive()
+	return now < c.idleUntil && c.Alive()
 }
 
 func (s *stack) pop() *Conn {
@@ -110,23 +113,23 @@ func (s *stack) pop() *Conn {
 // ErrFull reports that an instance has as many connections as it may have.
 var ErrFull = errors.New("the instance has all the connections that it may have")
 
-// Dial opens a connection. It gives up after Options.DialTimeout, or when ctx
+// Dial opens a connection. It gives up after the time within, or when ctx
 // ends; beyond Options.MaxOpen connections it does not try: ErrFull.
-func (i *Instance) Dial(ctx context.Context) (*Conn, error) {
+func (i *Instance) Dial(ctx context.Context, within time.Duration) (*Conn, error) {
 	if i.open.Add(1) > int64(i.pool.options.MaxOpen) {
 		i.open.Add(-1)
 		return nil, ErrFull
 	}
-	c, err := i.dial(ctx)
+	c, err := i.dial(ctx, within)
 	if err != nil {
 		i.open.Add(-1)
 	}
 	return c, err
 }
 
-func (i *Instance) dial(ctx context.Context) (*Conn, error) {
+func (i *Instance) dial(ctx context.Context, within time.Duration) (*Conn, error) {
 	o := &i.pool.options
-	ctx, cancel := context.WithTimeout(ctx, o.DialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	d := net.Dialer{KeepAlive: -1} // the sweep finds dead peers
 	nc, err := d.DialContext(ctx, "tcp", i.text)
@@ -163,10 +166,11 @@ func (c *Conn) closed(now bool) bool {
 }
 
 // Put gives a connection back for the next request, at time now, which is
-// socket.Now(). Its last answer must have been read to the end.
-func (i *Instance) Put(shard uint32, c *Conn, now int64) {
+// socket.Now(); it is closed if there is none for as long as keep. Its last
+// answer must have been read to the end.
+func (i *Instance) Put(shard uint32, c *Conn, now int64, keep time.Duration) {
 	c.Due(0)
-	c.idleSince = now
+	c.idleSince, c.idleUntil = now, now+int64(keep)
 	if c.Expired() || !i.keep(shard, c) {
 		c.Close()
 	}
@@ -188,17 +192,17 @@ func (i *Instance) keep(shard uint32, c *Conn) bool {
 // back.
 func (i *Instance) retire() {
 	i.retired.Store(true)
-	i.reap(socket.Now() + 1)
+	i.reap(math.MaxInt64)
 }
 
-// reap closes the connections that are idle since before the given time, and
-// those that ended.
-func (i *Instance) reap(before int64) {
+// reap closes the connections that need not be idle beyond a time, and those
+// that ended.
+func (i *Instance) reap(now int64) {
 	for k := range i.shards {
 		st := &i.shards[k]
 		for from, more := 0, true; more; {
 			var dead []*Conn
-			dead, from, more = st.takeDead(from, before)
+			dead, from, more = st.takeDead(from, now)
 			for _, c := range dead {
 				c.Close()
 			}
@@ -212,14 +216,14 @@ const reapBatch = 64
 
 // takeDead removes the dead ones of a batch from position from on, and
 // returns where the next batch begins.
-func (s *stack) takeDead(from int, before int64) (dead []*Conn, next int, more bool) {
+func (s *stack) takeDead(from int, now int64) (dead []*Conn, next int, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	from = min(from, len(s.conns))
 	to := min(from+reapBatch, len(s.conns))
 	kept := from
 	for _, c := range s.conns[from:to] {
-		if c.idleSince < before || !c.Alive() {
+		if c.idleUntil <= now || !c.Alive() {
 			dead = append(dead, c)
 			continue
 		}

@@ -103,13 +103,13 @@ func TestConnectionsToAnInstanceAreBounded(t *testing.T) {
 	i := o.target(p).Instances()[0]
 	a := dial(t, i)
 	dial(t, i)
-	if _, err := i.Dial(t.Context()); !errors.Is(err, upstream.ErrFull) {
+	if _, err := i.Dial(t.Context(), patience); !errors.Is(err, upstream.ErrFull) {
 		t.Fatalf("Dial() error = %v beyond the bound, want ErrFull", err)
 	}
 	a.Close()
 	a.Close() // counts once
 	dial(t, i)
-	if _, err := i.Dial(t.Context()); !errors.Is(err, upstream.ErrFull) {
+	if _, err := i.Dial(t.Context(), patience); !errors.Is(err, upstream.ErrFull) {
 		t.Errorf("Dial() error = %v beyond the bound, want ErrFull", err)
 	}
 	if n := open.Value(); n != 2 {
@@ -117,7 +117,7 @@ func TestConnectionsToAnInstanceAreBounded(t *testing.T) {
 	}
 	refused := p.Target("127.0.0.1", freeport.One(t)).Instances()[0]
 	for range 3 { // dials that fail do not count
-		if _, err := refused.Dial(t.Context()); err == nil || errors.Is(err, upstream.ErrFull) {
+		if _, err := refused.Dial(t.Context(), patience); err == nil || errors.Is(err, upstream.ErrFull) {
 			t.Errorf("Dial() error = %v where nothing listens", err)
 		}
 	}
@@ -125,7 +125,7 @@ func TestConnectionsToAnInstanceAreBounded(t *testing.T) {
 
 func dial(t *testing.T, i *upstream.Instance) *upstream.Conn {
 	t.Helper()
-	c, err := i.Dial(t.Context())
+	c, err := i.Dial(t.Context(), patience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,8 +145,8 @@ func TestIdleConnections(t *testing.T) {
 			if a.Reused || b.Reused {
 				t.Error("a fresh connection counts as reused")
 			}
-			i.Put(1, a, socket.Now())
-			i.Put(1, b, socket.Now())
+			i.Put(1, a, socket.Now(), time.Minute)
+			i.Put(1, b, socket.Now(), time.Minute)
 			if n := p.Idle(); n != 2 {
 				t.Errorf("Idle() = %d, want 2", n)
 			}
@@ -184,7 +184,7 @@ func TestLooks(t *testing.T) {
 			i := o.target(p).Instances()[0]
 			c := dial(t, i)
 			peer := o.next(t)
-			i.Put(0, c, socket.Now())
+			i.Put(0, c, socket.Now(), 2*time.Hour)
 			c.Aged(tt.age)
 			if tt.ruin != nil {
 				tt.ruin(c, peer)
@@ -209,8 +209,8 @@ func TestLooks(t *testing.T) {
 		a := dial(t, i)
 		o.next(t)
 		b := dial(t, i)
-		i.Put(0, a, socket.Now())
-		i.Put(0, b, socket.Now())
+		i.Put(0, a, socket.Now(), time.Minute)
+		i.Put(0, b, socket.Now(), time.Minute)
 		ended(b, o.next(t))
 		eventually(t, "it is seen", func() bool { return !b.Alive() })
 		if c := i.Get(0, socket.Now(), true); c != a {
@@ -229,14 +229,36 @@ func TestPutOfAnExpiredConnection(t *testing.T) {
 	i := listen(t).target(p).Instances()[0]
 	c := dial(t, i)
 	c.Expire()
-	i.Put(0, c, socket.Now())
+	i.Put(0, c, socket.Now(), time.Minute)
 	if p.Idle() != 0 || open.Value() != 0 {
 		t.Errorf("%d idle and %d open, want it closed", p.Idle(), open.Value())
 	}
 }
 
+func TestGetLeavesOutWhatMayNoLongerWait(t *testing.T) {
+	p, open := newPool(nil)
+	i := listen(t).target(p).Instances()[0]
+	for _, look := range []bool{false, true} {
+		c := dial(t, i)
+		now := socket.Now()
+		i.Put(0, c, now, time.Millisecond)
+		if got := i.Get(0, now+int64(time.Millisecond), look); got != nil {
+			t.Errorf("look %v: a connection came out after its time", look)
+		}
+		i.Put(0, dial(t, i), now, time.Millisecond)
+		if got := i.Get(0, now+int64(time.Millisecond)-1, look); got == nil {
+			t.Errorf("look %v: no connection came out within its time", look)
+		} else {
+			got.Close()
+		}
+	}
+	if open.Value() != 0 {
+		t.Errorf("%d connections are open, want none", open.Value())
+	}
+}
+
 func TestReap(t *testing.T) {
-	p, open := newPool(func(o *upstream.Options) { o.IdleTimeout = time.Hour; o.Shards = 2 })
+	p, open := newPool(func(o *upstream.Options) { o.Shards = 2 })
 	o := listen(t)
 	i := o.target(p).Instances()[0]
 	const n = 300 // several batches
@@ -244,7 +266,7 @@ func TestReap(t *testing.T) {
 	for k := range n {
 		c := dial(t, i)
 		peer := o.next(t)
-		i.Put(uint32(k/(n/2)), c, socket.Now())
+		i.Put(uint32(k/(n/2)), c, socket.Now(), time.Hour)
 		switch k % 3 {
 		case 0:
 			c.Aged(2 * time.Hour)
@@ -276,7 +298,7 @@ func TestRetire(t *testing.T) {
 	i := target.Instances()[0]
 	idle, busy := dial(t, i), dial(t, i)
 	peers := []*net.TCPConn{o.next(t), o.next(t)}
-	i.Put(0, idle, socket.Now())
+	i.Put(0, idle, socket.Now(), time.Minute)
 	p.Retain([]*upstream.Target{target})
 	if p.Idle() != 1 {
 		t.Fatal("an instance that is needed was retired")
@@ -290,8 +312,8 @@ func TestRetire(t *testing.T) {
 		t.Errorf("Write() on a busy connection = %v", err)
 	}
 	late := dial(t, target.Instances()[0])
-	i.Put(0, late, socket.Now())
-	i.Put(0, busy, socket.Now())
+	i.Put(0, late, socket.Now(), time.Minute)
+	i.Put(0, busy, socket.Now(), time.Minute)
 	if open.Value() != 0 || i.Get(0, socket.Now(), false) != nil {
 		t.Errorf("%d connections are open, want all closed on return", open.Value())
 	}
@@ -315,15 +337,15 @@ func TestDial(t *testing.T) {
 		addr    netip.AddrPort
 		want    error
 	}{
-		{"it connects", t.Context(), 0, o.addr, nil},
-		{"nobody listens", t.Context(), 0, refused.Addr().(*net.TCPAddr).AddrPort(), syscall.ECONNREFUSED},
+		{"it connects", t.Context(), patience, o.addr, nil},
+		{"nobody listens", t.Context(), patience, refused.Addr().(*net.TCPAddr).AddrPort(), syscall.ECONNREFUSED},
 		{"the time is over", t.Context(), 1, o.addr, context.DeadlineExceeded},
-		{"the caller gives up", ended, 0, o.addr, context.Canceled},
+		{"the caller gives up", ended, patience, o.addr, context.Canceled},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p, open := newPool(func(o *upstream.Options) { o.DialTimeout = tt.timeout })
+			p, open := newPool(nil)
 			i := p.Target(tt.addr.Addr().String(), int(tt.addr.Port())).Instances()[0]
-			c, err := i.Dial(tt.ctx)
+			c, err := i.Dial(tt.ctx, tt.timeout)
 			if !errors.Is(err, tt.want) {
 				// Canceled is told by the text alone: net has an error of its own.
 				if !errors.Is(tt.want, context.Canceled) || err == nil {

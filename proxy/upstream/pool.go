@@ -21,11 +21,6 @@ import (
 // use.
 type Options struct {
 	Sweeper *socket.Sweeper
-	// DialTimeout bounds one attempt to reach an instance. Zero means 5 s.
-	DialTimeout time.Duration
-	// IdleTimeout is how long a connection may wait for its next request.
-	// Zero means 30 s.
-	IdleTimeout time.Duration
 	// MaxOpen bounds the connections to one instance. Zero means 10,000; more
 	// would use up the ports between two addresses.
 	MaxOpen int
@@ -45,8 +40,6 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	o.DialTimeout = cmp.Or(o.DialTimeout, 5*time.Second)
-	o.IdleTimeout = cmp.Or(o.IdleTimeout, 30*time.Second)
 	o.MaxOpen = cmp.Or(o.MaxOpen, 10_000)
 	o.LookupEvery = cmp.Or(o.LookupEvery, 5*time.Second)
 	o.Resolver = cmp.Or(o.Resolver, net.DefaultResolver)
@@ -324,9 +317,9 @@ func (p *Pool) lookable() []*name {
 }
 
 func (p *Pool) reap() {
-	before := socket.Now() - int64(p.options.IdleTimeout)
+	now := socket.Now()
 	for _, i := range p.all() {
-		i.reap(before)
+		i.reap(now)
 	}
 }
 

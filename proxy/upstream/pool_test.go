@@ -126,7 +126,7 @@ func TestLookupRetiresWhatIsGone(t *testing.T) {
 	p.Settle(t.Context(), []*upstream.Target{target})
 	eventually(t, "it is found", target.Usable)
 	gone := target.Instances()[0]
-	gone.Put(0, dial(t, gone), socket.Now())
+	gone.Put(0, dial(t, gone), socket.Now(), time.Minute)
 	if n := p.Idle(); n != 1 {
 		t.Fatalf("%d connections are idle, want 1", n)
 	}
@@ -135,7 +135,7 @@ func TestLookupRetiresWhatIsGone(t *testing.T) {
 		t.Errorf("the instance that is gone saw %v, want its idle connection to end in order", err)
 	}
 	busy := dial(t, gone)
-	gone.Put(0, busy, socket.Now())
+	gone.Put(0, busy, socket.Now(), time.Minute)
 	if busy.Close() {
 		t.Error("a connection to an instance that is gone was kept")
 	}
@@ -268,7 +268,7 @@ func TestRunEndsWithNothingLeft(t *testing.T) {
 	p, end := running(t, s, nil)
 	i := o.target(p).Instances()[0]
 	idle, busy := dial(t, i), dial(t, i)
-	i.Put(0, idle, socket.Now())
+	i.Put(0, idle, socket.Now(), time.Minute)
 	hanging := p.Target("shop.test.", 80)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -282,7 +282,7 @@ func TestRunEndsWithNothingLeft(t *testing.T) {
 	if n := p.Idle(); n != 0 {
 		t.Errorf("%d connections are idle, want 0", n)
 	}
-	i.Put(0, busy, socket.Now())
+	i.Put(0, busy, socket.Now(), time.Minute)
 	if busy.Close() {
 		t.Error("a connection was kept after the end")
 	}
