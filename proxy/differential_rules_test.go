@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 )
@@ -59,6 +60,11 @@ func differences() []*difference {
 			reason:  "RFC 9110 section 7.6.1; nothing is upgraded, and credentials for a proxy are no instance's business",
 			request: dropping(hopByHop),
 			answer:  dropping(hopByHop),
+		},
+		{
+			name:    "OPTIONS and TRACE are counted down",
+			reason:  "each hop counts in Max-Forwards (RFC 9110 section 7.6.2)",
+			request: countDown,
 		},
 		{
 			name:    "fields end that only the proxy may set",
@@ -122,6 +128,30 @@ func dropping(of func(name string) bool) func(*wireMessage, *passage) {
 func dropNamed(m *wireMessage, x *passage) {
 	options := m.options()
 	dropping(func(name string) bool { return slices.Contains(options, name) })(m, x)
+}
+
+var maxForwards = regexp.MustCompile(`(?i)^(max-forwards:[ \t]*)([0-9]+)([ \t]*)$`)
+
+// countDown takes one from Max-Forwards, which keeps its length.
+func countDown(m *wireMessage, x *passage) {
+	if x.trial.method != "OPTIONS" && x.trial.method != "TRACE" {
+		return
+	}
+	for i, line := range m.fields {
+		parts := maxForwards.FindStringSubmatch(line)
+		if parts == nil {
+			continue
+		}
+		n, err := strconv.Atoi(parts[2])
+		if err != nil {
+			continue
+		}
+		form := "%s%*d%s"
+		if parts[2][0] == '0' {
+			form = "%s%0*d%s"
+		}
+		m.fields[i] = fmt.Sprintf(form, parts[1], len(parts[2]), n-1, parts[3])
+	}
 }
 
 func dropExpect(m *wireMessage, x *passage) {

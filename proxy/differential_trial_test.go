@@ -300,6 +300,8 @@ func (d dice) value(name string, long int) string {
 	switch {
 	case name == "trailer":
 		return oneOf(d, "X-Sum", "X-Sum, Server-Timing")
+	case name == "max-forwards": // never 0: then it is not forwarded
+		return oneOf(d, "1", "5", "70", "100", "007", "x")
 	case strings.Contains(name, "cookie"):
 		return oneOf(d, "a=1; b=2", "a=", "=b; c", "a=\"x y\"; a=2;", "sid="+d.text(tokenBytes, d.IntN(300)), ";;", "im_1=x; o_2=y")
 	case d.chance(8):

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"net/netip"
 	"runtime/debug"
 	"strconv"
@@ -131,6 +132,8 @@ func (c *conn) expire() {
 	}
 	c.Revive()
 	c.take()
+	w := c.w
+	w.head.scanRequest(w.in[w.from:w.to]) // its method may have arrived
 	c.refuse(live.RequestTimeout)
 }
 
@@ -323,10 +326,15 @@ func (c *conn) incomplete() socket.Next {
 	return socket.More
 }
 
+// contentless reports whether an answer to the request, as far as it was
+// scanned, has no content.
+func (h *head) contentless() bool { return string(h.bytes(h.method)) == http.MethodHead }
+
 // refuse answers what never became an exchange and ends the connection.
 func (c *conn) refuse(reason live.Reason) {
 	c.server.options.Counters.Refused[reason-1].Add(c.shard, 1)
 	c.unread = true
+	f := failure{reason: reason, status: reason.Status(), close: true, head: c.w.head.contentless()}
 	// If the client is gone there is nobody to tell.
-	_, _ = c.WriteWithin(appendFailure(c.w.out[:0], failure{reason: reason, status: reason.Status(), close: true}), time.Second)
+	_, _ = c.WriteWithin(appendFailure(c.w.out[:0], f), time.Second)
 }

@@ -46,6 +46,9 @@ func (c *conn) exchange() (keep bool) {
 	if answered, keep := c.edit(); answered {
 		return keep
 	}
+	if w.head.seen&(1<<kindMaxForwards) != 0 && w.head.lastHop() {
+		return c.answerHere()
+	}
 	c.keep()
 	return c.forward()
 }

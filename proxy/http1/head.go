@@ -33,11 +33,13 @@ type head struct {
 	method, target span
 	authority      span // of an absolute-form target; otherwise empty
 	host           span
+	lines          uint32 // where the field lines begin
 
 	// Of answers.
 	answer bool
 	status int
 	reason span // from after the status code to the end of the line
+	amend  bool // status line or framing are not fit to go through as they came
 
 	minor      int   // of the version: 0 or 1
 	length     int64 // Content-Length; -1 if absent

@@ -62,8 +62,7 @@ func agree(h *head) bool {
 // readers is framing, forms of the target, and odd bytes. FuzzScanRequest shows
 // that fasthttp reads every plain head as we do.
 func (h *head) plain() bool {
-	const framing = 1<<kindContentLength | 1<<kindTransferEncoding
-	return h.seen&framing == 0 && !h.odd && h.authority.to == 0 && h.raw[h.target.from] == '/'
+	return h.seen&framingKinds == 0 && !h.odd && h.authority.to == 0 && h.raw[h.target.from] == '/'
 }
 
 // agrees reports whether fasthttp reads the head as our scan did: the same

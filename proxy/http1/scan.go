@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/bits"
+	"net/http"
 
 	"github.com/sluice-mesh/sluice/proxy/live"
 )
@@ -96,6 +97,7 @@ func (h *head) scanRequest(b []byte) (int, live.Reason) {
 	if h.entry == nil {
 		h.entry = &defaultEntry
 	}
+	h.raw = b // what is refused has a method, too
 	start := 0
 	for len(b)-start >= 2 && b[start] == '\r' && b[start+1] == '\n' { // RFC 9112 section 2.2
 		if start += 2; start > maxStray {
@@ -109,6 +111,7 @@ func (h *head) scanRequest(b []byte) (int, live.Reason) {
 	if p == 0 || reason != live.None {
 		return 0, reason
 	}
+	h.lines = uint32(p)
 	n, reason := h.scanFields(b, p, h.entry.Head, h.entry.Fields)
 	if reason != live.None {
 		return 0, reason
@@ -148,9 +151,18 @@ func (h *head) scanResponse(b []byte) (int, live.Reason) {
 	if h.length >= 0 && h.chunked || h.chunked && h.minor == 0 {
 		return 0, live.UpstreamProtocol
 	}
+	h.amend = h.amend || h.unframed() && h.seen&framingKinds != 0
 	h.readConnection()
 	return n, live.None
 }
+
+// framingKinds are the fields that say where a message ends.
+const framingKinds = 1<<kindContentLength | 1<<kindTransferEncoding
+
+// unframed reports whether an answer ends with its head, whatever was asked
+// for, and must not say how long it is (RFC 9110 section 8.6, RFC 9112 section
+// 6.1).
+func (h *head) unframed() bool { return h.status < 200 || h.status == http.StatusNoContent }
 
 func (h *head) reset() {
 	fields := h.fields[:0]
@@ -261,6 +273,7 @@ func (h *head) statusLine(b []byte) (int, bool) {
 	}
 	h.reason = span{12, uint32(end - 1)}
 	h.minor = int(min(b[7]-'0', 1))
+	h.amend = b[7] != '1' || b[12] != ' '
 	return end + 1, true
 }
 
@@ -403,11 +416,20 @@ func (h *head) checkRequest() live.Reason {
 	if r := h.checkTarget(); r != live.None {
 		return r
 	}
-	if h.seen&(1<<kindHost) == 0 || !validHost(h.bytes(h.host)) {
-		return live.BadRequest // RFC 9112 section 3.2
+	if !h.validHosts() {
+		return live.BadRequest
 	}
 	h.readConnection()
 	return live.None
+}
+
+// validHosts reports whether there is a valid Host (RFC 9112 section 3.2).
+// HTTP/1.0 knows none; there the absolute form says as much.
+func (h *head) validHosts() bool {
+	if h.seen&(1<<kindHost) == 0 {
+		return h.minor == 0 && h.authority.to > 0
+	}
+	return validHost(h.bytes(h.host))
 }
 
 // checkTarget accepts the origin form, the absolute form of http and https,
@@ -482,9 +504,11 @@ func validLiteral(b []byte) bool {
 
 var colon = []byte{':'}
 
+// validPort accepts 1 to 65535, and nothing at all: that is the default port
+// (RFC 3986 section 3.2.3).
 func validPort(b []byte) bool {
 	n, ok := parseLength(b)
-	return ok && n >= 1 && n <= 65535
+	return len(b) == 0 || ok && n >= 1 && n <= 65535
 }
 
 func isHex(c byte) bool {
@@ -522,6 +546,8 @@ func (h *head) drops(f *field) bool {
 	switch f.kind {
 	case kindHop, kindConnection, kindReason:
 		return true
+	case kindContentLength, kindTransferEncoding:
+		return h.amend && h.unframed()
 	default:
 		return h.connection && h.named(f)
 	}

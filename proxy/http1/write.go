@@ -26,7 +26,7 @@ func appendRequest(b []byte, h *head, forwarded []byte, e *edits, now int64) []b
 		b = append(b, h.bytes(h.authority)...)
 		b = append(b, "\r\n"...)
 	}
-	run := h.fields[0].name.from // what is kept is copied in runs
+	run := h.lines // what is kept is copied in runs
 	for i := range h.fields {
 		f := &h.fields[i]
 		if f.kind == kindOther && !h.connection && !e.on {
@@ -91,13 +91,16 @@ type answerEdit struct {
 // unchanged reports whether the answer's head may go through as it is.
 func (h *head) unchanged(e answerEdit) bool {
 	const changing = 1<<kindHop | 1<<kindConnection | 1<<kindReason
-	return e == (answerEdit{}) && h.minor == 1 && h.seen&changing == 0
+	return e == (answerEdit{}) && !h.amend && h.seen&changing == 0
 }
 
 // appendAnswer appends the head that the client gets.
 func appendAnswer(b []byte, h *head, e answerEdit) []byte {
 	b = append(b, "HTTP/1.1 "...)
 	b = append(b, h.raw[9:12]...)
+	if h.reason.from == h.reason.to {
+		b = append(b, ' ') // RFC 9112 section 4: also where no phrase follows
+	}
 	b = append(b, h.bytes(h.reason)...)
 	b = append(b, "\r\n"...)
 	run := h.reason.to + 2
@@ -173,7 +176,7 @@ func appendFailure(b []byte, f failure) []byte {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		b = append(b, "Retry-After: 1\r\n"...)
 	case http.StatusMethodNotAllowed:
-		b = append(b, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n"...)
+		b = append(b, "Allow: "+allMethods+"\r\n"...)
 	}
 	b = appendExplain(b, f.explain)
 	b = appendConnection(b, f.close, f.keepAlive)
