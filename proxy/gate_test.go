@@ -235,3 +235,38 @@ func TestOldestIdleConnectionsAreClosedFirst(t *testing.T) {
 		}
 	}
 }
+
+func TestRequestsBeyondTheBoundAreRefused(t *testing.T) {
+	b := block(t)
+	url := through(t, b.address, func(o *proxy.Options) { o.Requests = 1 })
+	first, second := keep(t, url), keep(t, url)
+	first.send(t, "/wait")
+	<-b.arrived
+	for range 2 { // the connection is kept
+		second.send(t, "/")
+		a, last := second.receive(t)
+		if a.status != http.StatusServiceUnavailable || a.header.Get("Sluice-Reason") != "overloaded" || a.header.Get("Retry-After") == "" || last {
+			t.Errorf("got %d, %v, last %v; want 503 overloaded on a connection that is kept", a.status, a.header, last)
+		}
+	}
+	_, _ = io.WriteString(second, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\na")
+	if a, last := second.receive(t); a.status != http.StatusServiceUnavailable || !last {
+		t.Errorf("with a body under way, got %d, last %v; want 503 and the end", a.status, last)
+	}
+	close(b.released)
+	if a, _ := first.receive(t); a.body != longBody {
+		t.Errorf("what was under way got %d, want its answer", a.status)
+	}
+	third := keep(t, url)
+	eventually(t, "it has ended", func() bool {
+		third.send(t, "/")
+		a, _ := third.receive(t)
+		return a.body == longBody
+	})
+	for range 3 {
+		third.send(t, "/")
+		if a, _ := third.receive(t); a.body != longBody {
+			t.Errorf("after it had ended, got %d", a.status)
+		}
+	}
+}

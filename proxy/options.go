@@ -49,6 +49,9 @@ type Options struct {
 	// ConnectionsPerAddress bounds those of one client address. Zero means no
 	// bound.
 	ConnectionsPerAddress int
+	// Requests bounds the requests that are under way in all HTTP gateways
+	// together. Zero means no bound.
+	Requests int
 	// Memory returns how many bytes are in use, and how many may be, 0 for no
 	// limit. Nil means what Go's runtime counts.
 	Memory func() (used, limit uint64)

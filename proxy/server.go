@@ -58,7 +58,7 @@ func New(o Options) *Server {
 		Open:     o.Metrics.ConnectionsOpen("upstream"),
 	})
 	s.gate = gate.New(gate.Options{
-		Connections: o.Connections, PerAddress: o.ConnectionsPerAddress,
+		Connections: o.Connections, PerAddress: o.ConnectionsPerAddress, Requests: o.Requests,
 		Memory: o.Memory, Relieve: s.relieve, Metrics: o.Metrics, Log: o.Log,
 	})
 	s.http = http1.New(http1.Options{

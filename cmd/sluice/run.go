@@ -81,6 +81,7 @@ func meshFlags(cmd *cobra.Command, o *mesh.Options, gatewayAddress string) {
 	flags.BoolVar(&o.Pprof, "pprof", false, "serve Go's profiles on the admin address, below /debug/pprof/")
 	flags.IntVar(&o.Connections, "max-connections", 0, "most client connections of all gateways together (default three quarters of what the limit of open files leaves)")
 	flags.IntVar(&o.ConnectionsPerAddress, "max-connections-per-address", 0, "most client connections of one address, or of one IPv6 network of 64 bits (default no bound)")
+	flags.IntVar(&o.Requests, "max-requests", 0, "most requests under way in all gateways together; beyond, they are answered 503 (default no bound)")
 	flags.StringVar(&o.Resolver, "resolver", "", "name server to ask, HOST:PORT (default the system's)")
 }
 
@@ -94,6 +95,9 @@ func checkMesh(o mesh.Options) error {
 	}
 	if o.ConnectionsPerAddress < 0 {
 		return usagef("--max-connections-per-address: %d is not a number of connections; 0 means no bound", o.ConnectionsPerAddress)
+	}
+	if o.Requests < 0 {
+		return usagef("--max-requests: %d is not a number of requests; 0 means no bound", o.Requests)
 	}
 	if o.Resolver != "" {
 		if _, err := netip.ParseAddrPort(o.Resolver); err != nil {

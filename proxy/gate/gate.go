@@ -22,6 +22,8 @@ type Options struct {
 	// PerAddress bounds those of one client address, where an IPv6 address
 	// stands for its network of 64 bits. Zero means no bound.
 	PerAddress int
+	// Requests bounds the requests that are under way. Zero means no bound.
+	Requests int
 	// Exempt reports whether an address has no bound of its own, since many
 	// clients stand behind it. Nil means that none is. It must not block.
 	Exempt func(netip.Addr) bool
@@ -59,7 +61,8 @@ type Gate struct {
 	o         Options
 	limit     int64
 	open      atomic.Int64
-	level     atomic.Uint32
+	requests  atomic.Int64  // under way, if they are counted
+	state     atomic.Uint32 // the level, and counting
 	addresses addresses
 	refused   [refusals]atomic.Int64 // since the start
 	counters  [refusals]*metrics.Counter
@@ -73,6 +76,9 @@ const refusals = len(reasons)
 // New returns a Gate. Run watches the memory; the rest works without.
 func New(o Options) *Gate {
 	g := &Gate{limit: int64(o.Connections)}
+	if o.Requests > 0 {
+		g.state.Store(counting)
+	}
 	if o.Connections == 0 {
 		g.limit = int64(FromDescriptors(descriptors()))
 	}
@@ -113,8 +119,31 @@ func (g *Gate) Limit() int { return int(g.limit) }
 // Open counts those who are in.
 func (g *Gate) Open() int { return int(g.open.Load()) }
 
-// Level returns how short memory is. It is called for each request.
-func (g *Gate) Level() Level { return Level(g.level.Load()) }
+// counting is a bit of the state beside the level: requests are counted.
+const counting = 1 << 2
+
+// Level returns how short memory is.
+func (g *Gate) Level() Level { return Level(g.state.Load() &^ counting) }
+
+// Wary reports whether requests have to be looked at: memory is not calm, or
+// Begin has to be asked. It is called for each request.
+func (g *Gate) Wary() bool { return g.state.Load() != 0 }
+
+// Begin reports whether a request may begin. If so, End has to be called.
+func (g *Gate) Begin() bool {
+	if g.o.Requests == 0 || g.requests.Add(1) <= int64(g.o.Requests) {
+		return true
+	}
+	g.requests.Add(-1)
+	return false
+}
+
+// End counts a request that has ended.
+func (g *Gate) End() {
+	if g.o.Requests != 0 {
+		g.requests.Add(-1)
+	}
+}
 
 // Seat is the place of one connection. The zero Seat is nobody's.
 type Seat struct {

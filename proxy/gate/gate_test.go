@@ -223,3 +223,24 @@ func TestLogTellsOfRefusalsOnceASecond(t *testing.T) {
 		}
 	})
 }
+
+func TestRequestsAreBounded(t *testing.T) {
+	g := gate.New(gate.Options{Requests: 2})
+	if !g.Wary() {
+		t.Error("requests are not looked at though they are bounded")
+	}
+	for i, want := range []bool{true, true, false, false} {
+		if got := g.Begin(); got != want {
+			t.Errorf("request %d may begin: %v, want %v", i, got, want)
+		}
+	}
+	g.End()
+	if !g.Begin() || g.Begin() {
+		t.Error("after one has ended, not one may begin")
+	}
+	free := gate.New(gate.Options{})
+	if free.Wary() || !free.Begin() {
+		t.Error("without a bound, requests are looked at")
+	}
+	free.End()
+}

@@ -23,7 +23,7 @@ func (g *Gate) watch(ctx context.Context) {
 	was := g.Level()
 	now := levelOf(used, limit, was)
 	if now != was {
-		g.level.Store(uint32(now))
+		g.state.Store(g.state.Load()&counting | uint32(now)) // nobody else writes it
 		g.o.Log.WarnContext(ctx, "memory", "level", now.String(), "used", used, "limit", limit)
 	}
 	if now != Calm {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/sluice-mesh/sluice/proxy/gate"
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
@@ -16,13 +15,20 @@ import (
 // exchange serves the request in the work and reports whether the connection
 // may carry another.
 func (c *conn) exchange() (keep bool) {
+	if g := c.server.options.Gate; g.Wary() {
+		return c.guarded(g)
+	}
+	return c.transact(false)
+}
+
+// transact decides a request and has it answered. The answer is the last one
+// of the connection if that is asked for.
+func (c *conn) transact(last bool) (keep bool) {
 	w := c.w
 	gen := c.server.options.Handle.Load()
 	w.view = request{head: &w.head, conn: &c.facts}
 	w.plan = c.makePlan(&w.head)
-	if l := c.server.options.Gate.Level(); l != gate.Calm && !c.spare(l) {
-		return false
-	}
+	w.plan.close = w.plan.close || last
 	c.traced()
 	g := c.gateway(gen)
 	if g == nil {

@@ -5,6 +5,7 @@ package http1
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/sluice-mesh/sluice/proxy/gate"
 	"github.com/sluice-mesh/sluice/proxy/live"
@@ -15,17 +16,37 @@ func Refusal(reason live.Reason) []byte {
 	return appendFailure(nil, failure{reason: reason, status: reason.Status(), close: true})
 }
 
-// spare does what an exchange can do while memory is not calm: its answer is
-// the last one of the connection, or it is refused. It reports whether the
-// exchange goes on.
-func (c *conn) spare(l gate.Level) bool {
-	c.w.plan.close = true
-	if l != gate.Short {
-		return true
+// guarded serves a request while the gate looks at them: memory is not calm,
+// or the number of those under way is bounded.
+func (c *conn) guarded(g *gate.Gate) (keep bool) {
+	level := g.Level()
+	if level == gate.Short || !g.Begin() {
+		return c.turnAway(level)
 	}
-	c.refuse(live.Overloaded)
-	return false
+	defer g.End()
+	return c.transact(level != gate.Calm)
 }
+
+// turnAway refuses a request. The connection is kept if memory allows: to
+// open it anew would cost both sides more than the request.
+func (c *conn) turnAway(level gate.Level) (keep bool) {
+	w := c.w
+	w.plan = c.makePlan(&w.head)
+	c.server.options.Counters.Refused[live.Overloaded-1].Add(c.shard, 1)
+	keep = level == gate.Calm && !w.plan.close && w.plan.buffered
+	w.out = appendFailure(w.out[:0], failure{
+		reason: live.Overloaded, status: live.Overloaded.Status(),
+		close: !keep, keepAlive: keep && w.plan.http10, head: w.plan.head,
+	})
+	c.unread = c.unread || !w.plan.buffered
+	if _, err := c.WriteWithin(w.out, farewell); err != nil {
+		return false
+	}
+	return keep
+}
+
+// farewell is how long a client may take for an answer of our own.
+const farewell = time.Second
 
 const (
 	// idleShare is the part of the connections that wait which CloseIdle

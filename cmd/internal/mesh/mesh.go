@@ -48,9 +48,9 @@ type Options struct {
 	// Resolver is the address of the name server; empty means the system's.
 	Resolver string
 	// Connections bounds the client connections of all gateways together,
-	// ConnectionsPerAddress those of one client address. Zero means what
-	// proxy.Options say.
-	Connections, ConnectionsPerAddress int
+	// ConnectionsPerAddress those of one client address, Requests the requests
+	// under way. Zero means what proxy.Options say.
+	Connections, ConnectionsPerAddress, Requests int
 	// Zone and Node say where the proxy runs, for gateways that prefer near
 	// instances. Empty means unknown.
 	Zone, Node string
@@ -110,6 +110,7 @@ func Open(ctx context.Context, o Options) (*Mesh, error) {
 		VirtualHostsPort: o.VirtualHostsPort,
 		Resolver:         o.Resolver,
 		Connections:      o.Connections,
+		Requests:         o.Requests,
 
 		ConnectionsPerAddress: o.ConnectionsPerAddress,
 		Zone:                  o.Zone,
