@@ -32,6 +32,7 @@ type listener struct {
 	tcp    *tcp.Listener
 	done   chan struct{} // closed when accepting has ended
 	handed bool          // another listener has taken ln over
+	left   time.Time     // when it was no longer wanted
 }
 
 // wanted returns what a snapshot asks to listen on, by port. The port of
@@ -149,6 +150,14 @@ func (l *listener) announce() {
 	}
 	if l.tcp != nil {
 		l.tcp.Announce()
+	}
+}
+
+// cut ends the tunnels: nothing else ends them, and nothing in them can say
+// that an answer is the last one.
+func (l *listener) cut() {
+	if l.http != nil {
+		l.http.Cut()
 	}
 }
 

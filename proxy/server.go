@@ -140,6 +140,7 @@ func (s *Server) reshape(wanted map[int]want) (fresh, gone []*listener) {
 			}
 			continue
 		}
+		l.left = time.Now()
 		gone = append(gone, l)
 		delete(ls.bound, port)
 		if ok {
@@ -202,6 +203,7 @@ func (s *Server) retryUntil(ctx context.Context) {
 			return
 		case <-tick.C:
 			s.retryBind()
+			s.cutLeft()
 		}
 	}
 }
@@ -216,6 +218,19 @@ func (s *Server) retryBind() {
 	for _, l := range s.bindMissing() {
 		s.options.Log.Info("listening at last", "port", l.port)
 		go s.accept(s.life, l)
+	}
+}
+
+// cutLeft ends the tunnels of listeners that have left for longer than the
+// drain time.
+func (s *Server) cutLeft() {
+	ls := &s.sockets
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	for _, l := range ls.leaving {
+		if time.Since(l.left) >= s.options.Drain {
+			l.cut()
+		}
 	}
 }
 
@@ -245,8 +260,8 @@ func (s *Server) shutDown() {
 	s.tcp.Close()
 }
 
-// waitForConnections waits until there are none, closing those that only wait
-// when the drain time is over, and gives up at the hard stop.
+// waitForConnections waits until there are none, closing those that only wait,
+// and tunnels, when the drain time is over, and gives up at the hard stop.
 func (s *Server) waitForConnections(all []*listener) {
 	if s.options.Drain < 0 {
 		return
@@ -268,6 +283,7 @@ func (s *Server) waitForConnections(all []*listener) {
 			drained = true
 			for _, l := range all {
 				l.drain()
+				l.cut()
 			}
 		}
 	}

@@ -51,6 +51,9 @@ var errSurplus = errors.New("bytes after the answer")
 func (c *conn) answer(u *upstream.Conn, p *pump) (keep bool) {
 	w := c.w
 	a := &w.answer
+	if a.status == http.StatusSwitchingProtocols {
+		return c.switchProtocols(u, p)
+	}
 	f := w.framing()
 	w.exchange.Seen.Code = a.status
 	keep = !w.plan.close && f != byClose && (!w.plan.http10 || f != byChunks) && !c.listener.draining.Load()
@@ -61,11 +64,7 @@ func (c *conn) answer(u *upstream.Conn, p *pump) (keep bool) {
 		unchunked: w.plan.http10, // RFC 9112 section 6.1
 		changes:   w.edits.changes(),
 	}
-	w.keeper.served(u.Instance)
-	edit.cookies = w.keeper.fields(a)
-	if w.exchange.Trace != nil {
-		edit.explain = w.explained(u.Instance.String())
-	}
+	w.mark(&edit, u)
 	err := c.relay(u, f, edit)
 	if p != nil {
 		if err == nil && f == byClose {
@@ -90,6 +89,16 @@ func (c *conn) answer(u *upstream.Conn, p *pump) (keep bool) {
 	c.unbind()
 	w.exchange.End(w.now)
 	return keep
+}
+
+// mark adds what the client is told of its way.
+func (w *work) mark(e *answerEdit, u *upstream.Conn) {
+	w.keeper.served(u.Instance)
+	e.cookies = w.keeper.fields(&w.answer)
+	e.upgrade = w.ofUpgrade()
+	if w.exchange.Trace != nil {
+		e.explain = w.explained(u.Instance.String())
+	}
 }
 
 // cutShort makes sure that the client cannot take what it got for complete,

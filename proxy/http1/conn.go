@@ -37,8 +37,10 @@ type conn struct {
 
 	next, prev *conn // of the listener, under its mutex
 
-	aborted  atomic.Bool                   // ended by Listener.Abort
-	upstream atomic.Pointer[upstream.Conn] // of the exchange under way that may wait long
+	aborted   atomic.Bool                   // ended by Listener.Abort or Cut
+	tunnelled atomic.Bool                   // tunnel runs
+	upstream  atomic.Pointer[upstream.Conn] // of the exchange under way that may wait long
+	tunnel    *tunnel                       // what the last exchange left behind; mostly nil
 
 	w         *work        // nil while the connection waits
 	part      []byte       // what stands of an incomplete head while it waits
@@ -109,6 +111,9 @@ func (c *conn) serve() {
 			}
 			c.outside = false
 			if !c.exchange() {
+				if c.tunnel != nil {
+					c.runTunnel()
+				}
 				return
 			}
 			if c.process() != socket.Done {
@@ -279,7 +284,7 @@ func (c *conn) process() socket.Next {
 		case !ok:
 			c.refuse(live.BadRequest)
 			return socket.Done
-		case !complete:
+		case !complete || w.head.upgrade: // a tunnel reads for itself
 			c.outside = true
 			return socket.Done
 		}

@@ -98,6 +98,9 @@ func (c *conn) forward() (keep bool) {
 		k.request = append(k.request, own...)
 		own = k.request
 	}
+	if w.head.upgrade {
+		own = w.ask(own)
+	}
 	w.out = appendRequest(w.out[:0], &w.head, own, &w.edits, w.now)
 	w.out = append(w.out, w.body.have...)
 	w.toClient = nil

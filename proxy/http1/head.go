@@ -48,6 +48,7 @@ type head struct {
 	keepAlive  bool // Connection: keep-alive
 	expect     bool // Expect: 100-continue
 	connection bool // Connection names fields: drop looks at them
+	upgrade    bool // an upgrade is asked for, or agreed to, that may go through
 	odd        bool // a tab or a byte above 0x7f stands in target or values
 	seen       uint32
 }
@@ -71,6 +72,8 @@ const (
 	// kindReason is Sluice-Reason, which only our own failures carry, and
 	// Sluice-Explain, which only we say.
 	kindReason
+	// kindUpgrade ends at this hop, too: we ask for what a client asks for.
+	kindUpgrade
 	// The fields from here on may stand in a head once (RFC 9110 section
 	// 5.3: a recipient cannot join them).
 	kindUserAgent
@@ -94,7 +97,7 @@ var kinds = map[string]kind{
 	"host": kindHost, "content-length": kindContentLength, "transfer-encoding": kindTransferEncoding,
 	"connection": kindConnection, "expect": kindExpect,
 
-	"te": kindHop, "upgrade": kindHop, "keep-alive": kindHop, "http2-settings": kindHop,
+	"te": kindHop, "upgrade": kindUpgrade, "keep-alive": kindHop, "http2-settings": kindHop,
 	"proxy-connection": kindHop, "proxy-authorization": kindHop,
 
 	"proxy":     kindOwn, // becomes HTTP_PROXY in CGI programs
@@ -225,7 +228,7 @@ func twin(name []byte) bool {
 		b[i] = c
 	}
 	switch classify(b[:len(name)]) {
-	case kindOwn, kindReason, kindHop, kindConnection, kindHost, kindContentLength, kindTransferEncoding:
+	case kindOwn, kindReason, kindHop, kindUpgrade, kindConnection, kindHost, kindContentLength, kindTransferEncoding:
 		return true
 	default:
 		return false

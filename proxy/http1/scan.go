@@ -536,15 +536,17 @@ func (h *head) readConnection() {
 				h.keepAlive = true
 			default:
 				h.connection = true
+				h.upgrade = h.upgrade || fold(token, "upgrade")
 			}
 		}
 	}
+	h.upgrade = h.upgrade && h.upgrades()
 }
 
 // drops reports whether a field is not forwarded.
 func (h *head) drops(f *field) bool {
 	switch f.kind {
-	case kindHop, kindConnection, kindReason:
+	case kindHop, kindUpgrade, kindConnection, kindReason:
 		return true
 	case kindContentLength, kindTransferEncoding:
 		return h.amend && h.unframed()

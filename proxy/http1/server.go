@@ -108,7 +108,8 @@ type Listener struct {
 	entry        atomic.Pointer[routing.Entry]
 	virtualHosts atomic.Bool
 	draining     atomic.Bool
-	mu           sync.Mutex // guards head, open and the links of the connections
+	cutting      atomic.Bool // tunnels end
+	mu           sync.Mutex  // guards head, open and the links of the connections
 	head         *conn
 	open         int
 }
@@ -267,11 +268,7 @@ func (l *Listener) Drain() {
 func (l *Listener) Abort() {
 	l.draining.Store(true)
 	for _, c := range l.all() {
-		c.aborted.Store(true)
-		c.Expire()
-		if u := c.upstream.Load(); u != nil {
-			u.Expire()
-		}
+		c.abort()
 	}
 }
 

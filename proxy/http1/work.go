@@ -31,6 +31,7 @@ type work struct {
 	end      int64           // when the exchange must be over; 0: never
 	walk     upstream.Walk
 	keeper   keeper
+	asked    []byte // the fields that ask for an upgrade, and others behind them
 	told     string // the explanation that the answer carries, as JSON
 	edits    edits
 
@@ -50,6 +51,7 @@ type plan struct {
 	http10   bool
 	close    bool // the client wants, or is given, no further exchange
 	buffered bool // the whole body was in the buffer
+	upgrade  span // the protocols that are asked for, in work.asked; empty if there are none
 }
 
 // body is what is known of a request's body.
@@ -184,7 +186,7 @@ func (w *work) Data(n int) socket.Next {
 			return socket.Done
 		case size == 0:
 			return socket.More
-		case w.answer.status >= 200:
+		case w.answer.status >= 200 || w.switches():
 			return socket.Done
 		}
 		if !w.passInterim() {

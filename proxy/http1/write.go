@@ -85,12 +85,13 @@ type answerEdit struct {
 	unchunked bool // nothing of the chunked coding: HTTP/1.0 does not know it
 	explain   string
 	cookies   string // fields that set cookies
+	upgrade   string // fields that speak of one
 	changes   *fieldEdits
 }
 
 // unchanged reports whether the answer's head may go through as it is.
 func (h *head) unchanged(e answerEdit) bool {
-	const changing = 1<<kindHop | 1<<kindConnection | 1<<kindReason
+	const changing = 1<<kindHop | 1<<kindUpgrade | 1<<kindConnection | 1<<kindReason
 	return e == (answerEdit{}) && !h.amend && h.seen&changing == 0
 }
 
@@ -116,6 +117,7 @@ func appendAnswer(b []byte, h *head, e answerEdit) []byte {
 		b = append(b, e.changes.put...)
 	}
 	b = append(b, e.cookies...)
+	b = append(b, e.upgrade...)
 	b = appendExplain(b, e.explain)
 	b = appendConnection(b, e.close, e.keepAlive)
 	return append(b, "\r\n"...)
