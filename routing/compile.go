@@ -304,6 +304,7 @@ func (c *compilation) compile(one *candidate) *CompiledGateway {
 			Balance:   form.balance(asked),
 			Instances: asked.Instances,
 			Bounds:    &bounds[i],
+			Load:      form.load(asked),
 		}
 		g.Routes[i] = r
 		if r.Condition != nil {

@@ -143,6 +143,7 @@ func (g *Gateway) equal(o *Gateway) bool {
 		g.Locality == o.Locality &&
 		g.Limits == o.Limits &&
 		g.Timeouts == o.Timeouts &&
+		g.Load == o.Load &&
 		g.Affinity == o.Affinity &&
 		slices.Equal(g.VirtualHosts, o.VirtualHosts) &&
 		equalService(g.Service, o.Service) &&
@@ -161,6 +162,7 @@ func (r *Route) equal(o *Route) bool {
 		r.Selector == o.Selector &&
 		r.Limits == o.Limits &&
 		r.Timeouts == o.Timeouts &&
+		r.Load == o.Load &&
 		slices.EqualFunc(r.Rewrites, o.Rewrites, Rewrite.equal) &&
 		reflect.DeepEqual(r.Headers, o.Headers) &&
 		reflect.DeepEqual(r.Redirect, o.Redirect) &&

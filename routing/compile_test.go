@@ -603,6 +603,8 @@ func TestCompileNoticesEveryChange(t *testing.T) {
 			}
 		case v.Kind() == reflect.Pointer:
 			walk(path, func(g *routing.Gateway) reflect.Value { return find(g).Elem() })
+		case v.Kind() == reflect.Array:
+			walk(path+"[0]", func(g *routing.Gateway) reflect.Value { return find(g).Index(0) })
 		case v.Kind() == reflect.Slice:
 			try(path, find) // one element less
 			walk(path+"[0]", func(g *routing.Gateway) reflect.Value { return find(g).Index(0) })

@@ -84,6 +84,9 @@ type HopExplanation struct {
 	// Path is the path that the rewrites of the route gave the request; empty
 	// if none applied.
 	Path string `json:"path,omitempty"`
+	// Limits say what bounds how much there may be to do at the gateway and on
+	// the route. Whether one is reached now is not looked at.
+	Limits []string `json:"limits,omitempty"`
 	// Redirect reports that the route answers by itself.
 	Redirect bool   `json:"redirect,omitempty"`
 	Reason   string `json:"reason,omitempty"` // why the walk failed here
@@ -381,6 +384,10 @@ func (x *explainer) hop(i int) HopExplanation {
 		x.lead(&out, h)
 	}
 	x.pins(&out, h)
+	out.Limits = rateTexts(&h.Gateway.Asked.Load.Rates, "the gateway")
+	if h.Route != nil {
+		out.Limits = append(out.Limits, h.Route.Load.texts()...)
+	}
 	return out
 }
 

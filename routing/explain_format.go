@@ -125,6 +125,9 @@ func (h *HopExplanation) format(s *story, number int) {
 	case h.Route != "":
 		s.line(3, "It leads to %s.", where(h.Address, h.Instances))
 	}
+	for _, text := range h.Limits {
+		s.line(3, "Limit: %s.", text)
+	}
 	for _, c := range h.Cookies {
 		s.line(3, "The answer sets the cookie %s=%s.", c.Name, c.Value)
 	}

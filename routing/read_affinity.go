@@ -16,7 +16,8 @@ func (r *reader) affinity(g *Gateway, v *value, path string) {
 	r.fields(SectionAffinity, v, path, func(e entry, path string) {
 		switch e.key {
 		case "key":
-			r.affinityKey(&g.Affinity, e.value, path)
+			key := r.key(e.value, path)
+			g.Affinity.Key, g.Affinity.Name = key.Source, key.Name
 		case "level":
 			g.Affinity.Instance = r.choice(e.value, path, "route", "instance") == "instance"
 		case "at_zero":
@@ -25,16 +26,15 @@ func (r *reader) affinity(g *Gateway, v *value, path string) {
 	})
 }
 
-// affinityKey reads header(NAME), cookie(NAME) or ip.
-func (r *reader) affinityKey(a *Affinity, v *value, path string) {
+// key reads header(NAME), cookie(NAME) or ip.
+func (r *reader) key(v *value, path string) ClientKey {
 	const allowed = "header(NAME), cookie(NAME) or ip is allowed"
 	text, ok := r.text(v, path, allowed)
 	if !ok {
-		return
+		return ClientKey{}
 	}
 	if text == "ip" {
-		a.Key = KeyIP
-		return
+		return ClientKey{Source: KeyIP}
 	}
 	kind, rest, _ := strings.Cut(text, "(")
 	name, closed := strings.CutSuffix(rest, ")")
@@ -42,13 +42,12 @@ func (r *reader) affinityKey(a *Affinity, v *value, path string) {
 	switch {
 	case !closed || !isToken(name):
 	case kind == "header":
-		a.Key, a.Name = KeyHeader, textproto.CanonicalMIMEHeaderKey(name)
-		return
+		return ClientKey{KeyHeader, textproto.CanonicalMIMEHeaderKey(name)}
 	case kind == "cookie":
-		a.Key, a.Name = KeyCookie, name
-		return
+		return ClientKey{KeyCookie, name}
 	}
 	r.refuse(codeUnexpectedType, v.place, path, quote(text)+" is no key", allowed)
+	return ClientKey{}
 }
 
 // checkAffinity applies the rules between affinity, sticky and the port.

@@ -15,6 +15,7 @@ type quantity struct {
 	most    int64
 	plain   bool   // a number without unit
 	none    string // the word for no bound; empty if there must be one
+	time    bool   // in nanoseconds
 	forTCP  bool   // tcp ports have it, too
 	limit   func(*Limits) *int64
 	timeout func(*Timeouts) *time.Duration
@@ -68,13 +69,16 @@ func (o *httpOnly) note(at place, path string) {
 }
 
 // limits reads the limits of a gateway or route.
-func (r *reader) limits(s Section, v *value, path string, l *Limits, only *httpOnly) {
+func (r *reader) limits(s Section, v *value, path string, l *Limits, load *Load, only *httpOnly) {
 	if v.kind != mapValue {
 		r.wrongType(codeUnexpectedType, v, path, "a map of "+choices(s.names())+" is allowed")
 		return
 	}
 	r.fields(s, v, path, func(e entry, path string) {
 		only.note(e.place, path)
+		if r.load(load, e, path) {
+			return
+		}
 		if e.key == "min_rate" {
 			l.MinRate = r.rate(e.value, path)
 			return
@@ -160,7 +164,7 @@ func (r *reader) duration(q *quantity, v *value, path string) (time.Duration, bo
 func (q *quantity) allowed() string {
 	what, example := "a size", ", such as 32KB"
 	switch {
-	case q.timeout != nil:
+	case q.timeout != nil || q.time:
 		what, example = "a time", ", such as 10s, 1m30s or 500ms"
 	case q.plain:
 		what, example = "a number", ""
@@ -175,7 +179,7 @@ func (q *quantity) allowed() string {
 func (q *quantity) bound() string {
 	format := formatSize
 	switch {
-	case q.timeout != nil:
+	case q.timeout != nil || q.time:
 		format = formatTime
 	case q.plain:
 		format = func(n int64) string { return strconv.FormatInt(n, 10) }

@@ -226,7 +226,7 @@ func (r *reader) gatewayOwn(f *gatewayForm, v *value, path string) {
 		case "affinity":
 			r.affinity(g, e.value, path)
 		case "limits":
-			r.limits(SectionLimits, e.value, path, &g.Limits, &f.httpOnly)
+			r.limits(SectionLimits, e.value, path, &g.Limits, &g.Load, &f.httpOnly)
 		case "timeouts":
 			r.timeouts(SectionTimeouts, e.value, path, &g.Timeouts, &f.httpOnly)
 		}

@@ -214,7 +214,7 @@ func (r *reader) routeOwn(f *routeForm, v *value, path string) {
 			f.route.Redirect = r.redirect(e.value, path)
 			return
 		case "limits":
-			r.limits(SectionRouteLimits, e.value, path, &f.route.Limits, &f.httpOnly)
+			r.limits(SectionRouteLimits, e.value, path, &f.route.Limits, &f.route.Load, &f.httpOnly)
 			return
 		case "timeouts":
 			r.timeouts(SectionRouteTimeouts, e.value, path, &f.route.Timeouts, &f.httpOnly)

@@ -15,10 +15,13 @@ const (
 	SectionAffinity   Section = "gateway.sluice.affinity"
 	SectionLocality   Section = "gateway.sluice.locality"
 	SectionLimits     Section = "gateway.sluice.limits"
-	SectionTimeouts   Section = "gateway.sluice.timeouts"
-	SectionRoute      Section = "route"
-	SectionRouteOwn   Section = "route.sluice"
-	SectionHeaders    Section = "route.sluice.headers"
+	// SectionRate and SectionBreaker are those of gateways and routes alike.
+	SectionRate     Section = "*.sluice.limits.rate"
+	SectionBreaker  Section = "*.sluice.limits.breaker"
+	SectionTimeouts Section = "gateway.sluice.timeouts"
+	SectionRoute    Section = "route"
+	SectionRouteOwn Section = "route.sluice"
+	SectionHeaders  Section = "route.sluice.headers"
 	// SectionHeaderChanges is the one of requests and of answers alike.
 	SectionHeaderChanges Section = "route.sluice.headers.*"
 	SectionRedirect      Section = "route.sluice.redirect"
@@ -77,6 +80,14 @@ const (
 	idleMeaning              = "how long content may stand still: 408 to a client that sends none, otherwise the answer is cut"
 	upstreamKeepAliveMeaning = "how long a connection to an instance waits for its next request"
 	tunnelMeaning            = "how long a tunnel, or a connection of a tcp port, may stand still in both directions"
+	countForm                = "number, or none"
+	rateMapForm              = "map, or a list of up to 4"
+	breakerForm              = "map, or none"
+	requestsMeaning          = "how many requests are under way on the route at once; the others wait, then 503 overloaded"
+	instanceRequestsMeaning  = "how many requests are under way at each instance of the route at once, counted over all that lead to the instance; others are tried, then the request waits"
+	queueMeaning             = "how many requests may wait for requests or instance_requests at once; more are answered 503 overloaded"
+	queueTimeMeaning         = "how long each of them waits; then 503 overloaded"
+	breakerMeaning           = "when a route that fails is left alone; then 503 circuit_open"
 	totalMeaning             = "the whole exchange, from the end of the head; then 504, or the answer is cut"
 )
 
@@ -109,7 +120,7 @@ var schema = []Key{
 	{SectionGatewayOwn, "locality", Supported, "node, zone or none, or a map", "none", "", "whether instances near the proxy are preferred"},
 	{SectionGatewayOwn, "tls", Planned, "", "", "", "certificates of the listener"},
 	{SectionGatewayOwn, "affinity", Supported, "map", "", "http ports only", "keeps the requests of a client together by a key, and says what weight 0 means to those who are on a route"},
-	{SectionGatewayOwn, "limits", Supported, "map", "", "http ports only", "how large messages may be, and how slow clients"},
+	{SectionGatewayOwn, "limits", Supported, "map", "", "http ports only", "how large messages may be, how slow clients, and how much there may be to do"},
 	{SectionGatewayOwn, "timeouts", Supported, "map", "", "of tcp ports: connect and tunnel", "how long things may take"},
 	{SectionGatewayOwn, "proxy_protocol", Planned, "", "", "", "client addresses from a balancer in front"},
 	{SectionGatewayOwn, "http2", Planned, "", "", "", "HTTP/2 towards clients"},
@@ -128,6 +139,24 @@ var schema = []Key{
 	{SectionLimits, "body", Supported, bodyForm, "unlimited", boundOf(sizes, "body"), bodyMeaning},
 	{SectionLimits, "answer_head", Supported, sizeForm, "64KB", boundOf(sizes, "answer_head"), answerHeadMeaning},
 	{SectionLimits, "min_rate", Supported, rateForm, "1KB over 30s", rateBound, rateMeaning},
+	{SectionLimits, "requests", Supported, countForm, "none", boundOf(amounts, "requests"), "of each route: " + requestsMeaning},
+	{SectionLimits, "instance_requests", Supported, countForm, "none", boundOf(amounts, "instance_requests"), "of each route: " + instanceRequestsMeaning},
+	{SectionLimits, "queue", Supported, "number", "100", boundOf(amounts, "queue"), "of each route: " + queueMeaning},
+	{SectionLimits, "queue_time", Supported, timeForm, "100ms", boundOf(amounts, "queue_time"), queueTimeMeaning},
+	{SectionLimits, "rate", Supported, rateMapForm, "none", "", "how many requests the gateway takes in a time; more are answered 429"},
+	{SectionLimits, "breaker", Supported, breakerForm, "none", "", "of each route: " + breakerMeaning},
+
+	{SectionRate, "requests", Supported, "number", "", boundOf(rateKeys, "requests"), "how many in the time; required"},
+	{SectionRate, "per", Supported, timeForm, "1s", boundOf(rateKeys, "per"), "the time"},
+	{SectionRate, "burst", Supported, "number", "as many as requests", "1 to 100 times requests", "how many may come at once; they come evenly otherwise"},
+	{SectionRate, "key", Supported, "header(NAME), cookie(NAME) or ip", "", "an IPv6 address counts as its network of 64 bits", "each value has the rate for itself; requests without one have it together"},
+
+	{SectionBreaker, "errors", Supported, `percentage with up to two decimals: "50%"`, "none", "above 0%", "the share of requests that fail (an answer 5xx, or none) that opens the breaker"},
+	{SectionBreaker, "latency", Supported, "text: p99 > 500ms", "none", "p0.01 to p99.99, 1ms to 1h", "opens the breaker when this quantile of the times to the head of the answer is above the bound"},
+	{SectionBreaker, "over", Supported, timeForm, "10s", boundOf(breakerKeys, "over"), "the time over which both are judged"},
+	{SectionBreaker, "at_least", Supported, "number", "20", boundOf(breakerKeys, "at_least"), "how many requests there must be in it"},
+	{SectionBreaker, "open_for", Supported, timeForm, "5s", boundOf(breakerKeys, "open_for"), "how long the route gets nothing"},
+	{SectionBreaker, "trials", Supported, "number", "3", boundOf(breakerKeys, "trials"), "how many requests are let through then; if all go well the breaker closes, with the first that does not it opens again"},
 
 	{SectionTimeouts, "head", Supported, timeForm, "10s", boundOf(times, "head"), "from the first byte of a request to the end of its head; then 408"},
 	{SectionTimeouts, "connect", Supported, timeForm, "5s", boundOf(times, "connect"), connectMeaning},
@@ -161,7 +190,7 @@ var schema = []Key{
 	{SectionRouteOwn, "headers", Supported, "map of request and response", "none", "http ports only", "changes of header fields"},
 	{SectionRouteOwn, "redirect", Supported, "map of to and code", "none", "http ports only", "answers with another place to go to, instead of a target"},
 	{SectionRouteOwn, "protocol", Planned, "", "", "", "the protocol towards the target"},
-	{SectionRouteOwn, "limits", Supported, "map", "those of the gateway", "http ports only", "how large messages may be, and how slow clients"},
+	{SectionRouteOwn, "limits", Supported, "map", "those of the gateway", "http ports only", "how large messages may be, how slow clients, and how much there may be to do"},
 	{SectionRouteOwn, "slow_start", Planned, "", "", "", "the share of new instances over time"},
 
 	{SectionHeaders, "request", Supported, "map of remove, set and add", "", "", "what changes on the way to the target"},
@@ -177,6 +206,12 @@ var schema = []Key{
 	{SectionRouteLimits, "body", Supported, bodyForm, ofGateway, boundOf(sizes, "body"), bodyMeaning},
 	{SectionRouteLimits, "answer_head", Supported, sizeForm, ofGateway, boundOf(sizes, "answer_head"), answerHeadMeaning},
 	{SectionRouteLimits, "min_rate", Supported, rateForm, ofGateway, rateBound, rateMeaning},
+	{SectionRouteLimits, "requests", Supported, countForm, ofGateway, boundOf(amounts, "requests"), requestsMeaning},
+	{SectionRouteLimits, "instance_requests", Supported, countForm, ofGateway, boundOf(amounts, "instance_requests"), instanceRequestsMeaning},
+	{SectionRouteLimits, "queue", Supported, "number", ofGateway, boundOf(amounts, "queue"), queueMeaning},
+	{SectionRouteLimits, "queue_time", Supported, timeForm, ofGateway, boundOf(amounts, "queue_time"), queueTimeMeaning},
+	{SectionRouteLimits, "rate", Supported, rateMapForm, "none", "", "how many requests the route takes in a time, beside the rate of the gateway; more are answered 429"},
+	{SectionRouteLimits, "breaker", Supported, breakerForm, ofGateway, "", breakerMeaning},
 
 	{SectionRouteTimeouts, "connect", Supported, timeForm, ofGateway, boundOf(times, "connect"), connectMeaning},
 	{SectionRouteTimeouts, "first_byte", Supported, timeForm, ofGateway, boundOf(times, "first_byte"), firstByteMeaning},

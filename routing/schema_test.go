@@ -98,6 +98,9 @@ var sample = map[string]string{
 	"locality": "zone", "prefer": "node", "enough": "50%",
 	"limits": "{}", "fields": "10", "target": "1KB", "body": "1GB", "answer_head": "4KB", "min_rate": "1KB over 10s",
 	"timeouts": "{}", "head": "1s", "limits head": "8KB", "connect": "1s", "first_byte": "1s", "idle": "1s", "keep_alive": "1s",
+	"requests": "10", "instance_requests": "none", "queue": "0", "queue_time": "50ms", "rate": "[{requests: 5}, {requests: 5, key: ip}]",
+	"breaker": "{errors: 50%}", "per": "1m", "burst": "20", "key": "cookie(a)", "level": "instance", "at_zero": "",
+	"errors": "12.5%", "latency": "p99 > 500ms", "over": "1m", "at_least": "5", "open_for": "1s", "trials": "1",
 	"upstream_keep_alive": "1s", "tunnel": "1h", "total": "1m",
 }
 
@@ -108,8 +111,11 @@ func TestSchemaIsWhatIsRead(t *testing.T) {
 		routing.SectionGateway:       "{name: x, %s}",
 		routing.SectionService:       "{name: x, service: {host: h, port: 1, %s}}",
 		routing.SectionGatewayOwn:    "{name: x, sluice: {%s}}",
+		routing.SectionAffinity:      "{name: x, sluice: {affinity: {key: ip, %s}}}",
 		routing.SectionLocality:      "{name: x, sluice: {locality: {%s}}}",
 		routing.SectionLimits:        "{name: x, sluice: {limits: {%s}}}",
+		routing.SectionRate:          "{name: x, sluice: {limits: {rate: {requests: 10, %s}}}}",
+		routing.SectionBreaker:       "{kind: routes, name: x, sluice: {limits: {breaker: {errors: 10%%, %s}}}}",
 		routing.SectionTimeouts:      "{name: x, sluice: {timeouts: {%s}}}",
 		routing.SectionRoute:         "{kind: routes, name: x, %s}",
 		routing.SectionRouteOwn:      "{kind: routes, name: x, sluice: {%s}}",

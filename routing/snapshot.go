@@ -58,6 +58,7 @@ type CompiledRoute struct {
 	// Bounds are what holds for the exchanges of the route, where no chain leads
 	// to it or further: see Decision.Bounds.
 	Bounds *Bounds
+	Load   *Load // what bounds how much there is to do on it; nil if nothing
 
 	// ID names the route in cookies; empty unless the gateway is sticky.
 	ID string

@@ -56,6 +56,7 @@ type Gateway struct {
 	Locality Locality // which instances are preferred
 	Limits   Limits
 	Timeouts Timeouts
+	Load     Load     // its rates are of all requests, the rest holds for each route
 	NoRoute  int      // status when nothing can be chosen: 503 (also the zero value) or 404
 	At       Position // of the gateway's document
 }
@@ -132,6 +133,7 @@ type Route struct {
 	Redirect  *Redirect      // nil unless the route answers by itself
 	Limits    Limits         // in place of those of the gateway
 	Timeouts  Timeouts       // in place of those of the gateway
+	Load      Load           // in place of that of the gateway; but rates hold beside its own
 	// Instances are what a selector found for the route: its own, or that of
 	// its gateway; sorted by address, each once.
 	Instances []*Instance
