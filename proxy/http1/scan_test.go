@@ -233,7 +233,7 @@ func forwardable(t *testing.T, h *head) {
 	own := 0
 	for i := range again.fields {
 		switch f := &again.fields[i]; f.kind {
-		case kindHop, kindConnection:
+		case kindHop, kindUpgrade, kindConnection:
 			t.Errorf("%q passes on a field that ends here", out)
 		case kindOwn:
 			own++
