@@ -44,7 +44,7 @@ func (c *conn) transact(last bool) (keep bool) {
 	c.bind()
 	c.tell()
 	if reason == live.None && w.tooLarge() {
-		reason, w.plan.close = live.BodyTooLarge, true
+		reason, w.plan.close, c.unread = live.BodyTooLarge, true, true
 	}
 	if reason != live.None {
 		return c.fail(reason)

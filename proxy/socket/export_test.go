@@ -18,3 +18,6 @@ func (s *Sweeper) Swept() int {
 	}
 	return n
 }
+
+// Stuck reports whether a write waits until the peer takes something.
+func (c *Conn) Stuck() bool { return c.stuck.Load() != 0 }
