@@ -34,7 +34,8 @@ type Options struct {
 	// Log is told of listeners and look-ups. Nil means no log.
 	Log *slog.Logger
 	// Drain is how long connections may still carry requests after Run was
-	// told to end; each answer then is the last of its connection. Zero means
+	// told to end; each answer then is the last of its connection, and tunnels
+	// are cut afterwards, as are those of a gateway that is gone. Zero means
 	// 30 s; a negative value means that nothing is waited for.
 	Drain time.Duration
 	// HardStop is how long exchanges under way may take to finish after Run

@@ -14,5 +14,7 @@
 // A connection is one goroutine (serve.go). Exchanges whose request is
 // complete in the buffer run inside the wait for the client (package socket);
 // a body that is still arriving is pumped by a second goroutine, so that an
-// answer may begin before the request has ended (pump.go).
+// answer may begin before the request has ended (pump.go). An upgrade
+// that the instance agrees to ends the exchange, and makes the connection a
+// tunnel (upgrade.go, tunnel.go).
 package http1
