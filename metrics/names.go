@@ -72,6 +72,16 @@ var (
 		"Bytes moved through tunnels so far, by route and direction: in from clients, out to them.", "direction", "gateway", "route")
 )
 
+// What those count who bound how much there is to do on a route.
+var (
+	RequestsQueued = perSeries(KindGauge, "sluice_requests_queued",
+		"Exchanges that wait since as many are under way as may, by route.", "gateway", "route")
+	BreakerState = perSeries(KindGauge, "sluice_breaker_state",
+		"State of the breaker of a route: 0 it is closed, 1 open, 2 half open.", "gateway", "route")
+	BreakerOpened = perSeries(KindCounter, "sluice_breaker_opened_total",
+		"How often the breaker of a route opened.", "gateway", "route")
+)
+
 // What gateways count.
 var (
 	GatewayRequests = perSeries(KindCounter, "sluice_gateway_requests_total",
@@ -122,6 +132,8 @@ var (
 		"Faults in the proxy that ended one exchange.")
 	SeriesOverflow = family(KindCounter, "sluice_series_overflow_total",
 		"Times that a gateway or route above the limit of series was bound to the series \"other\".")
+	RateKeysForgotten = family(KindCounter, "sluice_rate_keys_forgotten_total",
+		"Keys that a rate forgot while they still counted, since there were too many.")
 	BuildInfo = family(KindGauge, "sluice_build_info",
 		"What this binary was built from; always 1.", "goversion", "revision", "version")
 )
@@ -130,12 +142,12 @@ var (
 func Families() []Family {
 	return []Family{
 		Requests, RequestDuration, UpstreamDuration, RequestBytes, ResponseBytes,
-		RequestsInFlight, ProxyErrors, RouteWeight,
+		RequestsInFlight, ProxyErrors, RouteWeight, RequestsQueued, BreakerState, BreakerOpened,
 		TunnelsOpen, TunnelsEnded, TunnelBytes,
 		GatewayRequests, GatewayRequestDuration, GatewayRequestBytes, GatewayResponseBytes,
 		GatewayRequestsInFlight, GatewayProxyErrors,
 		ConditionEvaluations, ConditionMatches, ConditionSelected,
-		TableVersion, TableAge, TableRejected, ConnectionsOpen, ConnectionsRefused, OverloadLevel, RequestsRefused, Retries, EditsSkipped, Panics, SeriesOverflow, BuildInfo,
+		TableVersion, TableAge, TableRejected, ConnectionsOpen, ConnectionsRefused, OverloadLevel, RequestsRefused, Retries, EditsSkipped, RateKeysForgotten, Panics, SeriesOverflow, BuildInfo,
 	}
 }
 

@@ -416,6 +416,7 @@ type Route struct {
 	created time.Time
 	left    time.Time // guarded by gateway.registry.mu
 	tunnels atomic.Pointer[Tunnels]
+	load    atomic.Pointer[func() Load] // nil if nobody tells
 }
 
 // Path returns the label that the series carry.

@@ -118,6 +118,19 @@ func (e *exposition) route(gateway *dto.LabelPair, r *metrics.Route) {
 		}
 	}
 	e.tunnels(gateway, route, r)
+	e.load(gateway, route, r)
+}
+
+// load adds what a route with limits tells.
+func (e *exposition) load(gateway, route *dto.LabelPair, r *metrics.Route) {
+	now := r.ReadLoad()
+	if now.Queues {
+		e.add(metrics.RequestsQueued, gauge(float64(now.Queued)), gateway, route)
+	}
+	if now.Breaks {
+		e.add(metrics.BreakerState, gauge(float64(now.Breaker)), gateway, route)
+		e.add(metrics.BreakerOpened, counter(float64(now.Opened), timestamppb.New(r.Created())), gateway, route)
+	}
 }
 
 // tunnels adds the series of a route's tunnels, if it ever had one.

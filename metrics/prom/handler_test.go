@@ -52,6 +52,7 @@ func sample() *metrics.Registry {
 	r.RequestsRefused("no_gateway").Add(0, 3)
 	r.Retries("connected").Add(0, 4)
 	r.EditsSkipped("rewrite").Add(0, 1)
+	r.RateKeysForgotten().Add(0, 6)
 	r.Panics()
 	gw := r.Gateway("shop")
 	stable, canary := gw.Route("shop/1.0.0"), gw.Route(`[::1]:80 "\`)
@@ -70,6 +71,8 @@ func sample() *metrics.Registry {
 	gw.End(0, &metrics.Observation{Code: 503, Reason: 1}) // reached no route
 	gw.Conditions().Asked(0, 0, true)
 	canary.BeginTaken(0)
+	stable.SetLoad(func() metrics.Load { return metrics.Load{Queues: true, Queued: 7} })
+	canary.SetLoad(func() metrics.Load { return metrics.Load{Breaks: true, Breaker: 2, Opened: 3} })
 	tunnels := stable.Tunnels()
 	tunnels.Open()
 	tunnels.Open()

@@ -23,6 +23,7 @@ type Options struct {
 	Balance  routing.Balance // the default means round robin
 	Locality routing.Locality
 	Own      Place // where the proxy runs
+	Room     Room
 }
 
 // Turns counts the choices that are made in turn. It outlives sets, so that a
@@ -42,6 +43,7 @@ func (t *Turns) Follow(other *Turns) { t.next.Store(other.next.Load()) }
 // there is a new Set. The zero Set is empty.
 type Set struct {
 	balance routing.Balance
+	allowed Room
 	turns   *Turns
 	loads   []*Load // of all that New was handed
 	// members are those that may be chosen: first the near ones, then those
@@ -69,7 +71,7 @@ type member struct {
 // New returns the set of some members. The turns may be shared with the set
 // before it.
 func New(members []Member, turns *Turns, o Options) *Set {
-	s := &Set{balance: o.Balance, turns: turns}
+	s := &Set{balance: o.Balance, allowed: o.Room, turns: turns}
 	var able []Member
 	var places []int
 	for i, m := range members {
@@ -229,6 +231,9 @@ const (
 func (s *Set) room(i int) bool {
 	m := &s.members[i]
 	busy := m.load.inFlight.Load()
+	if most := s.allowed.Most; most > 0 && busy >= most {
+		return false
+	}
 	if busy < calm {
 		return true
 	}

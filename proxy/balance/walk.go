@@ -22,6 +22,7 @@ type Walk struct {
 	keyed bool
 	now   int64
 	load  *Load // of the present instance; nil if there is none
+	full  bool  // the last one that was sought had no room
 	n     int   // how many were tried
 	tried [MaxAttempts]int32
 }
@@ -30,7 +31,7 @@ type Walk struct {
 // time now, in nanoseconds on any clock. A walk that has not ended is ended.
 func (s *Set) Begin(w *Walk, r conditions.Request, now int64) {
 	w.End()
-	w.set, w.now, w.n = s, now, 0
+	w.set, w.now, w.n, w.full = s, now, 0, false
 	w.key, w.keyed = 0, false
 	if s.ring != nil {
 		w.key, w.keyed = key(&s.balance, r)
@@ -46,13 +47,15 @@ func (s *Set) Begin(w *Walk, r conditions.Request, now int64) {
 }
 
 // Next returns the position, among the members that the set was made of, of
-// the instance to try next; -1 if all were tried, or MaxAttempts of them. The
+// the instance to try next; -1 if all were tried, or MaxAttempts of them, or if
+// those that are left are full. A full one is passed over for those behind it. The
 // exchange counts as in flight there, and no longer at the one before.
 //
 // Later ones follow the same algorithm, without those that were tried. Once no
 // near instance is left, those follow that locality had passed over.
 func (w *Walk) Next() int {
 	w.leave()
+	w.full = false
 	s := w.set
 	if s == nil || w.n == len(w.tried) || w.n >= len(s.members) {
 		return -1
@@ -61,12 +64,12 @@ func (w *Walk) Next() int {
 	if i < 0 {
 		i = w.after(s.near+int(w.turn%uint64(len(s.members))), s.near, len(s.members))
 	}
-	return w.take(i)
+	return w.takeFrom(i)
 }
 
 // Take makes a given member the next one, whatever the algorithm says and even
 // if it takes nothing by itself any more; it reports whether it was not tried
-// yet. at is its position among the members that the set was made of.
+// yet and has room. at is its position among the members that the set was made of.
 func (w *Walk) Take(at int) bool {
 	if w.set == nil || w.n == len(w.tried) {
 		return false
@@ -76,33 +79,10 @@ func (w *Walk) Take(at int) bool {
 			if w.wasTried(i) {
 				return false
 			}
-			w.take(i)
-			return true
+			return w.take(i)
 		}
 	}
-	w.enter(w.set.loads[at])
-	return true
-}
-
-func (w *Walk) take(i int) int {
-	m := &w.set.members[i]
-	w.tried[w.n] = int32(i)
-	w.n++
-	w.enter(m.load)
-	return m.at
-}
-
-func (w *Walk) enter(l *Load) {
-	w.leave()
-	w.load = l
-	l.inFlight.Add(1)
-}
-
-func (w *Walk) leave() {
-	if w.load != nil {
-		w.load.inFlight.Add(-1)
-		w.load = nil
-	}
+	return w.enter(w.set.loads[at])
 }
 
 // Answered notes how long the present instance took to answer, at time now.

@@ -149,6 +149,7 @@ func (c *conn) finish() {
 		c.server.options.Log.Error("panic while serving a connection", "panic", p, "stack", string(debug.Stack()))
 		if c.w != nil {
 			c.w.walk.End()
+			c.w.exchange.Abandon(socket.Now())
 			c.w = nil // in an unknown state
 		}
 		c.upstream.Store(nil)
@@ -197,7 +198,7 @@ func (c *conn) take() {
 		return
 	}
 	w := c.server.worksOf(c.shard).get()
-	w.from, w.to = 0, 0 // of another connection
+	w.from, w.to = 0, 0             // of another connection
 	for len(c.part) > len(w.in)/2 { // TestHeadsOfVirtualHosts loses bytes without
 		w.grow()
 	}

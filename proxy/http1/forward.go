@@ -46,6 +46,9 @@ func (c *conn) transact(last bool) (keep bool) {
 	if reason == live.None && w.tooLarge() {
 		reason, w.plan.close, c.unread = live.BodyTooLarge, true, true
 	}
+	if reason == live.None && w.exchange.Limited() {
+		reason = c.admit()
+	}
 	if reason != live.None {
 		return c.fail(reason)
 	}
@@ -115,11 +118,13 @@ func (c *conn) forward() (keep bool) {
 
 // attempts tries one instance after the other.
 func (c *conn) attempts() (keep bool) {
-	w := c.w
 	reason := live.NoReadyInstance
 	for attempt := range c.server.options.Attempts {
-		instance := w.keeper.pick(&w.walk, attempt)
+		instance, why := c.pick(attempt)
 		if instance == nil {
+			if attempt == 0 || why != live.NoReadyInstance {
+				reason = why
+			}
 			break
 		}
 		var u *upstream.Conn
@@ -241,6 +246,9 @@ func (c *conn) fail(reason live.Reason) (keep bool) {
 	f := failure{reason: reason, status: reason.Status(), head: w.plan.head}
 	if w.exchange.Trace != nil {
 		f.explain = w.explained(reason.String())
+	}
+	if reason == live.RateLimited || reason == live.CircuitOpen {
+		f.denied = w.exchange.Denied
 	}
 	if reason == live.NoRoute {
 		if s := w.exchange.Decision.Last().Gateway.Asked.NoRoute; s != 0 {

@@ -30,6 +30,7 @@ type work struct {
 	room     routing.Bounds  // for them
 	end      int64           // when the exchange must be over; 0: never
 	walk     upstream.Walk
+	found    *upstream.Instance // by one that waited
 	keeper   keeper
 	asked    []byte // the fields that ask for an upgrade, and others behind them
 	told     string // the explanation that the answer carries, as JSON

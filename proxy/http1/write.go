@@ -156,6 +156,7 @@ type failure struct {
 	keepAlive bool
 	head      bool // the request was HEAD: no body
 	explain   string
+	denied    live.Denied
 }
 
 // appendFailure appends an answer that says, to people and machines, what the
@@ -176,7 +177,7 @@ func appendFailure(b []byte, f failure) []byte {
 	b = append(b, "\r\n"...)
 	switch f.status {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		b = append(b, "Retry-After: 1\r\n"...)
+		b = appendDenied(b, f.denied)
 	case http.StatusMethodNotAllowed:
 		b = append(b, "Allow: "+allMethods+"\r\n"...)
 	}

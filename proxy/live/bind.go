@@ -63,11 +63,16 @@ func (b *Binder) Retain(gen *Generation) {
 func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *Gateway, fresh []*upstream.Target) {
 	series := b.Registry.Gateway(g.Name)
 	bound = &Gateway{Compiled: g, Series: series, Routes: make([]Route, len(g.Routes))}
-	known := knownTargets(old, g.Name)
+	if old != nil && old.Compiled.Name != g.Name {
+		old = nil
+	}
+	known := knownTargets(old)
+	limits := b.bindLimits(bound, old)
 	shares := make([]metrics.Share, 0, len(g.Routes))
 	total := totalWeight(g)
 	for i, r := range g.Routes {
-		route := Route{Series: series.Route(r.Path)}
+		route := Route{Series: series.Route(r.Path), Limits: limits[i]}
+		route.Limits.show(route.Series)
 		switch r.Target.Kind {
 		case routing.TargetAddress:
 			route.Target = known[r.Path]
@@ -80,7 +85,9 @@ func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *G
 		case routing.TargetGateway, routing.TargetNone:
 		}
 		if route.Target != nil {
-			route.Target = b.Pool.Balanced(route.Target, upstream.Choosing{Balance: r.Balance, Locality: g.Asked.Locality})
+			route.Target = b.Pool.Balanced(route.Target, upstream.Choosing{
+				Balance: r.Balance, Locality: g.Asked.Locality, Room: route.Limits.room(r.Load),
+			})
 		}
 		bound.Routes[i] = route
 		shares = append(shares, metrics.Share{Route: route.Series, Asked: float64(r.Weight) / total})
@@ -93,8 +100,8 @@ func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *G
 
 // knownTargets returns the targets that a gateway had, by route path. A path
 // in brackets names its address, so an equal one leads to the same place.
-func knownTargets(old *Gateway, name string) map[string]*upstream.Target {
-	if old == nil || old.Compiled.Name != name {
+func knownTargets(old *Gateway) map[string]*upstream.Target {
+	if old == nil {
 		return nil
 	}
 	known := make(map[string]*upstream.Target, len(old.Routes))

@@ -19,12 +19,18 @@ type Exchange struct {
 	Seen       metrics.Observation
 	// Trace notes the draws of the decision if it is set before Decide.
 	Trace *routing.Trace
+	// Denied says more of an exchange that Admit refused.
+	Denied Denied
 
 	start int64 // nanoseconds
 	shard uint32
 	// routes are the series that count it, by hop, nil where its gateway does:
 	// at the end, the way to them over the generation would be a cold one.
 	routes [routing.MaxDepth]*metrics.Route
+
+	limited bool // see Limited
+	inside  int  // how many of entered there are
+	entered [routing.MaxDepth]entered
 }
 
 // Decide begins an exchange at gateway g at time now (nanoseconds on any
@@ -32,7 +38,7 @@ type Exchange struct {
 // the counters.
 func (x *Exchange) Decide(gen *Generation, g *routing.CompiledGateway, r conditions.Request, now int64, shard uint32) Reason {
 	x.Generation, x.start, x.shard = gen, now, shard
-	x.Seen = metrics.Observation{}
+	x.Seen, x.limited = metrics.Observation{}, false
 	var draws routing.Draws = gen
 	if x.Trace != nil {
 		x.Trace.Reset(gen)
@@ -49,6 +55,7 @@ func (x *Exchange) Decide(gen *Generation, g *routing.CompiledGateway, r conditi
 // route that it goes on by, nil if it has none.
 func (x *Exchange) begin(h *routing.Hop) *metrics.Route {
 	g := x.Generation.Gateway(h.Gateway)
+	x.limited = x.limited || g.Limited
 	if len(h.Gateway.Conditions) > 0 {
 		g.Conditions.Asked(x.shard, h.Held, h.Taken)
 	}
@@ -81,6 +88,9 @@ func (x *Exchange) Fail(r Reason) { x.Seen.Reason = uint8(r) }
 // End counts what was seen.
 func (x *Exchange) End(now int64) {
 	x.Seen.Duration = time.Duration(now - x.start)
+	if x.inside > 0 {
+		x.leave(now)
+	}
 	for i := range x.Decision.Depth {
 		if r := x.routes[i]; r != nil {
 			r.End(x.shard, &x.Seen)

@@ -45,6 +45,8 @@ const (
 	AddressLimit
 	ExchangeTimeout
 	ClientTooSlow
+	RateLimited
+	CircuitOpen
 	reasonCount
 )
 
@@ -80,6 +82,8 @@ var failures = [reasonCount]struct {
 	ClientTooSlow:       {"client_too_slow", 408, "the client took the answer too slowly"},
 	Overloaded:          {"overloaded", 503, "too much is under way already"},
 	ConnectionLimit:     {"connection_limit", 503, "as many connections are open as may be"},
+	RateLimited:         {"rate_limited", 429, "more requests came than may come in this time"},
+	CircuitOpen:         {"circuit_open", 503, "the route is left alone for a while, since too much went wrong on it"},
 	AddressLimit:        {"address_limit", 429, "this address has as many connections open as it may"},
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sluice-mesh/sluice/metrics"
+	"github.com/sluice-mesh/sluice/proxy/limit"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
 	"github.com/sluice-mesh/sluice/routing"
 )
@@ -25,13 +26,16 @@ type Gateway struct {
 	Compiled   *routing.CompiledGateway
 	Series     *metrics.Gateway
 	Conditions *metrics.Conditions
-	Routes     []Route // by CompiledRoute.Index
+	Routes     []Route       // by CompiledRoute.Index
+	Rates      []*limit.Rate // of all its requests
+	Limited    bool          // it has rates, or one of its routes has limits
 }
 
 // Route holds the live parts of a compiled route.
 type Route struct {
 	Series *metrics.Route
 	Target *upstream.Target // nil unless the route leads to an address or to instances
+	Limits *Limits          // nil if nothing bounds how much there is to do
 }
 
 // Gateway returns the live parts of g, which is of this generation's

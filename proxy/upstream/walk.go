@@ -16,6 +16,7 @@ import (
 type Choosing struct {
 	Balance  routing.Balance
 	Locality routing.Locality
+	Room     balance.Room // what each instance may have in flight
 }
 
 // chosen is a list of instances and how one of them is chosen.
@@ -60,7 +61,7 @@ func (t *Target) choose(own balance.Place) {
 			}
 		}
 	}
-	set := balance.New(members, &t.turns, balance.Options{Balance: t.choosing.Balance, Locality: t.choosing.Locality, Own: own})
+	set := balance.New(members, &t.turns, balance.Options{Balance: t.choosing.Balance, Locality: t.choosing.Locality, Own: own, Room: t.choosing.Room})
 	t.chosen.Store(&chosen{instances: is, set: set})
 }
 
@@ -104,6 +105,10 @@ func (w *Walk) Take(i *Instance) bool {
 	w.present = i
 	return true
 }
+
+// Full reports whether the last Next returned nil, or Take refused, since what
+// is left of the instances has as much in flight as it may.
+func (w *Walk) Full() bool { return w.walk.Full() }
 
 // Answered notes how long the present instance took to answer.
 func (w *Walk) Answered(now int64, took time.Duration) { w.walk.Answered(now, took) }
