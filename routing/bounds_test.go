@@ -3,6 +3,8 @@
 package routing_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -151,4 +153,38 @@ func TestWiden(t *testing.T) {
 	if want := (routing.Entry{Head: 10, Fields: 20, Target: 30, HeadTimeout: 40, KeepAlive: 50}); a != want {
 		t.Errorf("Widen gives %+v, want %+v", a, want)
 	}
+}
+
+// What is read is within its bounds, however it is written.
+func FuzzBounds(f *testing.F) {
+	f.Add("32KB", "1KB over 30s", "1m30s")
+	f.Add("9223372036854775807TB", "18014398509481985KB", "2562047h47m16.854775807s")
+	f.Add("unlimited", "none", "none")
+	f.Add("1KiB", "0 over 0s", "-1ns")
+	f.Fuzz(func(t *testing.T, size, rate, total string) {
+		written := make([]any, 0, 3)
+		for _, text := range []string{size, rate, total} {
+			b, err := json.Marshal(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			written = append(written, b)
+		}
+		text := fmt.Sprintf(`{"name": "a", "port": 1, "sluice": {"limits": {"body": %s, "min_rate": %s}, "timeouts": {"total": %s}}}`, written...)
+		docs, faults := routing.Read("x", []byte(text))
+		if len(faults) > 0 || len(docs) == 0 {
+			return
+		}
+		table, _ := routing.Resolve(docs)
+		g := table.Gateways[0]
+		if n := g.Limits.Body; n != routing.Unlimited && (n < 1 || n > 1<<50) {
+			t.Errorf("%q is a body of %d", size, n)
+		}
+		if r := g.Limits.MinRate; r != routing.Any && (r.Bytes < 1 || r.Bytes > 1<<20 || r.Window < time.Second || r.Window > 10*time.Minute) {
+			t.Errorf("%q is the rate %+v", rate, r)
+		}
+		if d := g.Timeouts.Total; d != routing.Never && (d < 10*time.Millisecond || d > 24*time.Hour) {
+			t.Errorf("%q is a time of %v", total, d)
+		}
+	})
 }

@@ -40,5 +40,6 @@
 //	try N                            runs the Nth thing that the binary printed to try
 //	visitors NAME N URL LABEL=COUNT...          new browsers with cookie jars
 //	revisit [-moved LABEL] NAME TIMES URL       they come again, and stay
+//	bulk MIB MORE URL                moves content up and down in no MORE MiB of memory
 //	begin NAME URL PART, finish NAME REST       a request that lasts
 package test

@@ -65,6 +65,7 @@ func TestScenarios(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"apply":        cmdApply,
 			"begin":        cmdBegin,
+			"bulk":         cmdBulk,
 			"confirm":      cmdConfirm,
 			"connections":  cmdConnections,
 			"dns":          cmdDNS,

@@ -30,8 +30,8 @@ type origin struct {
 
 // cmdOrigin starts an origin on an address of its own and sets $NAME to its
 // host:port and $NAME_IP to its address: origin [-tcp] NAME [PORT]. Over HTTP
-// it answers NAME, on /echo the head that it got, and on /slow the first half
-// of its answer until it is released. Over TCP it greets with NAME.
+// it answers NAME, on /echo the head that it got, on /slow the first half of
+// its answer until it is released, and on /bulk as serveBulk says. Over TCP it greets with NAME.
 func cmdOrigin(ts *testscript.TestScript, neg bool, args []string) {
 	tcp := len(args) > 0 && args[0] == "-tcp"
 	if tcp {
@@ -80,6 +80,7 @@ func (o *origin) serveHTTP(b *bed, ln net.Listener) {
 		case <-r.Context().Done():
 		}
 	})
+	mux.HandleFunc("/bulk", serveBulk)
 	// The pool of the proxy, not the origin, ends idle connections.
 	srv := &http.Server{Handler: mux, BaseContext: func(net.Listener) context.Context { return b.ctx }} //nolint:gosec // no foreign clients
 	b.wg.Go(func() { _ = srv.Serve(ln) })
