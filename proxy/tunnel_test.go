@@ -366,6 +366,23 @@ func TestTunnelsCountForLeastConnections(t *testing.T) {
 	}
 }
 
+func TestTunnelTakesRoomAtItsInstance(t *testing.T) {
+	p := freeport.One(t)
+	bed := start(t, nil)
+	bed.apply(gateway("g", p, webSocketOrigin(t)) + "sluice: {limits: {requests: 1, instance_requests: 1, queue: 0}}")
+	ws := mustOpen(t, local(p))
+	ws.mustEcho(t, "first")
+	c := client(t)
+	if got := get(t, c, local(p)); got.status != http.StatusServiceUnavailable || got.header.Get("Sluice-Reason") != "overloaded" {
+		t.Errorf("beside a tunnel: status %d, reason %q; want 503 overloaded", got.status, got.header.Get("Sluice-Reason"))
+	}
+	_ = ws.Close()
+	eventually(t, "nothing is in flight", func() bool { return bed.inFlight() == 0 })
+	if got := get(t, c, local(p)); got.body != "ok" {
+		t.Errorf("after the tunnel: status %d, body %q; want ok", got.status, got.body)
+	}
+}
+
 func TestTunnelIsToldOfItsWay(t *testing.T) {
 	p := freeport.One(t)
 	bed := start(t, asking(t))

@@ -22,13 +22,13 @@ func TestHoldOutlivesItsWalk(t *testing.T) {
 	if w.Next() >= 0 {
 		t.Error("the walk goes on")
 	}
-	h.End()
-	h.End()
+	h.End(0)
+	h.End(0)
 	if n := list[0].Load.InFlight(); n != 0 {
 		t.Errorf("%d in flight after the hold, want 0", n)
 	}
 	none := w.Hold()
-	none.End()
+	none.End(0)
 	if n := list[0].Load.InFlight(); n != 0 {
 		t.Errorf("%d in flight after a hold of nothing, want 0", n)
 	}

@@ -97,7 +97,7 @@ func (c *conn) runTunnel() {
 	defer func() {
 		c.upstream.Store(nil)
 		t.upstream.Close()
-		t.inFlight.End()
+		t.inFlight.End(socket.Now())
 		t.seen.Close(end)
 	}()
 	t.upstream.Until(0) // that was for the exchange
