@@ -100,13 +100,14 @@ func (d dice) script(t *trial, end wireEnd, start string, fields []string, paylo
 	return s
 }
 
-// status draws the status code of a final answer.
+// status draws the status code of a final answer. 408 is none of them: over a
+// kept connection it means that the request is to be sent again.
 func (d dice) status() int {
 	if d.chance(60) {
 		return 200
 	}
 	return oneOf(d, 201, 202, 203, 204, 204, 204, 205, 206, 207, 226, 299, 300, 301, 302, 303, 304, 304, 304, 307, 308, 399,
-		400, 401, 403, 404, 408, 410, 413, 416, 418, 421, 426, 429, 431, 451, 499, 500, 501, 502, 503, 504, 505, 511, 599)
+		400, 401, 403, 404, 410, 413, 416, 418, 421, 426, 429, 431, 451, 499, 500, 501, 502, 503, 504, 505, 511, 599)
 }
 
 // interim draws the answers before the final one. A client that waits is told

@@ -196,11 +196,12 @@ func (c *conn) roundTrip(u *upstream.Conn) (keep, again bool) {
 	}
 	w.now = socket.Now()
 	w.exchange.Seen.Upstream = w.exchange.Since(began, w.now)
-	if err == nil && w.fault == live.None {
+	stray := err == nil && u.Reused && w.stray()
+	if err == nil && w.fault == live.None && !stray {
 		w.walk.Answered(w.now, w.exchange.Seen.Upstream)
 		return c.answer(u, p), false
 	}
-	if p == nil && u.Reused && w.got == 0 && w.interim == 0 && c.mayReplay(err) {
+	if stray || p == nil && u.Reused && w.got == 0 && w.interim == 0 && c.mayReplay(err) {
 		u.Close()
 		return false, true
 	}

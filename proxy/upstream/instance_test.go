@@ -167,21 +167,30 @@ func TestLooks(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		age     time.Duration
+		busy    int // exchanges under way at the instance
 		look    bool
 		ruin    func(c *upstream.Conn, peer *net.TCPConn)
 		handled bool // handed out
 	}{
-		{"a fresh one is not looked at", -time.Hour, false, ended, true},
-		{"a fresh one is if asked for", -time.Hour, true, ended, false},
-		{"one that was idle for 100 ms is", 100 * time.Millisecond, false, ended, false},
-		{"bytes that nobody asked for are found", time.Second, false, spoken, false},
-		{"one that waits is handed out", time.Hour, true, nil, true},
-		{"one that expired is never", -time.Hour, false, func(c *upstream.Conn, _ *net.TCPConn) { c.Expire() }, false},
+		{"a fresh one of a busy instance is not looked at", -time.Hour, 3, false, ended, true},
+		{"a fresh one of a quiet instance is", -time.Hour, 2, false, ended, false},
+		{"a fresh one is if asked for", -time.Hour, 3, true, ended, false},
+		{"one that was idle for 1 ms is", time.Millisecond, 3, false, ended, false},
+		{"bytes that nobody asked for are found", time.Second, 3, false, spoken, false},
+		{"one that waits is handed out", time.Hour, 0, true, nil, true},
+		{"one that expired is never", -time.Hour, 3, false, func(c *upstream.Conn, _ *net.TCPConn) { c.Expire() }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, open := newPool(nil)
 			o := listen(t)
-			i := o.target(p).Instances()[0]
+			target := o.target(p)
+			i := target.Instances()[0]
+			for range tt.busy {
+				var w upstream.Walk
+				target.Begin(&w, nil, socket.Now()) // round robin asks nothing
+				w.Next()
+				defer w.End()
+			}
 			c := dial(t, i)
 			peer := o.next(t)
 			i.Put(0, c, socket.Now(), 2*time.Hour)
