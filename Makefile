@@ -28,11 +28,15 @@ run: build ## build, then start the lab: a shop in two versions behind a gateway
 .PHONY: test
 test: ## unit, property, in-process and end-to-end tests (needs Go, git, make)
 	go test -timeout 5m ./...
-	@echo "make test: passed. Left out: the commands of the documents if curl is missing, the race detector and the linter (make check), other programs (make test-peers), fuzzing beyond the seeds (make fuzz)."
+	@echo "make test: passed. Left out: the commands of the documents if curl is missing, the race detector and the linter (make check), other programs (make test-peers), long sieges (make test-slow), fuzzing beyond the seeds (make fuzz)."
 
 .PHONY: test-peers
 test-peers: ## compare with programs that others wrote (needs HAProxy, nginx)
 	go test -tags peers -timeout 5m ./test/peers/... ./test/wire/...
+
+.PHONY: test-slow
+test-slow: ## besiege the binary with many slow clients and overload (90 seconds; needs slowhttptest)
+	go test -tags slow -count 1 -timeout 5m -v ./test/siege
 
 .PHONY: race
 race: ## the tests of make test under the race detector (needs a C compiler)
