@@ -256,7 +256,7 @@ func (c *conn) Idle() {
 // short, ends connections that wait, but not one whose request has just
 // arrived.
 func (c *conn) Woken() socket.Next {
-	if (c.listener.draining.Load() || c.unwanted.Load()) && c.between && c.Alive() {
+	if (c.listener.closing.Load() || c.unwanted.Load()) && c.between && c.Alive() {
 		return socket.Done
 	}
 	return socket.More
@@ -319,7 +319,7 @@ func (c *conn) skipEmpty() {
 func (c *conn) wait() socket.Next {
 	c.Due(c.w.now + c.keepAlive)
 	c.between = true
-	if c.listener.draining.Load() {
+	if c.listener.closing.Load() { // an end that was only announced must be told first
 		return socket.Done
 	}
 	return socket.Park

@@ -107,7 +107,8 @@ type Listener struct {
 	found        atomic.Pointer[found]
 	entry        atomic.Pointer[routing.Entry]
 	virtualHosts atomic.Bool
-	draining     atomic.Bool
+	draining     atomic.Bool // answers are the last of their connections
+	closing      atomic.Bool // and those that wait for a request are closed
 	cutting      atomic.Bool // tunnels end
 	mu           sync.Mutex  // guards head, open and the links of the connections
 	head         *conn
@@ -259,6 +260,7 @@ func (l *Listener) Announce() { l.draining.Store(true) }
 // exchanges under way finish.
 func (l *Listener) Drain() {
 	l.draining.Store(true)
+	l.closing.Store(true)
 	for _, c := range l.all() {
 		c.Wake() // one that does not wait goes on, and looks before it waits
 	}
@@ -267,6 +269,7 @@ func (l *Listener) Drain() {
 // Abort ends all connections at once.
 func (l *Listener) Abort() {
 	l.draining.Store(true)
+	l.closing.Store(true)
 	for _, c := range l.all() {
 		c.abort()
 	}
