@@ -64,9 +64,7 @@ func TestPairMovesBothWays(t *testing.T) {
 	expect(t, j.atB, "before hello")
 	write(t, j.atB, "world")
 	expect(t, j.atA, "world")
-	if a, b := j.fromA.Load(), j.fromB.Load(); a != 12 || b != 5 {
-		t.Errorf("%d and %d bytes are counted while it runs, want 12 and 5", a, b)
-	}
+	eventually(t, "12 and 5 bytes are counted while it runs", func() bool { return j.fromA.Load() == 12 && j.fromB.Load() == 5 })
 	// One half ends, the other one goes on.
 	_ = j.atA.CloseWrite()
 	expectEnd(t, j.atB)
