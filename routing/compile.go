@@ -305,6 +305,7 @@ func (c *compilation) compile(one *candidate) *CompiledGateway {
 			Instances: asked.Instances,
 			Bounds:    &bounds[i],
 			Load:      form.load(asked),
+			Retries:   asked.retries(),
 		}
 		g.Routes[i] = r
 		if r.Condition != nil {

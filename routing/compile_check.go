@@ -163,6 +163,7 @@ func (r *Route) equal(o *Route) bool {
 		r.Limits == o.Limits &&
 		r.Timeouts == o.Timeouts &&
 		r.Load == o.Load &&
+		r.Retries == o.Retries &&
 		slices.EqualFunc(r.Rewrites, o.Rewrites, Rewrite.equal) &&
 		reflect.DeepEqual(r.Headers, o.Headers) &&
 		reflect.DeepEqual(r.Redirect, o.Redirect) &&

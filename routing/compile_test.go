@@ -636,7 +636,7 @@ func change(v reflect.Value) {
 		v.Set(v.Slice(0, v.Len()-1))
 	case reflect.Map:
 		v.Set(reflect.ValueOf(map[string]any{"other": 1}))
-	case reflect.Uint8:
+	case reflect.Uint8, reflect.Uint64:
 		v.SetUint(1 - v.Uint())
 	default:
 		v.SetInt(v.Int() + 1)

@@ -87,6 +87,9 @@ type HopExplanation struct {
 	// Limits say what bounds how much there may be to do at the gateway and on
 	// the route. Whether one is reached now is not looked at.
 	Limits []string `json:"limits,omitempty"`
+	// Retries says what is tried again when an instance fails, if the route says
+	// so itself.
+	Retries string `json:"retries,omitempty"`
 	// Redirect reports that the route answers by itself.
 	Redirect bool   `json:"redirect,omitempty"`
 	Reason   string `json:"reason,omitempty"` // why the walk failed here
@@ -387,6 +390,7 @@ func (x *explainer) hop(i int) HopExplanation {
 	out.Limits = rateTexts(&h.Gateway.Asked.Load.Rates, "the gateway")
 	if h.Route != nil {
 		out.Limits = append(out.Limits, h.Route.Load.texts()...)
+		out.Retries = h.Route.retryText()
 	}
 	return out
 }

@@ -128,6 +128,9 @@ func (h *HopExplanation) format(s *story, number int) {
 	for _, text := range h.Limits {
 		s.line(3, "Limit: %s.", text)
 	}
+	if h.Retries != "" {
+		s.line(3, "Retries: %s.", h.Retries)
+	}
 	for _, c := range h.Cookies {
 		s.line(3, "The answer sets the cookie %s=%s.", c.Name, c.Value)
 	}

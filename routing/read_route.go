@@ -219,6 +219,9 @@ func (r *reader) routeOwn(f *routeForm, v *value, path string) {
 		case "timeouts":
 			r.timeouts(SectionRouteTimeouts, e.value, path, &f.route.Timeouts, &f.httpOnly)
 			return
+		case "retries":
+			f.route.Retries = r.retries(e.value, path, &f.httpOnly)
+			return
 		case "weight":
 		default:
 			return

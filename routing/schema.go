@@ -27,6 +27,7 @@ const (
 	SectionRedirect      Section = "route.sluice.redirect"
 	SectionRouteLimits   Section = "route.sluice.limits"
 	SectionRouteTimeouts Section = "route.sluice.timeouts"
+	SectionRetries       Section = "route.sluice.retries"
 	SectionCondition     Section = "condition"
 	SectionRewrite       Section = "rewrite"
 )
@@ -186,7 +187,7 @@ var schema = []Key{
 	{SectionRouteOwn, "weight", Supported, `percentage with up to two decimals: "12.5%"`, "", "0% to 100% in steps of 0.01%", "a weight finer than 1%, instead of weight"},
 	{SectionRouteOwn, "health", Planned, "", "", "", "health checks"},
 	{SectionRouteOwn, "timeouts", Supported, "map", "those of the gateway", "of tcp ports: connect and tunnel", "how long things may take"},
-	{SectionRouteOwn, "retries", Planned, "", "", "", "further attempts"},
+	{SectionRouteOwn, "retries", Supported, "map", "as its keys say", "http ports only", "what is tried again when an instance fails"},
 	{SectionRouteOwn, "headers", Supported, "map of request and response", "none", "http ports only", "changes of header fields"},
 	{SectionRouteOwn, "redirect", Supported, "map of to and code", "none", "http ports only", "answers with another place to go to, instead of a target"},
 	{SectionRouteOwn, "protocol", Planned, "", "", "", "the protocol towards the target"},
@@ -219,6 +220,12 @@ var schema = []Key{
 	{SectionRouteTimeouts, "upstream_keep_alive", Supported, timeForm, ofGateway, boundOf(times, "upstream_keep_alive"), upstreamKeepAliveMeaning},
 	{SectionRouteTimeouts, "tunnel", Supported, timeForm, ofGateway, boundOf(times, "tunnel"), tunnelMeaning},
 	{SectionRouteTimeouts, "total", Supported, totalForm, ofGateway, boundOf(times, "total"), totalMeaning},
+
+	{SectionRetries, "attempts", Supported, "number", "2", boundOf(retryKeys, "attempts"), "how many instances are tried after the first one"},
+	{SectionRetries, "statuses", Supported, "status or list of statuses", "none", "400 to 599", "the answers after which another instance is asked, if the request may be sent twice"},
+	{SectionRetries, "methods", Supported, "text or list of texts", "none", "up to 8, in capital letters", "methods that may be sent twice, beside GET, HEAD, OPTIONS and TRACE"},
+	{SectionRetries, "budget", Supported, `percentage with up to two decimals: "12.5%"`, "20%", "0% to 100%", "the share of the requests under way on the route that may be retries"},
+	{SectionRetries, "budget_min", Supported, "number", "3", boundOf(retryKeys, "budget_min"), "how many retries may be under way beside that share"},
 
 	{SectionCondition, "condition", Supported, "text", "", "", "the condition; required"},
 	{SectionCondition, "metadata", Supported, "map", "", "", "free notes"},

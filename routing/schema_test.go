@@ -101,6 +101,7 @@ var sample = map[string]string{
 	"requests": "10", "instance_requests": "none", "queue": "0", "queue_time": "50ms", "rate": "[{requests: 5}, {requests: 5, key: ip}]",
 	"breaker": "{errors: 50%}", "per": "1m", "burst": "20", "key": "cookie(a)", "level": "instance", "at_zero": "",
 	"errors": "12.5%", "latency": "p99 > 500ms", "over": "1m", "at_least": "5", "open_for": "1s", "trials": "1",
+	"retries": "{attempts: 1}", "attempts": "0", "statuses": "[502, 503]", "methods": "[PUT]", "budget": "12.5%", "budget_min": "0",
 	"upstream_keep_alive": "1s", "tunnel": "1h", "total": "1m",
 }
 
@@ -124,6 +125,7 @@ func TestSchemaIsWhatIsRead(t *testing.T) {
 		routing.SectionRedirect:      "{kind: routes, name: x, sluice: {redirect: {to: /x, %s}}}",
 		routing.SectionRouteLimits:   "{kind: routes, name: x, sluice: {limits: {%s}}}",
 		routing.SectionRouteTimeouts: "{kind: routes, name: x, sluice: {timeouts: {%s}}}",
+		routing.SectionRetries:       "{kind: routes, name: x, sluice: {retries: {%s}}}",
 		routing.SectionCondition:     "{kind: conditions, name: x, condition: host == y, %s}",
 		routing.SectionRewrite:       "{kind: rewrites, name: x, path: /a if path_beg /b, %s}",
 	}

@@ -57,8 +57,9 @@ type CompiledRoute struct {
 	Instances []*Instance // of a TargetInstances; not to be changed
 	// Bounds are what holds for the exchanges of the route, where no chain leads
 	// to it or further: see Decision.Bounds.
-	Bounds *Bounds
-	Load   *Load // what bounds how much there is to do on it; nil if nothing
+	Bounds  *Bounds
+	Load    *Load    // what bounds how much there is to do on it; nil if nothing
+	Retries *Retries // what is tried again when an instance fails; nil if that is the default
 
 	// ID names the route in cookies; empty unless the gateway is sticky.
 	ID string

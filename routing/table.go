@@ -134,6 +134,7 @@ type Route struct {
 	Limits    Limits         // in place of those of the gateway
 	Timeouts  Timeouts       // in place of those of the gateway
 	Load      Load           // in place of that of the gateway; but rates hold beside its own
+	Retries   Retries        // what is tried again when an instance fails
 	// Instances are what a selector found for the route: its own, or that of
 	// its gateway; sorted by address, each once.
 	Instances []*Instance
