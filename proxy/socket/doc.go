@@ -11,5 +11,6 @@
 // the same functions.
 //
 // Deadlines are a number a connection, looked at by one sweep for all of
-// them, so that an exchange arms no timer.
+// them, so that an exchange arms no timer. The same sweep judges peers that
+// are waited for by what the kernel has counted.
 package socket
