@@ -75,6 +75,12 @@ func pause(ctx context.Context, d time.Duration) {
 
 // enter serves a connection, or tells it why not.
 func (s *Server) enter(ctx context.Context, l *listener, nc *net.TCPConn) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.panics.Caught(0, "letting a connection in", fault)
+			_ = nc.Close()
+		}
+	}()
 	seat, reason := s.gate.Admit(clientOf(nc))
 	if reason != live.None {
 		s.refuse(l, nc, reason)

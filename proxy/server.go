@@ -25,6 +25,7 @@ import (
 // methods may be called from any goroutine.
 type Server struct {
 	options Options
+	panics  *live.Panics
 	handle  live.Handle
 	sweeper socket.Sweeper
 	pool    *upstream.Pool
@@ -47,7 +48,7 @@ type Server struct {
 // New returns a Server. Run it; Publish may come before.
 func New(o Options) *Server {
 	o = o.withDefaults()
-	s := &Server{options: o, draining: make(chan struct{})}
+	s := &Server{options: o, panics: live.NewPanics(o.Metrics.Panics(), o.Log), draining: make(chan struct{})}
 	s.life, s.endLife = context.WithCancel(context.Background())
 	s.pool = upstream.New(upstream.Options{
 		Sweeper:  &s.sweeper,
@@ -63,12 +64,12 @@ func New(o Options) *Server {
 	})
 	s.http = http1.New(http1.Options{
 		Gate:   s.gate,
-		Handle: &s.handle, Sweeper: &s.sweeper, Counters: http1.NewCounters(o.Metrics), Log: o.Log,
+		Handle: &s.handle, Sweeper: &s.sweeper, Counters: http1.NewCounters(o.Metrics), Panics: s.panics,
 		Explain: o.Explain, Explainer: s.explainOn,
 	})
 	s.tcp = tcp.New(tcp.Options{
-		Handle: &s.handle, Sweeper: &s.sweeper, Log: o.Log,
-		Open: o.Metrics.ConnectionsOpen("tcp"), Panics: o.Metrics.Panics(),
+		Handle: &s.handle, Sweeper: &s.sweeper,
+		Open: o.Metrics.ConnectionsOpen("tcp"), Panics: s.panics,
 	})
 	s.binder = live.Binder{Registry: o.Metrics, Pool: s.pool}
 	s.sockets.want = make(map[int]want)
@@ -181,10 +182,10 @@ func (s *Server) bindMissing() (fresh []*listener) {
 func (s *Server) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	helpers, stopHelpers := context.WithCancel(context.WithoutCancel(ctx))
-	wg.Go(func() { s.sweeper.Run(helpers) })
-	wg.Go(func() { s.pool.Run(helpers) })
-	wg.Go(func() { s.gate.Run(helpers) })
-	wg.Go(func() { s.leaving.Run(helpers) })
+	wg.Go(func() { s.panics.Steady(helpers, "looking at deadlines", s.sweeper.Run) })
+	wg.Go(func() { s.panics.Steady(helpers, "keeping connections", s.pool.Run) })
+	wg.Go(func() { s.panics.Steady(helpers, "watching the load", s.gate.Run) })
+	wg.Go(func() { s.panics.Steady(helpers, "turning connections away", s.leaving.Run) })
 	defer s.reserve.Close()
 	s.retryUntil(ctx)
 	s.shutDown()

@@ -169,6 +169,7 @@ func (c *conn) sendHead(body []byte, e answerEdit) error {
 
 // sendBody writes to the client.
 func (c *conn) sendBody(b []byte) error {
+	c.owed = false
 	n, err := c.WriteWithin(b, c.w.bounds.Idle)
 	c.w.exchange.Seen.BytesOut += int64(n)
 	if err != nil {

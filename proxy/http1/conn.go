@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"runtime/debug"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -41,6 +40,7 @@ type conn struct {
 	tunnelled atomic.Bool                   // tunnel runs
 	upstream  atomic.Pointer[upstream.Conn] // of the exchange under way that may wait long
 	tunnel    *tunnel                       // what the last exchange left behind; mostly nil
+	pump      *pump                         // of the exchange under way; mostly nil
 
 	w         *work        // nil while the connection waits
 	part      []byte       // what stands of an incomplete head while it waits
@@ -51,6 +51,7 @@ type conn struct {
 	keepAlive int64        // how long the next request may take to begin
 	rate      routing.Rate // that the client is held to
 	outside   bool         // the exchange in w must run outside the wait for the client
+	owed      bool         // nothing of the answer to the present request was sent
 	unread    bool         // the client may still be sending when the connection ends
 	reset     bool         // the connection ends with a reset; not to be closed inside the wait
 }
@@ -142,19 +143,10 @@ func (c *conn) expire() {
 	c.refuse(live.RequestTimeout)
 }
 
-// finish closes the connection; after a panic it counts and logs it.
+// finish closes the connection. A fault ends it, not the process.
 func (c *conn) finish() {
-	if p := recover(); p != nil {
-		c.server.options.Counters.Panics.Add(c.shard, 1)
-		c.server.options.Log.Error("panic while serving a connection", "panic", p, "stack", string(debug.Stack()))
-		if c.w != nil {
-			c.w.walk.End()
-			c.w.exchange.Abandon(socket.Now())
-			c.w = nil // in an unknown state
-		}
-		c.upstream.Store(nil)
-		c.Abort()
-		return
+	if fault := recover(); fault != nil {
+		c.collapse(fault)
 	}
 	switch {
 	case c.reset:
@@ -275,7 +267,7 @@ func (c *conn) process() socket.Next {
 		case n == 0:
 			return c.incomplete()
 		}
-		c.took, c.skipped = 0, false
+		c.took, c.skipped, c.owed = 0, false, true
 		c.Due(0)
 		if c.Expired() && !c.aborted.Load() {
 			c.Revive() // it came in the moment at which the time was up
@@ -348,6 +340,7 @@ func (h *head) contentless() bool { return string(h.bytes(h.method)) == http.Met
 func (c *conn) refuse(reason live.Reason) {
 	c.server.options.Counters.Refused[reason-1].Add(c.shard, 1)
 	c.unread = true
+	c.owed = false
 	f := failure{reason: reason, status: reason.Status(), close: true, head: c.w.head.contentless()}
 	// If the client is gone there is nobody to tell.
 	_, _ = c.WriteWithin(appendFailure(c.w.out[:0], f), time.Second)

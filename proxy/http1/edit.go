@@ -199,6 +199,7 @@ func (c *conn) redirect(rule *routing.RedirectRule, r conditions.Request) (keep 
 	}
 	c.unread = c.unread || !w.plan.buffered
 	w.now = socket.Now()
+	c.unbind()
 	w.exchange.End(w.now)
 	return keep
 }

@@ -175,6 +175,9 @@ func (c *conn) trip(u *upstream.Conn) (keep, again bool) {
 	}
 	keep, again = c.roundTrip(u)
 	c.upstream.Store(nil)
+	if !c.w.plan.buffered {
+		c.pump = nil
+	}
 	return keep, again
 }
 
@@ -277,6 +280,7 @@ func (c *conn) fail(reason live.Reason) (keep bool) {
 
 // send writes to the client within the time that a body may stand still.
 func (c *conn) send(b []byte) error {
+	c.owed = false
 	n, err := c.WriteWithin(b, c.w.bounds.Idle)
 	c.w.exchange.Seen.BytesOut += int64(n)
 	return err

@@ -75,6 +75,7 @@ func (c *conn) answerHere() (keep bool) {
 	}
 	c.unread = c.unread || !w.plan.buffered
 	w.now = socket.Now()
+	c.unbind()
 	w.exchange.End(w.now)
 	return keep
 }

@@ -4,7 +4,6 @@ package http1
 
 import (
 	"errors"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +35,7 @@ func (c *conn) startPump(u *upstream.Conn) (*pump, error) {
 	w.to = copy(w.in, w.in[w.from:w.to])
 	w.from = 0
 	p := &pump{conn: c, upstream: u, done: make(chan struct{})}
+	c.pump = p
 	go p.run()
 	return p, nil
 }
@@ -45,8 +45,7 @@ func (p *pump) run() {
 	defer func() {
 		if r := recover(); r != nil {
 			p.reason = live.InternalError
-			p.conn.server.options.Counters.Panics.Add(p.conn.shard, 1)
-			p.conn.server.options.Log.Error("panic while sending a body", "panic", r, "stack", string(debug.Stack()))
+			p.conn.server.options.Panics.Caught(p.conn.shard, "sending a body", r)
 			p.upstream.Expire()
 		}
 	}()
@@ -181,7 +180,7 @@ func (p *pump) stop() live.Reason {
 		return live.None
 	}
 	switch p.reason {
-	case live.RequestAborted, live.RequestTimeout, live.BadRequest, live.BodyTooLarge:
+	case live.RequestAborted, live.RequestTimeout, live.InternalError, live.BadRequest, live.BodyTooLarge:
 		return p.reason
 	default:
 		return live.None

@@ -39,6 +39,7 @@ func (c *conn) turnAway(level gate.Level) (keep bool) {
 		close: !keep, keepAlive: keep && w.plan.http10, head: w.plan.head,
 	})
 	c.unread = c.unread || !w.plan.buffered
+	c.owed = false
 	if _, err := c.WriteWithin(w.out, farewell); err != nil {
 		return false
 	}

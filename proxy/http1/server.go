@@ -5,7 +5,6 @@ package http1
 import (
 	"cmp"
 	"context"
-	"log/slog"
 	"net"
 	"runtime"
 	"sync"
@@ -35,13 +34,13 @@ type Options struct {
 	Explainer func(*live.Generation, routing.ExplainRequest) (*routing.Explanation, error)
 	// Gate says how short memory is. Nil means that it never is.
 	Gate *gate.Gate
-	// Log is told of panics. Nil means no log.
-	Log *slog.Logger
+	// Panics takes note of faults that were caught. Nil means that nobody
+	// does.
+	Panics *live.Panics
 }
 
 func (o Options) withDefaults() Options {
 	o.Attempts = cmp.Or(o.Attempts, 3)
-	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	if o.Gate == nil {
 		o.Gate = new(gate.Gate)
 	}
@@ -54,7 +53,6 @@ type Counters struct {
 	Retried     *metrics.Counter   // attempts after the first that connected
 	RetryFailed *metrics.Counter   // attempts after the first that failed too
 	Replayed    *metrics.Counter   // requests sent again since a kept connection had ended
-	Panics      *metrics.Counter
 	// Rewrites and header fields that were left out since a request made no
 	// valid one of them.
 	RewritesSkipped, HeadersSkipped *metrics.Counter
@@ -67,7 +65,6 @@ func NewCounters(r *metrics.Registry) *Counters {
 		Retried:         r.Retries("connected"),
 		RetryFailed:     r.Retries("failed"),
 		Replayed:        r.Retries("replayed"),
-		Panics:          r.Panics(),
 		RewritesSkipped: r.EditsSkipped("rewrite"),
 		HeadersSkipped:  r.EditsSkipped("header"),
 		Open:            r.ConnectionsOpen("client"),

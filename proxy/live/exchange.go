@@ -28,6 +28,7 @@ type Exchange struct {
 	// at the end, the way to them over the generation would be a cold one.
 	routes [routing.MaxDepth]*metrics.Route
 
+	open    bool // it has begun and not ended
 	limited bool // see Limited
 	inside  int  // how many of entered there are
 	entered [routing.MaxDepth]entered
@@ -48,6 +49,7 @@ func (x *Exchange) Decide(gen *Generation, g *routing.CompiledGateway, r conditi
 	for i := range x.Decision.Depth {
 		x.routes[i] = x.begin(&x.Decision.Hops[i])
 	}
+	x.open = true
 	return DecisionFailure(x.Decision.Reason)
 }
 
@@ -85,8 +87,12 @@ func (x *Exchange) Target() *upstream.Target {
 // Fail notes that the proxy itself ends the exchange.
 func (x *Exchange) Fail(r Reason) { x.Seen.Reason = uint8(r) }
 
+// Open reports whether the exchange has begun and not ended.
+func (x *Exchange) Open() bool { return x.open }
+
 // End counts what was seen.
 func (x *Exchange) End(now int64) {
+	x.open = false
 	x.Seen.Duration = time.Duration(now - x.start)
 	if x.inside > 0 {
 		x.leave(now)

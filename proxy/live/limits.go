@@ -275,6 +275,3 @@ func (x *Exchange) ending() limit.Ending {
 		return limit.Untold
 	}
 }
-
-// Abandon gives back what the exchange holds, if a fault ends it before End.
-func (x *Exchange) Abandon(now int64) { x.leave(now) }

@@ -82,12 +82,15 @@ func (s *Sweeper) Run(ctx context.Context) {
 
 func (s *Sweeper) sweep(now int64) {
 	for i := range s.shards {
-		sh := &s.shards[i]
-		sh.mu.Lock()
-		for c := sh.head; c != nil; c = c.next {
-			c.look(now)
-		}
-		sh.mu.Unlock()
+		s.shards[i].look(now)
+	}
+}
+
+func (s *shard) look(now int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock() // after a panic, too
+	for c := s.head; c != nil; c = c.next {
+		c.look(now)
 	}
 }
 

@@ -6,11 +6,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,12 +29,11 @@ type Options struct {
 	// Attempts is how many instances are tried when connecting fails. Zero
 	// means 3.
 	Attempts int
-	// Open counts the client connections, Panics the faults that ended one.
-	// Nil means that nobody does.
-	Open   *metrics.Gauge
-	Panics *metrics.Counter
-	// Log is told of panics. Nil means no log.
-	Log *slog.Logger
+	// Open counts the client connections. Nil means that nobody does.
+	Open *metrics.Gauge
+	// Panics takes note of faults that were caught. Nil means that nobody
+	// does.
+	Panics *live.Panics
 }
 
 // Server forwards connections.
@@ -49,7 +46,6 @@ type Server struct {
 // New returns a Server.
 func New(o Options) *Server {
 	o.Attempts = cmp.Or(o.Attempts, 3)
-	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return &Server{options: o}
 }
 
@@ -169,10 +165,7 @@ func addrPort(a net.Addr) netip.AddrPort {
 // process.
 func (f *forward) finish(shard uint32) {
 	if p := recover(); p != nil {
-		if c := f.server.options.Panics; c != nil {
-			c.Add(shard, 1)
-		}
-		f.server.options.Log.Error("panic while forwarding a connection", "panic", p, "stack", string(debug.Stack()))
+		f.server.options.Panics.Caught(shard, "forwarding a connection", p)
 		f.abort()
 		return
 	}
