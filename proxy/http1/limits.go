@@ -24,7 +24,8 @@ func (c *conn) admit() live.Reason {
 }
 
 // Gone implements limit.Client: nobody wants the answer any more, or it would
-// come too late.
+// come too late. Whether a client that has ended its side still listens cannot
+// be seen; while there is too much to do it is not waited with to find out.
 func (c *conn) Gone() bool { return c.aborted.Load() || c.Ended() }
 
 // left says why an exchange ended that waited.

@@ -25,7 +25,7 @@ import (
 
 // bench binds one table after the other.
 type bench struct {
-	t        *testing.T
+	tb       testing.TB
 	registry *metrics.Registry
 	pool     *upstream.Pool
 	binder   live.Binder
@@ -34,16 +34,16 @@ type bench struct {
 	revision uint64
 }
 
-func newBench(t *testing.T) *bench {
-	t.Helper()
+func newBench(tb testing.TB) *bench {
+	tb.Helper()
 	registry := metrics.New(metrics.Options{Reasons: live.Reasons(), Linger: -1})
 	pool := upstream.New(upstream.Options{Sweeper: new(socket.Sweeper)})
-	return &bench{t: t, registry: registry, pool: pool, binder: live.Binder{Registry: registry, Pool: pool}}
+	return &bench{tb: tb, registry: registry, pool: pool, binder: live.Binder{Registry: registry, Pool: pool}}
 }
 
 // bind makes a text of gateways the present generation.
 func (b *bench) bind(text string) *live.Generation {
-	b.t.Helper()
+	b.tb.Helper()
 	docs, faults := routing.Read("test.yaml", []byte(text))
 	table, more := routing.Resolve(docs)
 	b.revision++
@@ -52,29 +52,29 @@ func (b *bench) bind(text string) *live.Generation {
 	for _, list := range [][]*routing.Fault{faults, more, last} {
 		for _, f := range list {
 			if f.Severity == routing.Refused {
-				b.t.Fatalf("fault: %v", f)
+				b.tb.Fatalf("fault: %v", f)
 			}
 		}
 	}
 	b.snapshot = snapshot
-	gen := b.binder.Bind(b.t.Context(), b.handle.Load(), snapshot)
+	gen := b.binder.Bind(b.tb.Context(), b.handle.Load(), snapshot)
 	b.handle.Store(gen)
 	b.binder.Retain(gen)
 	return gen
 }
 
 func (b *bench) gateway(name string) *live.Gateway {
-	b.t.Helper()
+	b.tb.Helper()
 	g := b.snapshot.ByName(name)
 	if g == nil {
-		b.t.Fatalf("no gateway %s", name)
+		b.tb.Fatalf("no gateway %s", name)
 	}
 	return b.handle.Load().Gateway(g)
 }
 
 // exchange decides a request at the gateway and ends it with code.
 func (b *bench) exchange(name string, r conditions.Request, code int) live.Reason {
-	b.t.Helper()
+	b.tb.Helper()
 	var x live.Exchange
 	reason := x.Decide(b.handle.Load(), b.snapshot.ByName(name), r, 1000, 0)
 	if reason != live.None {
