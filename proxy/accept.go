@@ -81,6 +81,10 @@ func (s *Server) enter(ctx context.Context, l *listener, nc *net.TCPConn) {
 			_ = nc.Close()
 		}
 	}()
+	if s.full(l) {
+		s.refuse(l, nc, s.gate.Refuse(live.ConnectionLimit))
+		return
+	}
 	seat, reason := s.gate.Admit(clientOf(nc))
 	if reason != live.None {
 		s.refuse(l, nc, reason)
@@ -91,6 +95,13 @@ func (s *Server) enter(ctx context.Context, l *listener, nc *net.TCPConn) {
 	} else {
 		s.http.Serve(ctx, l.http, nc, seat)
 	}
+}
+
+// full reports whether the gateway of a port has all the connections that it
+// may have.
+func (s *Server) full(l *listener) bool {
+	g := s.handle.Load().Snapshot.ByPort(l.port)
+	return g != nil && g.Asked.Limits.Connections > 0 && int64(l.open()) >= g.Asked.Limits.Connections
 }
 
 func clientOf(nc *net.TCPConn) netip.Addr {

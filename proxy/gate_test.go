@@ -270,3 +270,36 @@ func TestRequestsBeyondTheBoundAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestConnectionsOfAGatewayAreBounded(t *testing.T) {
+	a := origin(t, named("a"))
+	ports, err := freeport.Take(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bed := start(t, nil)
+	text := "---\nname: bound\nport: %d\nsluice: {limits: {connections: %d}}\nroutes: {\"[%s]\": {}}\n"
+	bed.apply(fmt.Sprintf(text, ports[0], 1, a) + gateway("other", ports[1], a))
+	ask := func(k *kept) (reason string) {
+		k.send(t, "/")
+		got, _ := k.receive(t)
+		return got.header.Get("Sluice-Reason")
+	}
+	first := keep(t, local(ports[0]))
+	if got := ask(first); got != "" {
+		t.Fatalf("the first of one: %s", got)
+	}
+	if got := ask(keep(t, local(ports[0]))); got != "connection_limit" {
+		t.Errorf("the second of one: %q, want connection_limit", got)
+	}
+	if got := ask(keep(t, local(ports[1]))); got != "" {
+		t.Errorf("at another gateway: %s", got)
+	}
+	bed.apply(fmt.Sprintf(text, ports[0], 2, a) + gateway("other", ports[1], a))
+	if got := ask(keep(t, local(ports[0]))); got != "" {
+		t.Errorf("with a larger bound: %s", got)
+	}
+	if got := ask(first); got != "" {
+		t.Errorf("on the first one: %s", got)
+	}
+}

@@ -16,6 +16,9 @@ type Limits struct {
 	Body       int64 // of a request, in bytes; Unlimited lifts what else would hold
 	AnswerHead int64 // in bytes
 	MinRate    Rate
+	// Connections are those of clients to the port of a gateway. Routes have
+	// none.
+	Connections int64
 }
 
 // Timeouts bound how long things may take, as written: a zero field is not

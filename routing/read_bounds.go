@@ -26,13 +26,15 @@ const (
 	maxTimeout = int64(24 * time.Hour)
 )
 
-// sizes are the keys of limits that are numbers of bytes, or of fields.
+// sizes are the keys of limits that are numbers of bytes, of fields or of
+// connections.
 var sizes = []quantity{
 	{key: "head", least: 1 << 10, most: 256 << 10, limit: func(l *Limits) *int64 { return &l.Head }},
 	{key: "fields", least: 10, most: 1000, plain: true, limit: func(l *Limits) *int64 { return &l.Fields }},
 	{key: "target", least: 64, most: 128 << 10, limit: func(l *Limits) *int64 { return &l.Target }},
 	{key: "body", least: 1, most: 1 << 50, none: "unlimited", limit: func(l *Limits) *int64 { return &l.Body }},
 	{key: "answer_head", least: 1 << 10, most: 1 << 20, limit: func(l *Limits) *int64 { return &l.AnswerHead }},
+	{key: "connections", least: 1, most: 1e6, plain: true, forTCP: true, limit: func(l *Limits) *int64 { return &l.Connections }},
 }
 
 // times are the keys of timeouts.
@@ -75,7 +77,10 @@ func (r *reader) limits(s Section, v *value, path string, l *Limits, load *Load,
 		return
 	}
 	r.fields(s, v, path, func(e entry, path string) {
-		only.note(e.place, path)
+		q := quantityOf(sizes, e.key)
+		if q == nil || !q.forTCP {
+			only.note(e.place, path)
+		}
 		if r.load(load, e, path) {
 			return
 		}
@@ -83,7 +88,6 @@ func (r *reader) limits(s Section, v *value, path string, l *Limits, load *Load,
 			l.MinRate = r.rate(e.value, path)
 			return
 		}
-		q := quantityOf(sizes, e.key)
 		if n, ok := r.size(q, e.value, path); ok {
 			*q.limit(l) = n
 		}
@@ -285,7 +289,7 @@ func (r *reader) checkBoundPorts(f *gatewayForm, stored bool) {
 	if f.gateway.Port.Type != TCP {
 		return
 	}
-	const problem, allowed = "the setting is for requests, and the port of the gateway is tcp", "connect and tunnel under timeouts are allowed"
+	const problem, allowed = "the setting is for requests, and the port of the gateway is tcp", "connect and tunnel under timeouts, and connections under limits, are allowed"
 	if o := f.httpOnly; o.path != "" && !stored {
 		r.refuse(codeBoundPort, o.place, o.path, problem, allowed)
 	}
