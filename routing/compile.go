@@ -302,6 +302,7 @@ func (c *compilation) compile(one *candidate) *CompiledGateway {
 			Edits:     one.editsOf(i),
 			Target:    c.target(one, i),
 			Balance:   form.balance(asked),
+			Watch:     form.watch(asked),
 			Instances: asked.Instances,
 			Bounds:    &bounds[i],
 			Load:      form.load(asked),

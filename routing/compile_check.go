@@ -144,6 +144,9 @@ func (g *Gateway) equal(o *Gateway) bool {
 		g.Limits == o.Limits &&
 		g.Timeouts == o.Timeouts &&
 		g.Load == o.Load &&
+		g.Health == o.Health &&
+		g.Ejection == o.Ejection &&
+		g.SlowStart == o.SlowStart &&
 		g.Affinity == o.Affinity &&
 		slices.Equal(g.VirtualHosts, o.VirtualHosts) &&
 		equalService(g.Service, o.Service) &&
@@ -164,6 +167,9 @@ func (r *Route) equal(o *Route) bool {
 		r.Timeouts == o.Timeouts &&
 		r.Load == o.Load &&
 		r.Retries == o.Retries &&
+		r.Health == o.Health &&
+		r.Ejection == o.Ejection &&
+		r.SlowStart == o.SlowStart &&
 		slices.EqualFunc(r.Rewrites, o.Rewrites, Rewrite.equal) &&
 		reflect.DeepEqual(r.Headers, o.Headers) &&
 		reflect.DeepEqual(r.Redirect, o.Redirect) &&

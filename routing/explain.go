@@ -81,6 +81,8 @@ type HopExplanation struct {
 	Next      string   `json:"next,omitempty"`      // the gateway that the route leads to
 	Address   string   `json:"address,omitempty"`   // that the route leads to
 	Instances []string `json:"instances,omitempty"` // found there
+	// Health says how they stand; empty if nobody looks and nothing happened.
+	Health []InstanceState `json:"health,omitempty"`
 	// Path is the path that the rewrites of the route gave the request; empty
 	// if none applied.
 	Path string `json:"path,omitempty"`
@@ -161,6 +163,13 @@ type Live interface {
 	Usable(g *CompiledGateway, r *CompiledRoute) bool
 	// Instances returns the addresses of the instances behind a route.
 	Instances(g *CompiledGateway, r *CompiledRoute) []string
+}
+
+// States is a Live that knows how instances stand.
+type States interface {
+	// States returns how the instances behind a route stand; nil if nothing is
+	// known.
+	States(g *CompiledGateway, r *CompiledRoute) []InstanceState
 }
 
 // steady asks once what is usable, so that all of an explanation speaks of one
@@ -411,6 +420,9 @@ func (x *explainer) lead(out *HopExplanation, h *Hop) {
 		out.Next = x.snapshot.slots[to.Slot].Name
 	case to.leaves():
 		out.Address, out.Instances = to.Address, x.live.Instances(h.Gateway, h.Route)
+		if s, ok := x.options.Live.(States); ok {
+			out.Health = s.States(h.Gateway, h.Route)
+		}
 	}
 }
 

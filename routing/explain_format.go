@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -131,8 +132,25 @@ func (h *HopExplanation) format(s *story, number int) {
 	if h.Retries != "" {
 		s.line(3, "Retries: %s.", h.Retries)
 	}
+	for i := range h.Health {
+		h.Health[i].format(s)
+	}
 	for _, c := range h.Cookies {
 		s.line(3, "The answer sets the cookie %s=%s.", c.Name, c.Value)
+	}
+}
+
+// format tells of an instance that does not serve like any other.
+func (i *InstanceState) format(s *story) {
+	why := ""
+	if i.Why != "" {
+		why = ": " + i.Why
+	}
+	switch {
+	case i.State == StateUnhealthy || i.State == StateEjected:
+		s.line(3, "%s is %s since %s%s.", i.Address, i.State, i.Since.UTC().Format(time.RFC3339), why)
+	case i.Share > 0:
+		s.line(3, "%s starts slowly: it takes %d%% of its share.", i.Address, i.Share)
 	}
 }
 

@@ -227,6 +227,12 @@ func (r *reader) gatewayOwn(f *gatewayForm, v *value, path string) {
 			r.affinity(g, e.value, path)
 		case "limits":
 			r.limits(SectionLimits, e.value, path, &g.Limits, &g.Load, &f.httpOnly)
+		case "health":
+			g.Health = r.health(e.value, path)
+		case "ejection":
+			g.Ejection = r.ejection(e.value, path, &f.httpOnly)
+		case "slow_start":
+			g.SlowStart = r.slowStart(e.value, path)
 		case "timeouts":
 			r.timeouts(SectionTimeouts, e.value, path, &g.Timeouts, &f.httpOnly)
 		}

@@ -213,6 +213,15 @@ func (r *reader) routeOwn(f *routeForm, v *value, path string) {
 		case "redirect":
 			f.route.Redirect = r.redirect(e.value, path)
 			return
+		case "health":
+			f.route.Health = r.health(e.value, path)
+			return
+		case "ejection":
+			f.route.Ejection = r.ejection(e.value, path, &f.httpOnly)
+			return
+		case "slow_start":
+			f.route.SlowStart = r.slowStart(e.value, path)
+			return
 		case "limits":
 			r.limits(SectionRouteLimits, e.value, path, &f.route.Limits, &f.route.Load, &f.httpOnly)
 			return

@@ -19,6 +19,9 @@ const (
 	SectionRate     Section = "*.sluice.limits.rate"
 	SectionBreaker  Section = "*.sluice.limits.breaker"
 	SectionTimeouts Section = "gateway.sluice.timeouts"
+	// SectionHealth and SectionEjection are those of gateways and routes alike.
+	SectionHealth   Section = "*.sluice.health"
+	SectionEjection Section = "*.sluice.ejection"
 	SectionRoute    Section = "route"
 	SectionRouteOwn Section = "route.sluice"
 	SectionHeaders  Section = "route.sluice.headers"
@@ -89,6 +92,13 @@ const (
 	queueMeaning             = "how many requests may wait for requests or instance_requests at once; more are answered 503 overloaded"
 	queueTimeMeaning         = "how long each of them waits; then 503 overloaded"
 	breakerMeaning           = "when a route that fails is left alone; then 503 circuit_open"
+	statusForm               = "status or range, or a list of them: [200-299, 404]"
+	healthWritten            = "tcp, http or none, or a map"
+	healthMeaning            = "whether instances are checked, so that those which fail get nothing"
+	ejectionWritten          = "map, or none"
+	ejectionMeaning          = "when an instance that fails its requests gets nothing for a while"
+	slowStartForm            = timeForm + ", or none"
+	slowStartMeaning         = "how long an instance that is new, or comes back, takes to get its whole share; from 10% on it grows evenly"
 	totalMeaning             = "the whole exchange, from the end of the head; then 504, or the answer is cut"
 )
 
@@ -123,6 +133,9 @@ var schema = []Key{
 	{SectionGatewayOwn, "affinity", Supported, "map", "", "http ports only", "keeps the requests of a client together by a key, and says what weight 0 means to those who are on a route"},
 	{SectionGatewayOwn, "limits", Supported, "map", "", "of tcp ports: connections", "how large messages may be, how slow clients, and how much there may be to do"},
 	{SectionGatewayOwn, "timeouts", Supported, "map", "", "of tcp ports: connect and tunnel", "how long things may take"},
+	{SectionGatewayOwn, "health", Supported, healthWritten, "none", "", "of each route: " + healthMeaning},
+	{SectionGatewayOwn, "ejection", Supported, ejectionWritten, "the map with its defaults", "", "of each route: " + ejectionMeaning},
+	{SectionGatewayOwn, "slow_start", Supported, slowStartForm, "none", boundOf(slowStartKeys, "slow_start"), "of each route: " + slowStartMeaning},
 	{SectionGatewayOwn, "proxy_protocol", Planned, "", "", "", "client addresses from a balancer in front"},
 	{SectionGatewayOwn, "http2", Planned, "", "", "", "HTTP/2 towards clients"},
 	{SectionGatewayOwn, "explain", Planned, "", "", "", "explanations on request"},
@@ -169,6 +182,29 @@ var schema = []Key{
 	{SectionTimeouts, "tunnel", Supported, timeForm, "1h", boundOf(times, "tunnel"), tunnelMeaning},
 	{SectionTimeouts, "total", Supported, totalForm, "none", boundOf(times, "total"), totalMeaning},
 
+	{SectionHealth, "type", Supported, "tcp or http", "http if a key of http is written, otherwise tcp", "", "tcp: a connection can be made; http: a request is answered as it should be"},
+	{SectionHealth, "every", Supported, timeForm, "2s", boundOf(healthKeys, "every"), "how often each instance is checked, give or take a tenth"},
+	{SectionHealth, "timeout", Supported, timeForm, "2s", boundOf(healthKeys, "timeout"), "how long a check may take in all"},
+	{SectionHealth, "fall", Supported, "number", "3", boundOf(healthKeys, "fall"), "how many checks in a row must fail for an instance to be unhealthy"},
+	{SectionHealth, "rise", Supported, "number", "2", boundOf(healthKeys, "rise"), "how many must succeed for it to be healthy again"},
+	{SectionHealth, "panic", Supported, `percentage with up to two decimals, or none: "50%"`, "50%", "0% to 100%", "below this share of usable instances all are used, healthy or not"},
+	{SectionHealth, "path", Supported, "path", "/", "up to 1KB", "of type http: the path that is asked for, with or without query"},
+	{SectionHealth, "host", Supported, "host, with or without port", "the address of the instance", "up to 1KB", "of type http: the Host that is sent"},
+	{SectionHealth, "method", Supported, "method", "GET", "not CONNECT", "of type http: the method"},
+	{SectionHealth, "headers", Supported, "map of names and values", "none", "up to 4KB", "of type http: further header fields"},
+	{SectionHealth, "status", Supported, statusForm, "200-399", "200 to 599", "of type http: the statuses of a success"},
+	{SectionHealth, "body", Supported, "text", "", "up to 1KB; not with HEAD", "of type http: a text that must stand in the first 64KB of the answer's content"},
+
+	{SectionEjection, "failures", Supported, "number, or none", "5", boundOf(ejectionKeys, "failures"), "how many failures in a row eject an instance: connections that cannot be made or that end before the answer, answers that do not come in time or are not HTTP, and statuses"},
+	{SectionEjection, "connects", Supported, "number, or none", "3", boundOf(ejectionKeys, "connects"), "how many of them eject it if all are connections that cannot be made"},
+	{SectionEjection, "statuses", Supported, statusForm, "none", "200 to 599; http ports only", "answers that are failures as well, such as 502, 503 and 504"},
+	{SectionEjection, "errors", Supported, `percentage with up to two decimals, or none: "30%"`, "none", "above 0%", "by how many points its share of failures must exceed that of all other instances together to eject it"},
+	{SectionEjection, "over", Supported, timeForm, "10s", boundOf(ejectionKeys, "over"), "the time over which both shares are taken"},
+	{SectionEjection, "at_least", Supported, "number", "20", boundOf(ejectionKeys, "at_least"), "how many requests the instance, and the others, must have had in that time"},
+	{SectionEjection, "time", Supported, timeForm, "30s", boundOf(ejectionKeys, "time"), "how long the first ejection lasts; the next ones two, three, ... times as long. For each such time of good service one is forgotten"},
+	{SectionEjection, "most_time", Supported, timeForm, "5m", boundOf(ejectionKeys, "most_time"), "the longest time"},
+	{SectionEjection, "most", Supported, `percentage with up to two decimals: "25%"`, "50%", "above 0%, up to 50%", "no instance is ejected if more than this share of them would then be ejected or unhealthy"},
+
 	{SectionRoute, "weight", Supported, percentForm, "what the written weights leave of 100%, shared", "0% to 100%", "the share of the requests that no condition took"},
 	{SectionRoute, "condition", Supported, "text, or map of condition or ref", "none", "http ports only", "when the route applies"},
 	{SectionRoute, "condition_strength", Supported, percentForm, "100% with a condition", "0% to 100%", "the share of the matching requests that the route really takes"},
@@ -186,14 +222,15 @@ var schema = []Key{
 	{SectionRoute, "targets", Ignored, "any", "", "", "answer only"},
 
 	{SectionRouteOwn, "weight", Supported, `percentage with up to two decimals: "12.5%"`, "", "0% to 100% in steps of 0.01%", "a weight finer than 1%, instead of weight"},
-	{SectionRouteOwn, "health", Planned, "", "", "", "health checks"},
+	{SectionRouteOwn, "health", Supported, healthWritten, ofGateway, "", healthMeaning},
+	{SectionRouteOwn, "ejection", Supported, ejectionWritten, ofGateway, "", ejectionMeaning},
 	{SectionRouteOwn, "timeouts", Supported, "map", "those of the gateway", "of tcp ports: connect and tunnel", "how long things may take"},
 	{SectionRouteOwn, "retries", Supported, "map", "as its keys say", "http ports only", "what is tried again when an instance fails"},
 	{SectionRouteOwn, "headers", Supported, "map of request and response", "none", "http ports only", "changes of header fields"},
 	{SectionRouteOwn, "redirect", Supported, "map of to and code", "none", "http ports only", "answers with another place to go to, instead of a target"},
 	{SectionRouteOwn, "protocol", Planned, "", "", "", "the protocol towards the target"},
 	{SectionRouteOwn, "limits", Supported, "map", "those of the gateway", "http ports only", "how large messages may be, how slow clients, and how much there may be to do"},
-	{SectionRouteOwn, "slow_start", Planned, "", "", "", "the share of new instances over time"},
+	{SectionRouteOwn, "slow_start", Supported, slowStartForm, ofGateway, boundOf(slowStartKeys, "slow_start"), slowStartMeaning},
 
 	{SectionHeaders, "request", Supported, "map of remove, set and add", "", "", "what changes on the way to the target"},
 	{SectionHeaders, "response", Supported, "map of remove, set and add", "", "", "what changes on the way to the client"},

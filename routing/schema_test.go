@@ -103,6 +103,10 @@ var sample = map[string]string{
 	"errors": "12.5%", "latency": "p99 > 500ms", "over": "1m", "at_least": "5", "open_for": "1s", "trials": "1",
 	"retries": "{attempts: 1}", "attempts": "0", "statuses": "[502, 503]", "methods": "[PUT]", "budget": "12.5%", "budget_min": "0",
 	"upstream_keep_alive": "1s", "tunnel": "1h", "total": "1m",
+	"health": "http", "ejection": "none", "slow_start": "30s", "type": "http", "every": "1s", "timeout": "1s", "fall": "1", "rise": "1", "panic": "none",
+	"*.sluice.health path": "\"/healthz?full\"", "method": "HEAD", "*.sluice.health headers": "{X-Check: '1'}", "status": "[200-299, 404]",
+	"failures": "10", "connects": "none", "*.sluice.ejection errors": "30%", "*.sluice.ejection over": "1m", "*.sluice.ejection at_least": "5",
+	"time": "1s", "most_time": "10m", "most": "25%",
 }
 
 // Every key of the schema is really read as it says: accepted, passed over or
@@ -117,6 +121,8 @@ func TestSchemaIsWhatIsRead(t *testing.T) {
 		routing.SectionLimits:        "{name: x, sluice: {limits: {%s}}}",
 		routing.SectionRate:          "{name: x, sluice: {limits: {rate: {requests: 10, %s}}}}",
 		routing.SectionBreaker:       "{kind: routes, name: x, sluice: {limits: {breaker: {errors: 10%%, %s}}}}",
+		routing.SectionHealth:        "{name: x, sluice: {health: {%s}}}",
+		routing.SectionEjection:      "{name: x, sluice: {ejection: {%s}}}",
 		routing.SectionTimeouts:      "{name: x, sluice: {timeouts: {%s}}}",
 		routing.SectionRoute:         "{kind: routes, name: x, %s}",
 		routing.SectionRouteOwn:      "{kind: routes, name: x, sluice: {%s}}",
@@ -133,6 +139,9 @@ func TestSchemaIsWhatIsRead(t *testing.T) {
 		value := sample[k.Name]
 		if k.Section == routing.SectionLimits && k.Name == "head" {
 			value = sample["limits head"]
+		}
+		if own := sample[string(k.Section)+" "+k.Name]; own != "" {
+			value = own
 		}
 		if k.Name == "ref" || k.Name == "reference" || k.Support == routing.Supported && value == "" {
 			continue // the text cases show these

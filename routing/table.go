@@ -5,6 +5,7 @@ package routing
 import (
 	"fmt"
 	"strconv"
+	"time"
 )
 
 // Version orders tables. A new epoch is a new or restored store; within an
@@ -56,9 +57,13 @@ type Gateway struct {
 	Locality Locality // which instances are preferred
 	Limits   Limits
 	Timeouts Timeouts
-	Load     Load     // its rates are of all requests, the rest holds for each route
-	NoRoute  int      // status when nothing can be chosen: 503 (also the zero value) or 404
-	At       Position // of the gateway's document
+	Load     Load // its rates are of all requests, the rest holds for each route
+	// Health, Ejection and SlowStart are those of the routes that say none.
+	Health    Health
+	Ejection  Ejection
+	SlowStart time.Duration // 0 is not written
+	NoRoute   int           // status when nothing can be chosen: 503 (also the zero value) or 404
+	At        Position      // of the gateway's document
 }
 
 // Service says where a gateway can be reached from outside the proxy.
@@ -135,6 +140,9 @@ type Route struct {
 	Timeouts  Timeouts       // in place of those of the gateway
 	Load      Load           // in place of that of the gateway; but rates hold beside its own
 	Retries   Retries        // what is tried again when an instance fails
+	Health    Health         // in place of that of the gateway, as a whole
+	Ejection  Ejection       // in place of that of the gateway, as a whole
+	SlowStart time.Duration  // in place of that of the gateway; 0 is not written
 	// Instances are what a selector found for the route: its own, or that of
 	// its gateway; sorted by address, each once.
 	Instances []*Instance
