@@ -82,6 +82,18 @@ var (
 		"How often the breaker of a route opened.", "gateway", "route")
 )
 
+// What those count who look after the instances of a route.
+var (
+	InstancesKnown = perSeries(KindGauge, "sluice_instances",
+		"Instances of a route, by state.", "gateway", "route", "state")
+	InstanceEjections = perSeries(KindCounter, "sluice_instance_ejections_total",
+		"Instances of a route that were left alone for a while, by what they did.", "cause", "gateway", "route")
+	InstancesPanic = perSeries(KindGauge, "sluice_instances_panic",
+		"Whether all instances of a route are used since too few are usable: 1 if so.", "gateway", "route")
+	InstancesPanics = perSeries(KindCounter, "sluice_instances_panics_total",
+		"How often it came to that, by route.", "gateway", "route")
+)
+
 // What gateways count.
 var (
 	GatewayRequests = perSeries(KindCounter, "sluice_gateway_requests_total",
@@ -144,6 +156,7 @@ func Families() []Family {
 		Requests, RequestDuration, UpstreamDuration, RequestBytes, ResponseBytes,
 		RequestsInFlight, ProxyErrors, RouteWeight, RequestsQueued, BreakerState, BreakerOpened,
 		TunnelsOpen, TunnelsEnded, TunnelBytes,
+		InstancesKnown, InstanceEjections, InstancesPanic, InstancesPanics,
 		GatewayRequests, GatewayRequestDuration, GatewayRequestBytes, GatewayResponseBytes,
 		GatewayRequestsInFlight, GatewayProxyErrors,
 		ConditionEvaluations, ConditionMatches, ConditionSelected,

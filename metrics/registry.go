@@ -185,6 +185,9 @@ func (r *Registry) Retain(names map[string][]string) {
 		mark(&g.left, stays[g], now)
 		for _, t := range g.routes {
 			mark(&t.left, kept[t], now)
+			if !kept[t] {
+				t.SetInstances(nil) // who tells is gone as well
+			}
 		}
 	}
 	r.prune(now)

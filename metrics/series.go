@@ -417,6 +417,8 @@ type Route struct {
 	left    time.Time // guarded by gateway.registry.mu
 	tunnels atomic.Pointer[Tunnels]
 	load    atomic.Pointer[func() Load] // nil if nobody tells
+
+	instances atomic.Pointer[func() Instances] // nil if nobody tells
 }
 
 // Path returns the label that the series carry.

@@ -119,6 +119,29 @@ func (e *exposition) route(gateway *dto.LabelPair, r *metrics.Route) {
 	}
 	e.tunnels(gateway, route, r)
 	e.load(gateway, route, r)
+	e.instances(gateway, route, r)
+}
+
+// instances adds how the instances of a route stand, if somebody looks after
+// them.
+func (e *exposition) instances(gateway, route *dto.LabelPair, r *metrics.Route) {
+	now := r.ReadInstances()
+	if !now.Watched {
+		return
+	}
+	created := timestamppb.New(r.Created())
+	for state, n := range now.States {
+		e.add(metrics.InstancesKnown, gauge(float64(n)), gateway, route, pair("state", metrics.InstanceStates[state]))
+	}
+	for cause, n := range now.Ejections {
+		e.add(metrics.InstanceEjections, counter(float64(n), created), pair("cause", metrics.EjectionCauses[cause]), gateway, route)
+	}
+	panics := 0.0
+	if now.Panic {
+		panics = 1
+	}
+	e.add(metrics.InstancesPanic, gauge(panics), gateway, route)
+	e.add(metrics.InstancesPanics, counter(float64(now.Panics), created), gateway, route)
 }
 
 // load adds what a route with limits tells.
