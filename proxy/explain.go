@@ -35,6 +35,14 @@ func (s *Server) explainOn(gen *live.Generation, r routing.ExplainRequest) (*rou
 // present shows what is usable in a generation.
 type present struct{ *live.Generation }
 
+// States returns how the instances behind a route stand.
+func (p present) States(g *routing.CompiledGateway, r *routing.CompiledRoute) []routing.InstanceState {
+	if t := p.Gateway(g).Routes[r.Index].Target; t != nil {
+		return t.States()
+	}
+	return nil
+}
+
 // Instances returns the addresses behind a route.
 func (p present) Instances(g *routing.CompiledGateway, r *routing.CompiledRoute) (addresses []string) {
 	t := p.Gateway(g).Routes[r.Index].Target

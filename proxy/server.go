@@ -54,6 +54,7 @@ func New(o Options) *Server {
 		Sweeper:  &s.sweeper,
 		Resolver: upstream.ResolverAt(o.Resolver),
 		Shards:   shards(),
+		Drain:    o.HardStop,
 		Own:      balance.Place{Zone: o.Zone, Node: o.Node},
 		Log:      o.Log,
 		Open:     o.Metrics.ConnectionsOpen("upstream"),
@@ -329,6 +330,11 @@ type RouteStatus struct {
 	// InFlight counts the exchanges under way at each instance that has any,
 	// those of other routes to the same address included.
 	InFlight map[string]int64 `json:"in_flight,omitempty"`
+	// Health says how each instance stands; empty if nobody looks and nothing
+	// happened.
+	Health []routing.InstanceState `json:"health,omitempty"`
+	// Panic reports that all instances are used since too few are usable.
+	Panic bool `json:"panic,omitempty"`
 }
 
 // Status tells of each gateway, in table order, how it is served.
@@ -385,6 +391,10 @@ func routeStatus(gen *live.Generation, g *routing.CompiledGateway, r *routing.Co
 				}
 				st.InFlight[i.String()] = n
 			}
+		}
+		st.Health = t.States()
+		if n, _ := t.Counts(); n.Panic {
+			st.Panic = true
 		}
 		if err := t.LookupError(); err != nil {
 			st.Problem = err.Error()

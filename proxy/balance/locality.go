@@ -35,8 +35,9 @@ func distance(own, other Place, prefer routing.Nearness) int {
 func near(members []Member, own Place, l routing.Locality) []float64 {
 	weights := make([]float64, len(members))
 	var capacity [3]float64
-	for i, m := range members {
-		weights[i] = float64(max(m.Weight, 0))
+	for i := range members {
+		m := &members[i]
+		weights[i] = max(m.share(), 0)
 		capacity[distance(own, m.Place, l.Prefer)] += weights[i]
 	}
 	if capacity[0]+capacity[1] == 0 {

@@ -15,7 +15,18 @@ type Member struct {
 	Place  Place
 	Weight int  // its share: 0 takes nothing
 	Ready  bool // it may be chosen
-	Load   *Load
+	// Percent is the part of its weight that it takes for now, while it starts
+	// slowly: 1 to 99. 0 means all of it.
+	Percent int
+	Load    *Load
+}
+
+// share returns the weight with which a member takes part for now.
+func (m *Member) share() float64 {
+	if m.Percent > 0 {
+		return float64(m.Weight*m.Percent) / 100
+	}
+	return float64(m.Weight)
 }
 
 // Options say how to choose.

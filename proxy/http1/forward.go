@@ -158,7 +158,7 @@ func (c *conn) connect(i *upstream.Instance, fresh bool) (*upstream.Conn, live.R
 	u, err := i.Dial(c.ctx, c.w.bounds.Connect)
 	c.w.now = socket.Now()
 	if err != nil {
-		c.w.walk.Failed(c.w.now, 0)
+		c.w.walk.Unreached(c.w.now, 0, err)
 		c.server.options.Counters.RetryFailed.Add(c.shard, 1)
 		return nil, live.ConnectFailure(err)
 	}
@@ -201,14 +201,13 @@ func (c *conn) roundTrip(u *upstream.Conn) (keep, again bool) {
 	w.exchange.Seen.Upstream = w.exchange.Since(began, w.now)
 	stray := err == nil && u.Reused && w.stray()
 	if err == nil && w.fault == live.None && !stray {
-		w.walk.Answered(w.now, w.exchange.Seen.Upstream)
+		w.walk.Answered(w.now, w.exchange.Seen.Upstream, w.answer.status)
 		return c.answer(u, p), false
 	}
 	if stray || p == nil && u.Reused && w.got == 0 && w.interim == 0 && c.mayReplay(err) {
 		u.Close()
 		return false, true
 	}
-	w.walk.Failed(w.now, w.exchange.Seen.Upstream)
 	return c.abandon(u, p, err), false
 }
 
@@ -240,6 +239,11 @@ func (c *conn) abandon(u *upstream.Conn, p *pump, err error) (keep bool) {
 		if r := p.stop(); r != live.None {
 			reason = r
 		}
+	}
+	switch reason {
+	case live.UpstreamReset, live.UpstreamProtocol, live.ResponseTimeout:
+		c.w.walk.Failed(c.w.now, c.w.exchange.Seen.Upstream)
+	default: // the instance is not to blame
 	}
 	return c.fail(c.w.late(reason))
 }

@@ -86,9 +86,10 @@ func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *G
 		}
 		if route.Target != nil {
 			route.Target = b.Pool.Balanced(route.Target, upstream.Choosing{
-				Balance: r.Balance, Locality: g.Asked.Locality, Room: route.Limits.room(r.Load),
+				Balance: r.Balance, Locality: g.Asked.Locality, Room: route.Limits.room(r.Load), Watch: r.Watch,
 			})
 		}
+		showInstances(route.Series, route.Target)
 		bound.Routes[i] = route
 		shares = append(shares, metrics.Share{Route: route.Series, Asked: float64(r.Weight) / total})
 	}
@@ -96,6 +97,22 @@ func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *G
 	series.SetConditions(conditionKeys(g))
 	bound.Conditions = series.Conditions()
 	return bound, fresh
+}
+
+// showInstances has the series of a route tell how its instances stand. The
+// routes that share series for want of room tell nothing.
+func showInstances(r *metrics.Route, t *upstream.Target) {
+	if t == nil || r.Path() == metrics.Other {
+		r.SetInstances(nil)
+		return
+	}
+	r.SetInstances(func() (now metrics.Instances) {
+		n, watched := t.Counts()
+		now.Watched = watched
+		now.States = [...]int{n.Healthy, n.Unhealthy, n.Unknown, n.Ejected}
+		now.Ejections, now.Panic, now.Panics = n.Ejections, n.Panic, n.Panics
+		return now
+	})
 }
 
 // knownTargets returns the targets that a gateway had, by route path. A path

@@ -47,10 +47,33 @@ func (gen *Generation) Gateway(g *routing.CompiledGateway) *Gateway { return gen
 func (gen *Generation) Ticket(s *routing.Split) uint64 { return s.Next() }
 
 // Usable reports whether a route to an address has an instance, or one to
-// instances a ready one.
+// instances a ready one. Where its share can go to other routes, it also needs
+// one that is not known to fail, unless the others have none either.
 func (gen *Generation) Usable(g *routing.CompiledGateway, r *routing.CompiledRoute) bool {
-	t := gen.gateways[g.Slot].Routes[r.Index].Target
-	return t != nil && t.Usable()
+	bound := gen.gateways[g.Slot]
+	t := bound.Routes[r.Index].Target
+	switch {
+	case t == nil || !t.Usable():
+		return false
+	case g.Asked.Unavailable != routing.UnavailableRedistribute:
+		return true
+	default:
+		return t.Well() || !bound.well()
+	}
+}
+
+// well reports whether a route of some weight leads to anything that is not
+// known to fail.
+func (g *Gateway) well() bool {
+	for i, r := range g.Compiled.Routes {
+		if r.Weight == 0 {
+			continue
+		}
+		if t := g.Routes[i].Target; r.Target.Kind == routing.TargetGateway || t != nil && t.Well() {
+			return true
+		}
+	}
+	return false
 }
 
 // Handle publishes the generation that serves new exchanges. The zero Handle

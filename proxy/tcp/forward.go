@@ -214,11 +214,11 @@ func (f *forward) connect(ctx context.Context, walk *upstream.Walk, within time.
 		u, err := i.Dial(ctx, within)
 		now := socket.Now()
 		if err != nil {
-			walk.Failed(now, time.Duration(now-began))
+			walk.Unreached(now, time.Duration(now-began), err)
 			reason = live.ConnectFailure(err)
 			continue
 		}
-		walk.Answered(now, time.Duration(now-began))
+		walk.Answered(now, time.Duration(now-began), 0)
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.instance = u

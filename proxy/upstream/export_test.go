@@ -2,7 +2,13 @@
 
 package upstream
 
-import "time"
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/sluice-mesh/sluice/routing"
+)
 
 // Aged makes an idle connection idle for d; a negative one keeps it fresh.
 func (c *Conn) Aged(d time.Duration) {
@@ -18,4 +24,43 @@ func (p *Pool) Names() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.names)
+}
+
+// SetAsk makes checks by ask instead of over the network. It comes before Run.
+func (p *Pool) SetAsk(ask func(ctx context.Context, at netip.AddrPort) error) {
+	p.checker.ask = func(ctx context.Context, k *check) error { return ask(ctx, k.key.at) }
+}
+
+// Ask makes one check over the network, within its time.
+func Ask(ctx context.Context, at netip.AddrPort, h routing.Health) error {
+	c := checker{ask: ask}
+	return c.try(ctx, &check{key: checkKey{at, h}, request: requestOf(at, &h)})
+}
+
+// Judge judges the answer to a check.
+var Judge = judge
+
+// Checks counts the checks that are made again and again.
+func (p *Pool) Checks() int {
+	p.checker.mu.Lock()
+	defer p.checker.mu.Unlock()
+	return len(p.checker.checks)
+}
+
+// Draining counts the instances that drain.
+func (p *Pool) Draining() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.draining)
+}
+
+// Listed counts the open connections that would be cut.
+func (i *Instance) Listed() int {
+	i.listing.Lock()
+	defer i.listing.Unlock()
+	n := 0
+	for c := i.first; c != nil; c = c.next {
+		n++
+	}
+	return n
 }

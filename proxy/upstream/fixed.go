@@ -35,8 +35,9 @@ func (p *Pool) Fixed(list []*routing.Instance, before *Target) *Target {
 	}
 	n.instances.Store(&is)
 	p.fixed[n] = true
-	t := &Target{name: n}
+	t := &Target{name: n, record: newRecord(p)}
 	if before != nil {
+		t.record = before.record
 		t.choosing = before.choosing
 		t.turns.Follow(&before.turns)
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -32,6 +31,9 @@ type Instance struct {
 	open    atomic.Int64 // connections, and dials under way
 	load    balance.Load
 	shards  []stack
+
+	listing sync.Mutex // guards first, and the links of what it leads to
+	first   *Conn      // of all that are open
 }
 
 // stack holds idle connections; the one used last is on top, so that those
@@ -52,6 +54,8 @@ type Conn struct {
 
 	idleSince int64
 	idleUntil int64
+
+	next, before *Conn // of the instance, under its mutex
 }
 
 func newInstance(p *Pool, addr netip.AddrPort) *Instance {
@@ -159,7 +163,9 @@ func (i *Instance) dial(ctx context.Context, within time.Duration) (*Conn, error
 	if o.Open != nil {
 		o.Open.Add(0, 1)
 	}
-	return &Conn{Conn: c, Instance: i}, nil
+	u := &Conn{Conn: c, Instance: i}
+	i.list(u)
+	return u, nil
 }
 
 // Close closes the connection and reports whether it was open. Closing it
@@ -173,6 +179,7 @@ func (c *Conn) closed(now bool) bool {
 	if !now {
 		return false
 	}
+	c.Instance.unlist(c)
 	c.Instance.open.Add(-1)
 	if o := &c.Instance.pool.options; o.Open != nil {
 		o.Open.Add(0, -1)
@@ -201,13 +208,6 @@ func (i *Instance) keep(shard uint32, c *Conn) bool {
 	}
 	st.mu.Unlock()
 	return kept
-}
-
-// retire closes the idle connections; busy ones are closed when they come
-// back.
-func (i *Instance) retire() {
-	i.retired.Store(true)
-	i.reap(math.MaxInt64)
 }
 
 // reap closes the connections that need not be idle beyond a time, and those

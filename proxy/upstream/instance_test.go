@@ -387,3 +387,18 @@ func TestAbortResets(t *testing.T) {
 		t.Errorf("%d connections are open, want 0", open.Value())
 	}
 }
+
+// runPool runs a pool until the test ends.
+func runPool(t *testing.T, p *upstream.Pool) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		p.Run(ctx)
+		close(done)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+}

@@ -24,7 +24,14 @@ type Options struct {
 	// MaxOpen bounds the connections to one instance. Zero means 10,000; more
 	// would use up the ports between two addresses.
 	MaxOpen int
-	// LookupEvery is the period of name look-ups. Zero means 5 s.
+	// Drain is how long exchanges under way may take at an instance that is
+	// gone or not ready. Zero means 5 min.
+	Drain time.Duration
+	// Checks bounds the health checks that are under way at a time. Zero means
+	// 512.
+	Checks int
+	// LookupEvery is the period of name look-ups. Zero means 5 s: Go's resolver
+	// does not say how long an answer is good for.
 	LookupEvery time.Duration
 	// Resolver answers name look-ups. Nil means net.DefaultResolver.
 	Resolver *net.Resolver
@@ -41,6 +48,8 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	o.MaxOpen = cmp.Or(o.MaxOpen, 10_000)
+	o.Drain = cmp.Or(o.Drain, 5*time.Minute)
+	o.Checks = cmp.Or(o.Checks, 512)
 	o.LookupEvery = cmp.Or(o.LookupEvery, 5*time.Second)
 	o.Resolver = cmp.Or(o.Resolver, net.DefaultResolver)
 	o.Shards = cmp.Or(o.Shards, 1)
@@ -68,11 +77,15 @@ func ResolverAt(addr string) *net.Resolver {
 type Pool struct {
 	options Options
 
-	mu        sync.Mutex // guards names, fixed, instances and closed
+	mu        sync.Mutex // guards names, fixed, instances, draining, closed and all records
 	names     map[nameKey]*name
 	fixed     map[*name]bool
 	instances map[netip.AddrPort]*Instance
+	draining  map[*Instance]time.Time // until when
 	closed    bool
+
+	checker checker
+	alarm   chan struct{} // has a record looked at soon; one that waits is enough
 
 	life    context.Context //nolint:containedctx // of look-ups; ended by Run
 	endLife context.CancelFunc
@@ -92,8 +105,11 @@ func New(o Options) *Pool {
 		names:     make(map[nameKey]*name),
 		fixed:     make(map[*name]bool),
 		instances: make(map[netip.AddrPort]*Instance),
+		draining:  make(map[*Instance]time.Time),
 		slots:     make(chan struct{}, 32),
+		alarm:     make(chan struct{}, 1),
 	}
+	p.checker.init(p.options.Checks, p.raise, p.options.Log)
 	p.life, p.endLife = context.WithCancel(context.Background())
 	return p
 }
@@ -115,7 +131,7 @@ func (p *Pool) Target(host string, port int) *Target {
 			close(n.done)
 		}
 	}
-	t := &Target{name: n}
+	t := &Target{name: n, record: newRecord(p)}
 	p.attach(t)
 	return t
 }
@@ -128,7 +144,7 @@ func (p *Pool) place(n *name, addrs []netip.Addr) {
 	}
 	n.instances.Store(&list)
 	for _, t := range n.targets {
-		t.choose(p.options.Own)
+		t.choose(time.Now())
 	}
 }
 
@@ -257,36 +273,57 @@ func (p *Pool) Retain(targets []*Target) {
 	p.retireUnused()
 }
 
-// retireUnused retires the instances that nothing leads to. p.mu is held.
+// retireUnused drains the instances that nothing leads to, or only what is not
+// ready, and ends the checks that nobody asks for. p.mu is held.
 func (p *Pool) retireUnused() {
-	used := make(map[*Instance]bool, len(p.instances))
-	use := func(n *name) {
+	known, used := make(map[*Instance]bool, len(p.instances)), make(map[*Instance]bool, len(p.instances))
+	asked := make(map[*check]bool)
+	p.eachName(func(n *name) {
 		for _, i := range *n.instances.Load() {
-			used[i] = true
+			known[i] = true
+			used[i] = used[i] || n.fixed == nil || n.fixed.ready
 		}
+		for _, t := range n.targets {
+			for _, m := range t.chosen.Load().members {
+				asked[m.check] = true
+			}
+		}
+	})
+	for ap, i := range p.instances {
+		if used[i] {
+			p.want(i)
+			continue
+		}
+		if !known[i] {
+			delete(p.instances, ap)
+		}
+		p.drain(i)
 	}
+	p.checker.retain(asked)
+}
+
+// eachName hands every name to yield. p.mu is held.
+func (p *Pool) eachName(yield func(*name)) {
 	for _, n := range p.names {
-		use(n)
+		yield(n)
 	}
 	for n := range p.fixed {
-		use(n)
-	}
-	for ap, i := range p.instances {
-		if !used[i] {
-			delete(p.instances, ap)
-			i.retire()
-		}
+		yield(n)
 	}
 }
 
-// Run looks names up again and closes connections that were idle for too
-// long, until ctx ends; then it closes all idle connections and ends look-ups
-// under way. It is called once.
+// Run looks names up again, checks the health of instances, has those looked
+// after that fail, and closes connections that were idle for too long, until
+// ctx ends; then it closes all idle connections and ends look-ups under way. It
+// is called once.
 func (p *Pool) Run(ctx context.Context) {
 	look := time.NewTicker(p.options.LookupEvery)
 	defer look.Stop()
-	reap := time.NewTicker(time.Second)
-	defer reap.Stop()
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	checks := sync.WaitGroup{}
+	checks.Go(func() { p.checker.run(ctx) })
+	defer checks.Wait()
 	for {
 		select {
 		case <-ctx.Done():
@@ -296,8 +333,12 @@ func (p *Pool) Run(ctx context.Context) {
 			for _, n := range p.lookable() {
 				p.start(n) //nolint:contextcheck // close ends it
 			}
-		case <-reap.C:
+		case <-p.alarm:
+			p.review(time.Now(), false)
+		case now := <-second.C:
 			p.reap()
+			p.cutDrained(now)
+			p.review(now, true)
 		}
 	}
 }

@@ -17,6 +17,7 @@ type Target struct {
 	choosing Choosing
 	chosen   atomic.Pointer[chosen]
 	turns    balance.Turns
+	record   *record
 }
 
 // name is a host and port, and the instances found behind it. Targets of
@@ -49,6 +50,13 @@ func (t *Target) Choosing() Choosing { return t.choosing }
 // ones, one that is ready and has a weight.
 func (t *Target) Usable() bool { return t.chosen.Load().set.Usable() }
 
+// Well reports whether there is an instance that may be chosen and is not known
+// to fail. Where too few are, those that fail may be chosen as well.
+func (t *Target) Well() bool {
+	c := t.chosen.Load()
+	return c.usable && c.set.Usable()
+}
+
 // ByID returns the instance of that ID, nil if there is none.
 func (t *Target) ByID(id string) *Instance {
 	for _, i := range t.Instances() {
@@ -60,10 +68,14 @@ func (t *Target) ByID(id string) *Instance {
 }
 
 // ForKey returns the instance that serves a client's key, nil if there is
-// none.
+// none. Those that get nothing for now are passed over.
 func (t *Target) ForKey(key uint64) (best *Instance) {
 	var top uint64
-	for _, i := range t.Instances() {
+	c := t.chosen.Load()
+	for k, i := range c.instances {
+		if c.out(k) {
+			continue
+		}
 		if score := routing.KeyScore(key, i.ID); best == nil || score > top {
 			best, top = i, score
 		}

@@ -17,13 +17,24 @@ type Choosing struct {
 	Balance  routing.Balance
 	Locality routing.Locality
 	Room     balance.Room // what each instance may have in flight
+	Watch    routing.Watch
 }
 
 // chosen is a list of instances and how one of them is chosen.
 type chosen struct {
 	instances []*Instance
 	set       *balance.Set
+	usable    bool // one is not known to fail
+
+	// The rest is nil if nobody looks after the instances.
+	members  []*member
+	percents []uint8 // as in standing
+	tally    *tally  // nil as well if outcomes are not counted
+	made     time.Time
 }
+
+// out reports whether an instance gets nothing for now.
+func (c *chosen) out(at int) bool { return c.percents != nil && c.percents[at] == 0 }
 
 // Balanced returns a target that leads to the same instances and chooses by c:
 // t itself if it does. Otherwise turns go on where those of t are.
@@ -31,7 +42,7 @@ func (p *Pool) Balanced(t *Target, c Choosing) *Target {
 	if t.choosing == c {
 		return t
 	}
-	next := &Target{name: t.name, choosing: c}
+	next := &Target{name: t.name, choosing: c, record: t.record}
 	next.turns.Follow(&t.turns)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -42,27 +53,63 @@ func (p *Pool) Balanced(t *Target, c Choosing) *Target {
 // attach makes a target follow the instances of its name. p.mu is held.
 func (p *Pool) attach(t *Target) {
 	t.name.targets = append(t.name.targets, t)
-	t.choose(p.options.Own)
+	t.record.owner = t
+	t.choose(time.Now())
 }
 
-// choose prepares the choice among the present instances.
-func (t *Target) choose(own balance.Place) {
+// choose prepares the choice among the present instances. Pool.mu is held.
+func (t *Target) choose(now time.Time) {
 	is := t.Instances()
-	members := make([]balance.Member, len(is))
+	list := make([]balance.Member, len(is))
 	for k, i := range is {
-		members[k] = balance.Member{Key: i.text, Weight: defaultWeight, Ready: true, Load: &i.load}
+		list[k] = balance.Member{Key: i.text, Weight: defaultWeight, Ready: true, Load: &i.load}
 	}
 	if f := t.name.fixed; f != nil {
 		for k, asked := range f.asked {
-			m := &members[k]
+			m := &list[k]
 			m.Ready, m.Place = asked.Ready, balance.Place{Zone: asked.Zone, Node: asked.Node}
 			if asked.Weight != 0 {
 				m.Weight = asked.Weight
 			}
 		}
 	}
-	set := balance.New(members, &t.turns, balance.Options{Balance: t.choosing.Balance, Locality: t.choosing.Locality, Own: own, Room: t.choosing.Room})
-	t.chosen.Store(&chosen{instances: is, set: set})
+	c := &chosen{instances: is, made: now}
+	usable := t.lookAfter(c, list, now) // before the set, which follows it
+	c.set = balance.New(list, &t.turns, balance.Options{Balance: t.choosing.Balance, Locality: t.choosing.Locality, Own: t.record.pool.options.Own, Room: t.choosing.Room})
+	c.usable = usable > 0
+	t.chosen.Store(c)
+}
+
+// lookAfter notes who of the list gets nothing, or less, for now, and returns
+// how many are not known to fail.
+func (t *Target) lookAfter(c *chosen, list []balance.Member, now time.Time) (usable int) {
+	w, r := &t.choosing.Watch, t.record
+	ejects := w.Ejection != routing.Ejection{} && len(list) > 1 // the only one never is
+	if !ejects && w.Health.Every == 0 && w.SlowStart == 0 {
+		r.members, r.panics = nil, false
+		return len(list)
+	}
+	c.members = r.follow(c.instances, w, now)
+	for k, m := range c.members {
+		m.able = list[k].Ready && list[k].Weight > 0
+	}
+	if ejects {
+		c.tally = newTally(r.pool, &w.Ejection)
+	}
+	s := r.stand(c.members, w, now)
+	c.percents = s.percents
+	for k, percent := range s.percents {
+		list[k].Ready = list[k].Ready && percent > 0
+		if percent < 100 {
+			list[k].Percent = int(percent)
+		}
+	}
+	if s.panics && !r.panics {
+		r.counts.Panics++
+		r.pool.options.Log.Warn("too few instances are usable: all are used", "usable", s.usable, "instances", len(list))
+	}
+	r.panics = s.panics
+	return s.usable
 }
 
 // defaultWeight is the weight of an instance that says none.
@@ -72,37 +119,49 @@ const defaultWeight = 100
 // reached. It goes by the instances that there were when it began. The zero
 // Walk has none. It belongs to one goroutine and may be used again after End.
 type Walk struct {
-	walk      balance.Walk
-	instances []*Instance
-	present   *Instance
+	walk    balance.Walk
+	chosen  *chosen
+	present *Instance
+	member  *member // the present instance, if outcomes are counted
 }
 
 // Begin begins a walk at time now, which is socket.Now(). The request is not
 // used later.
 func (t *Target) Begin(w *Walk, r conditions.Request, now int64) {
-	c := t.chosen.Load()
-	w.instances, w.present = c.instances, nil
-	c.set.Begin(&w.walk, r, now)
+	w.chosen = t.chosen.Load()
+	w.present, w.member = nil, nil
+	w.chosen.set.Begin(&w.walk, r, now)
 }
 
 // Next returns the instance to try next, nil if all were tried. The exchange
 // counts as in flight there, and no longer at the one before.
 func (w *Walk) Next() *Instance {
-	w.present = nil
+	w.present, w.member = nil, nil
 	if at := w.walk.Next(); at >= 0 {
-		w.present = w.instances[at]
+		w.enter(at)
 	}
 	return w.present
 }
 
-// Take makes i the next instance, and reports whether it is one of the target
-// and was not tried yet.
+func (w *Walk) enter(at int) {
+	w.present = w.chosen.instances[at]
+	if w.chosen.tally != nil {
+		w.member = w.chosen.members[at]
+	}
+}
+
+// Take makes i the next instance, and reports whether it is one of the target,
+// was not tried yet, and does not get nothing for now.
 func (w *Walk) Take(i *Instance) bool {
-	at := slices.Index(w.instances, i)
-	if at < 0 || !w.walk.Take(at) {
+	if w.chosen == nil {
 		return false
 	}
-	w.present = i
+	at := slices.Index(w.chosen.instances, i)
+	if at < 0 || w.chosen.out(at) || !w.walk.Take(at) {
+		return false
+	}
+	w.member = nil
+	w.enter(at)
 	return true
 }
 
@@ -110,17 +169,36 @@ func (w *Walk) Take(i *Instance) bool {
 // is left of the instances has as much in flight as it may.
 func (w *Walk) Full() bool { return w.walk.Full() }
 
-// Answered notes how long the present instance took to answer.
-func (w *Walk) Answered(now int64, took time.Duration) { w.walk.Answered(now, took) }
+// Answered notes how long the present instance took to answer, and the status;
+// 0 for what is no HTTP.
+func (w *Walk) Answered(now int64, took time.Duration, status int) {
+	w.walk.Answered(now, took)
+	if w.member != nil {
+		w.chosen.tally.answered(w.member, status)
+	}
+}
 
-// Failed notes that the present instance did not answer.
-func (w *Walk) Failed(now int64, took time.Duration) { w.walk.Failed(now, took) }
+// Failed notes that the present instance did not answer, by its own fault.
+func (w *Walk) Failed(now int64, took time.Duration) {
+	w.walk.Failed(now, took)
+	if w.member != nil {
+		w.chosen.tally.failed(w.member, oneFailure)
+	}
+}
+
+// Unreached notes why the present instance could not be connected to.
+func (w *Walk) Unreached(now int64, took time.Duration, err error) {
+	w.walk.Failed(now, took)
+	if w.member != nil && blames(err) {
+		w.chosen.tally.failed(w.member, oneConnect)
+	}
+}
 
 // End ends the walk: the exchange is in flight no longer. Ending it again does
 // nothing.
 func (w *Walk) End() {
 	w.walk.End()
-	w.instances, w.present = nil, nil
+	w.chosen, w.present, w.member = nil, nil, nil
 }
 
 // Hold ends the walk, as End does, but the exchange stays in flight where it is

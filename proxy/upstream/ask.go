@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package upstream
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"syscall"
+
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// requestOf returns the request of a check by HTTP; nil of other checks.
+func requestOf(at netip.AddrPort, h *routing.Health) []byte {
+	if h.Kind != routing.HealthHTTP {
+		return nil
+	}
+	return fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: sluice-health\r\nConnection: close\r\n%s\r\n",
+		h.Method, h.Path, cmp.Or(h.Host, at.String()), h.Fields)
+}
+
+// ask makes one check: nil is a success.
+func ask(ctx context.Context, k *check) error {
+	d := net.Dialer{KeepAlive: -1}
+	nc, err := d.DialContext(ctx, "tcp", k.key.at.String())
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	if k.key.ask.Kind == routing.HealthTCP {
+		// A reset leaves no socket behind that waits for its time to pass: there
+		// would be thousands of them.
+		_ = nc.(*net.TCPConn).SetLinger(0)
+		return nil
+	}
+	if due, ok := ctx.Deadline(); ok {
+		_ = nc.SetDeadline(due)
+	}
+	defer context.AfterFunc(ctx, func() { _ = nc.Close() })()
+	if _, err := nc.Write(k.request); err != nil {
+		return err
+	}
+	return judge(nc, &k.key.ask)
+}
+
+const (
+	// checkHead bounds the head of an answer to a check, checkBody how much of
+	// its content is looked at.
+	checkHead = 64 << 10
+	checkBody = 64 << 10
+	// checkInterim bounds the answers 1xx before it.
+	checkInterim = 20
+)
+
+// judge reads the answer to a check and says what is wrong with it.
+func judge(from io.Reader, h *routing.Health) error {
+	head := &io.LimitedReader{R: from, N: checkHead}
+	r := bufio.NewReaderSize(head, 4<<10)
+	asked := &http.Request{Method: h.Method}
+	for range checkInterim {
+		answer, err := http.ReadResponse(r, asked) //nolint:bodyclose // the connection is closed
+		switch {
+		case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+			return errors.New("the connection ended before the answer")
+		case err != nil:
+			return err
+		case answer.StatusCode >= 200:
+			head.N += checkBody
+			return accepts(answer, h)
+		}
+	}
+	return errors.New("no answer but such that announce one")
+}
+
+// accepts says what is wrong with a final answer.
+func accepts(answer *http.Response, h *routing.Health) error {
+	if !h.Status.Has(answer.StatusCode) {
+		return fmt.Errorf("it answers %d", answer.StatusCode)
+	}
+	if h.Body == "" {
+		return nil
+	}
+	body, err := io.ReadAll(io.LimitReader(answer.Body, checkBody))
+	switch {
+	case bytes.Contains(body, []byte(h.Body)):
+		return nil // whatever became of the rest
+	case err != nil:
+		return err
+	default:
+		return errors.New("the text is not in its answer")
+	}
+}
+
+// innermost says what went wrong, without the address, which is known.
+func innermost(err error) string {
+	if n, ok := errors.AsType[syscall.Errno](err); ok {
+		return n.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package upstream
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// record is what is known of the instances of a route. It goes on when a
+// target takes the place of another one. Pool.mu guards it.
+type record struct {
+	pool    *Pool
+	owner   *Target // the present one; those before it only end their exchanges
+	members map[*Instance]*member
+	begun   bool // there were members: those that come are new
+	panics  bool // too few are usable, so all are used
+	counts  Counts
+	window  time.Time // when shares of failures are judged again
+}
+
+func newRecord(p *Pool) *record { return &record{pool: p} }
+
+// member is an instance as one route sees it. What requests write has cache
+// lines of its own.
+type member struct {
+	_ [64]byte
+	// row counts the failures since the last success, in its upper half those
+	// of connections that could not be made.
+	row               atomic.Uint64
+	successes, faults atomic.Uint64 // only where shares are judged
+	_                 [104]byte
+	instance          *Instance
+	check             *check // nil if nobody looks
+	able              bool   // ready, with a weight
+	down              bool   // unhealthy when it was last looked at
+	ejected           bool
+	since, until      time.Time // of the ejection
+	why               string
+	times             int       // how often it was ejected, less those that are forgotten
+	returned          time.Time // from the last ejection
+	rising            time.Time // since when it starts slowly; zero if it does not
+	hadSucceeded      uint64    // at the beginning of the window
+	hadFailed         uint64
+	_                 [32]byte
+}
+
+// out reports whether it should get nothing.
+func (m *member) out() bool { return m.down || m.ejected }
+
+// follow returns the members for some instances, and forgets others.
+func (r *record) follow(is []*Instance, w *routing.Watch, now time.Time) []*member {
+	before := r.members
+	r.members = make(map[*Instance]*member, len(is))
+	list := make([]*member, len(is))
+	for k, i := range is {
+		m := before[i]
+		if m == nil {
+			m = &member{instance: i}
+			if r.begun {
+				m.rise(now, w)
+			}
+		}
+		if w.Health.Every == 0 {
+			m.check = nil
+		} else {
+			m.check = r.pool.checker.want(i.Addr, w.Health, m.check)
+		}
+		r.members[i], list[k] = m, m
+	}
+	r.begun = r.begun || len(is) > 0
+	return list
+}
+
+// rise has a member start slowly, if the route wants that.
+func (m *member) rise(now time.Time, w *routing.Watch) {
+	if w.SlowStart > 0 {
+		m.rising = now
+	}
+}
+
+const (
+	// risenFrom is the share, in percent, with which a slow start begins, and
+	// riseStep what it grows by: each step makes the choice anew.
+	risenFrom = 10
+	riseStep  = 5
+)
+
+// percent returns the part of its weight that a member takes.
+func (m *member) percent(now time.Time, w *routing.Watch) uint8 {
+	passed := now.Sub(m.rising)
+	if m.rising.IsZero() || passed >= w.SlowStart {
+		m.rising = time.Time{}
+		return 100
+	}
+	n := risenFrom + int((100-risenFrom)*max(passed, 0)/w.SlowStart)
+	return uint8(n / riseStep * riseStep)
+}
+
+// standing is who of a route may be chosen.
+type standing struct {
+	percents []uint8 // of the weight of each; 0 of those that get nothing
+	usable   int     // those that are not out, panic or not
+	panics   bool
+}
+
+// stand works out who may be chosen now.
+func (r *record) stand(list []*member, w *routing.Watch, now time.Time) standing {
+	able := 0
+	s := standing{percents: make([]uint8, len(list))}
+	for _, m := range list {
+		m.look(now, w)
+	}
+	r.release(list, w, now)
+	for _, m := range list {
+		if m.able {
+			able++
+			if !m.out() {
+				s.usable++
+			}
+		}
+	}
+	s.panics = s.usable < able && int64(s.usable)*int64(routing.FullWeight) < int64(able)*int64(w.Health.Panic)
+	for k, m := range list {
+		switch {
+		case s.panics:
+			s.percents[k] = 100
+		case !m.out():
+			s.percents[k] = m.percent(now, w)
+		}
+	}
+	return s
+}
+
+// look takes in what happened to a member by itself.
+func (m *member) look(now time.Time, w *routing.Watch) {
+	if m.ejected && !now.Before(m.until) {
+		m.back(now, w)
+	}
+	down := m.check != nil && m.check.unhealthy()
+	if m.down && !down {
+		m.rise(now, w)
+	}
+	m.down = down
+}
+
+// back ends an ejection.
+func (m *member) back(now time.Time, w *routing.Watch) {
+	m.ejected, m.returned = false, now
+	m.row.Store(0)
+	m.rise(now, w)
+	m.instance.pool.options.Log.Info("an instance is used again", "instance", m.instance.text)
+}
+
+// States returns how the instances stand, in the order of Instances; nil if
+// there is nothing to say but that nobody looks.
+func (t *Target) States() []routing.InstanceState {
+	p := t.record.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c, now := t.chosen.Load(), time.Now()
+	worth := t.choosing.Watch.Health.Every > 0
+	var all []routing.InstanceState
+	for _, m := range c.members {
+		s := m.state(p, now, &t.choosing.Watch)
+		worth = worth || s.State != routing.StateUnknown || s.Share != 0
+		all = append(all, s)
+	}
+	if !worth {
+		return nil
+	}
+	return all
+}
+
+func (m *member) state(p *Pool, now time.Time, w *routing.Watch) routing.InstanceState {
+	s := routing.InstanceState{Address: m.instance.text, State: routing.StateUnknown}
+	if m.check != nil {
+		s.State, s.Since, s.Why = p.checker.tell(m.check)
+	}
+	if m.ejected && s.State != routing.StateUnhealthy {
+		s.State, s.Since, s.Why, s.Until = routing.StateEjected, m.since, m.why, m.until
+	}
+	if share := m.percent(now, w); share < 100 && s.State != routing.StateUnhealthy && s.State != routing.StateEjected {
+		s.Share = int(share)
+	}
+	return s
+}
+
+// Cause says why instances were ejected.
+type Cause uint8
+
+// The causes.
+const (
+	CauseFailures Cause = iota // failed requests in a row
+	CauseConnects              // connections in a row that could not be made
+	CauseErrors                // a larger share of failures than that of others
+	causes
+)
+
+// String returns failures, connects or errors: the keys that set their bounds.
+func (c Cause) String() string { return [...]string{"failures", "connects", "errors"}[c] }
+
+// Counts tell how the instances of a route stand, and what became of them.
+type Counts struct {
+	Healthy, Unhealthy, Unknown, Ejected int
+	Ejections                            [causes]uint64 // by Cause
+	// Panics counts the times that too few were usable; Panic reports that it
+	// is so now.
+	Panics uint64
+	Panic  bool
+}
+
+// Counts returns how the instances stand. ok is false if nobody looks after
+// them.
+func (t *Target) Counts() (n Counts, ok bool) {
+	r := t.record
+	r.pool.mu.Lock()
+	defer r.pool.mu.Unlock()
+	c := t.chosen.Load()
+	n = r.counts
+	n.Panic = r.panics
+	for _, m := range c.members {
+		state := checkUnknown
+		if m.check != nil {
+			state = checkState(m.check.state.Load())
+		}
+		switch {
+		case state == checkUnhealthy:
+			n.Unhealthy++
+		case m.ejected:
+			n.Ejected++
+		case state == checkHealthy:
+			n.Healthy++
+		default:
+			n.Unknown++
+		}
+	}
+	return n, c.members != nil
+}
