@@ -18,7 +18,7 @@ func (c *conn) admit() live.Reason {
 	reason := w.exchange.Admit(&w.view, c, w.now)
 	w.now = socket.Now() // it may have waited
 	if reason == live.RequestAborted {
-		return c.left()
+		return c.parted()
 	}
 	return reason
 }
@@ -28,8 +28,8 @@ func (c *conn) admit() live.Reason {
 // be seen; while there is too much to do it is not waited with to find out.
 func (c *conn) Gone() bool { return c.aborted.Load() || c.Ended() }
 
-// left says why an exchange ended that waited.
-func (c *conn) left() live.Reason {
+// parted says why an exchange ended that waited.
+func (c *conn) parted() live.Reason {
 	if c.aborted.Load() {
 		return live.ShuttingDown
 	}
@@ -53,7 +53,7 @@ func (c *conn) pick(attempt int) (*upstream.Instance, live.Reason) {
 	reason := live.Waited(crowd.Wait(w.now, (*seeker)(c)))
 	w.now = socket.Now()
 	if reason == live.RequestAborted {
-		reason = c.left()
+		reason = c.parted()
 	}
 	if reason == live.None && w.found == nil {
 		reason = live.Overloaded
