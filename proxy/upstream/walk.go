@@ -178,6 +178,15 @@ func (w *Walk) Answered(now int64, took time.Duration, status int) {
 	}
 }
 
+// Unwelcome is Answered for an answer in whose place another one is sought: it
+// may be fast, but is not taken for speed.
+func (w *Walk) Unwelcome(now int64, took time.Duration, status int) {
+	w.walk.Failed(now, took)
+	if w.member != nil {
+		w.chosen.tally.answered(w.member, status)
+	}
+}
+
 // Failed notes that the present instance did not answer, by its own fault.
 func (w *Walk) Failed(now int64, took time.Duration) {
 	w.walk.Failed(now, took)
