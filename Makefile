@@ -28,7 +28,7 @@ run: build ## build, then start the lab: a shop in two versions behind a gateway
 .PHONY: test
 test: ## unit, property, in-process and end-to-end tests (needs Go, git, make)
 	go test -timeout 5m ./...
-	@echo "make test: passed. Left out: the commands of the documents if curl is missing, the race detector and the linter (make check), other programs (make test-peers), long sieges (make test-slow), fuzzing beyond the seeds (make fuzz)."
+	@echo "make test: passed. Left out: the commands of the documents if curl is missing, the race detector and the linter (make check), other programs (make test-peers), long sieges (make test-slow), long chaos (make test-chaos, make soak), fuzzing beyond the seeds (make fuzz)."
 
 .PHONY: test-peers
 test-peers: ## compare with programs that others wrote (needs HAProxy, nginx)
@@ -37,6 +37,14 @@ test-peers: ## compare with programs that others wrote (needs HAProxy, nginx)
 .PHONY: test-slow
 test-slow: ## besiege the binary with many slow clients and overload (90 seconds; needs slowhttptest)
 	go test -tags slow -count 1 -timeout 5m -v ./test/siege
+
+.PHONY: test-chaos
+test-chaos: ## origins restarted, killed and out of order under 1,000 requests a second (2 minutes)
+	go test -count 1 -timeout 10m -v -run '^TestChaos$$' ./test/chaos -chaos.time 100s
+
+.PHONY: soak
+soak: ## the same for an hour; prints what holds throughout
+	go test -count 1 -timeout 3h -v -run '^TestChaos$$' ./test/chaos -chaos.time 1h
 
 .PHONY: race
 race: ## the tests of make test under the race detector (needs a C compiler)
