@@ -82,6 +82,14 @@ var (
 		"How often the breaker of a route opened.", "gateway", "route")
 )
 
+// What routes count of requests that were tried again.
+var (
+	RouteRetriesTotal = perSeries(KindCounter, "sluice_route_retries_total",
+		"Attempts at another instance, by route and outcome: begun, or not allowed since the budget was spent.", "gateway", "outcome", "route")
+	RetryBudget = perSeries(KindGauge, "sluice_retry_budget_ratio",
+		"Share of the retries that may be under way on a route that is.", "gateway", "route")
+)
+
 // What those count who look after the instances of a route.
 var (
 	InstancesKnown = perSeries(KindGauge, "sluice_instances",
@@ -155,6 +163,7 @@ func Families() []Family {
 	return []Family{
 		Requests, RequestDuration, UpstreamDuration, RequestBytes, ResponseBytes,
 		RequestsInFlight, ProxyErrors, RouteWeight, RequestsQueued, BreakerState, BreakerOpened,
+		RouteRetriesTotal, RetryBudget,
 		TunnelsOpen, TunnelsEnded, TunnelBytes,
 		InstancesKnown, InstanceEjections, InstancesPanic, InstancesPanics,
 		GatewayRequests, GatewayRequestDuration, GatewayRequestBytes, GatewayResponseBytes,

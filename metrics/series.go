@@ -416,7 +416,8 @@ type Route struct {
 	created time.Time
 	left    time.Time // guarded by gateway.registry.mu
 	tunnels atomic.Pointer[Tunnels]
-	load    atomic.Pointer[func() Load] // nil if nobody tells
+	load    atomic.Pointer[func() Load]                      // nil if nobody tells
+	retries atomic.Pointer[func(active uint64) RouteRetries] // nil if nobody tells
 
 	instances atomic.Pointer[func() Instances] // nil if nobody tells
 }

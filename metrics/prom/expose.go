@@ -119,7 +119,20 @@ func (e *exposition) route(gateway *dto.LabelPair, r *metrics.Route) {
 	}
 	e.tunnels(gateway, route, r)
 	e.load(gateway, route, r)
+	e.retries(gateway, route, r)
 	e.instances(gateway, route, r)
+}
+
+// retries adds what a route tells that ever wanted to try again.
+func (e *exposition) retries(gateway, route *dto.LabelPair, r *metrics.Route) {
+	now, ever := r.ReadRetries(e.totals.InFlight)
+	if !ever {
+		return
+	}
+	created := timestamppb.New(r.Created())
+	e.add(metrics.RouteRetriesTotal, counter(float64(now.Begun), created), gateway, pair("outcome", "begun"), route)
+	e.add(metrics.RouteRetriesTotal, counter(float64(now.Spent), created), gateway, pair("outcome", "retry_budget_spent"), route)
+	e.add(metrics.RetryBudget, gauge(now.Budget), gateway, route)
 }
 
 // instances adds how the instances of a route stand, if somebody looks after

@@ -73,6 +73,7 @@ func sample() *metrics.Registry {
 	canary.BeginTaken(0)
 	stable.SetLoad(func() metrics.Load { return metrics.Load{Queues: true, Queued: 7} })
 	canary.SetLoad(func() metrics.Load { return metrics.Load{Breaks: true, Breaker: 2, Opened: 3} })
+	canary.SetRetries(func(uint64) metrics.RouteRetries { return metrics.RouteRetries{Begun: 8, Spent: 2, Budget: 0.25} })
 	stable.SetInstances(func() metrics.Instances {
 		return metrics.Instances{Watched: true, States: [4]int{5, 1, 0, 2}, Ejections: [3]uint64{4, 0, 6}, Panic: true, Panics: 3}
 	})
