@@ -78,6 +78,9 @@ type Conn struct {
 	next, prev *Conn
 	sweepPeek  int
 	sweepFn    func(uintptr)
+	watcher    Watcher // nil if nobody is to be asked
+	hung       bool
+	hungFn     func(uintptr)
 }
 
 // ErrExpired reports that a connection was given up since it was overdue or

@@ -106,6 +106,9 @@ func (c *Conn) look(now int64) {
 	if c.pace.bound.Load() != 0 {
 		c.judge()
 	}
+	if c.watcher != nil {
+		c.watch()
+	}
 	if !c.suspect.Load() || !c.suspect.CompareAndSwap(true, false) {
 		return
 	}
