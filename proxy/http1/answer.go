@@ -113,6 +113,10 @@ func (c *conn) cutShort(err error, f framing) {
 		c.w.exchange.Fail(live.RequestAborted)
 		return
 	}
+	if c.gone.Load() {
+		c.w.exchange.Fail(live.RequestAborted)
+		return
+	}
 	c.w.exchange.Fail(c.w.late(live.ResponseAborted))
 	c.reset = f == byClose || c.w.plan.http10
 }

@@ -38,6 +38,8 @@ type conn struct {
 
 	aborted   atomic.Bool                   // ended by Listener.Abort or Cut
 	tunnelled atomic.Bool                   // tunnel runs
+	gone      atomic.Bool                   // the client can take nothing any more
+	still     int64                         // of the sweeper: when the instance was due at the last sweep
 	upstream  atomic.Pointer[upstream.Conn] // of the exchange under way that may wait long
 	tunnel    *tunnel                       // what the last exchange left behind; mostly nil
 	pump      *pump                         // of the exchange under way; mostly nil
@@ -67,6 +69,7 @@ const (
 func newConn(ctx context.Context, s *Server, l *Listener, sc *socket.Conn) *conn {
 	c := &conn{Conn: sc, server: s, listener: l, ctx: ctx, shard: s.turn.Add(1)}
 	c.keepAlive = int64(l.bound().KeepAlive)
+	sc.Watch(c)
 	c.facts.Client = addrPort(sc.TCP().RemoteAddr())
 	c.facts.Local = addrPort(sc.TCP().LocalAddr())
 	c.forwarded = appendForwarded(c.room[:0], &c.facts)

@@ -110,41 +110,13 @@ func (c *conn) forward() (keep bool) {
 	if !w.plan.http10 {
 		w.toClient = c
 	}
+	if w.retries = w.exchange.Decision.Last().Route.Retries; w.retries != nil {
+		c.adopt()
+	}
 	w.exchange.Target().Begin(&w.walk, &w.view, w.now)
 	keep = c.attempts()
 	w.walk.End()
 	return keep
-}
-
-// attempts tries one instance after the other.
-func (c *conn) attempts() (keep bool) {
-	reason := live.NoReadyInstance
-	for attempt := range c.server.options.Attempts {
-		instance, why := c.pick(attempt)
-		if instance == nil {
-			if attempt == 0 || why != live.NoReadyInstance {
-				reason = why
-			}
-			break
-		}
-		var u *upstream.Conn
-		if u, reason = c.connect(instance, false); u == nil {
-			continue
-		}
-		if attempt > 0 {
-			c.server.options.Counters.Retried.Add(c.shard, 1)
-		}
-		keep, again := c.trip(u)
-		if !again {
-			return keep
-		}
-		c.server.options.Counters.Replayed.Add(c.shard, 1)
-		if u, reason = c.connect(instance, true); u != nil {
-			keep, _ = c.trip(u) // a fresh connection is not replaced
-			return keep
-		}
-	}
-	return c.fail(reason)
 }
 
 // connect returns a connection to the instance, a kept one unless it must be
@@ -159,29 +131,30 @@ func (c *conn) connect(i *upstream.Instance, fresh bool) (*upstream.Conn, live.R
 	c.w.now = socket.Now()
 	if err != nil {
 		c.w.walk.Unreached(c.w.now, 0, err)
-		c.server.options.Counters.RetryFailed.Add(c.shard, 1)
+		if c.w.retried > 0 {
+			c.server.options.Counters.RetryFailed.Add(c.shard, 1)
+		}
 		return nil, live.ConnectFailure(err)
 	}
 	return u, live.None
 }
 
-// trip sends the request over one connection and brings the answer back.
-// again reports that the connection had ended before the request could be
-// acted on, and that it is safe to send it over a fresh one.
-func (c *conn) trip(u *upstream.Conn) (keep, again bool) {
+// trip sends the request over one connection and brings the answer back, or
+// says what is to be done instead.
+func (c *conn) trip(u *upstream.Conn) (keep bool, then sequel) {
 	c.upstream.Store(u)
 	if c.aborted.Load() {
 		u.Expire() // Abort may have looked before
 	}
-	keep, again = c.roundTrip(u)
+	keep, then = c.roundTrip(u)
 	c.upstream.Store(nil)
 	if !c.w.plan.buffered {
 		c.pump = nil
 	}
-	return keep, again
+	return keep, then
 }
 
-func (c *conn) roundTrip(u *upstream.Conn) (keep, again bool) {
+func (c *conn) roundTrip(u *upstream.Conn) (keep bool, then sequel) {
 	w := c.w
 	w.got, w.interim, w.fault = 0, 0, live.None
 	began := w.now
@@ -201,14 +174,29 @@ func (c *conn) roundTrip(u *upstream.Conn) (keep, again bool) {
 	w.exchange.Seen.Upstream = w.exchange.Since(began, w.now)
 	stray := err == nil && u.Reused && w.stray()
 	if err == nil && w.fault == live.None && !stray {
-		w.walk.Answered(w.now, w.exchange.Seen.Upstream, w.answer.status)
-		return c.answer(u, p), false
+		if w.retries == nil || !w.unwelcome() {
+			w.walk.Answered(w.now, w.exchange.Seen.Upstream, w.answer.status)
+			return c.answer(u, p), settled
+		}
+		w.walk.Unwelcome(w.now, w.exchange.Seen.Upstream, w.answer.status)
+		if w.next, _ = c.another(); w.next == nil {
+			return c.answer(u, p), settled
+		}
+		c.dismiss(u)
+		return false, elsewhere
 	}
 	if stray || p == nil && u.Reused && w.got == 0 && w.interim == 0 && c.mayReplay(err) {
 		u.Close()
-		return false, true
+		return false, afresh
 	}
-	return c.abandon(u, p, err), false
+	if p == nil {
+		c.blame(c.lost(err)) // before another instance takes its place
+		if c.again(p, err) {
+			u.Close()
+			return false, elsewhere
+		}
+	}
+	return c.abandon(u, p, err), settled
 }
 
 // mayReplay reports whether a request that failed on a kept connection can be
@@ -218,34 +206,45 @@ func (c *conn) mayReplay(err error) bool {
 	if errors.Is(err, socket.ErrExpired) {
 		return false
 	}
-	we, ok := errors.AsType[*socket.WriteError](err)
-	return c.w.plan.safe || ok && we.Unsent
+	return c.w.plan.safe || unsent(err)
 }
 
 // abandon ends an exchange that got no answer.
 func (c *conn) abandon(u *upstream.Conn, p *pump, err error) (keep bool) {
-	reason := c.w.fault
-	switch {
-	case c.aborted.Load():
-		reason = live.ShuttingDown
-	case reason != live.None:
-	case errors.Is(err, socket.ErrExpired):
-		reason = live.ResponseTimeout
-	default:
-		reason = live.UpstreamReset
-	}
+	reason := c.lost(err)
 	u.Close()
 	if p != nil {
 		if r := p.stop(); r != live.None {
 			reason = r
 		}
+		c.blame(reason)
 	}
+	return c.fail(c.w.late(reason))
+}
+
+// lost says why there is no answer.
+func (c *conn) lost(err error) live.Reason {
+	switch {
+	case c.aborted.Load():
+		return live.ShuttingDown
+	case c.gone.Load():
+		return live.RequestAborted
+	case c.w.fault != live.None:
+		return c.w.fault
+	case errors.Is(err, socket.ErrExpired):
+		return live.ResponseTimeout
+	default:
+		return live.UpstreamReset
+	}
+}
+
+// blame counts against the instance what it is to blame for.
+func (c *conn) blame(reason live.Reason) {
 	switch reason {
 	case live.UpstreamReset, live.UpstreamProtocol, live.ResponseTimeout:
 		c.w.walk.Failed(c.w.now, c.w.exchange.Seen.Upstream)
-	default: // the instance is not to blame
+	default:
 	}
-	return c.fail(c.w.late(reason))
 }
 
 // fail answers an exchange with a failure of our own.
@@ -269,6 +268,9 @@ func (c *conn) fail(reason live.Reason) (keep bool) {
 	w.out = appendFailure(w.out[:0], f)
 	w.exchange.Fail(reason)
 	w.exchange.Seen.Code = f.status
+	if c.gone.Load() {
+		keep, w.exchange.Seen.Code = false, 0
+	}
 	if c.Expired() && !c.aborted.Load() {
 		c.Revive() // the client may have been too slow: it is told
 	}

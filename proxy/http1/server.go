@@ -3,7 +3,6 @@
 package http1
 
 import (
-	"cmp"
 	"context"
 	"net"
 	"runtime"
@@ -23,9 +22,6 @@ type Options struct {
 	Handle   *live.Handle
 	Sweeper  *socket.Sweeper
 	Counters *Counters
-	// Attempts is how many instances are tried when connecting fails. Zero
-	// means 3.
-	Attempts int
 	// Explain is the field by which a request asks for an explanation of
 	// itself. Nil means that none can.
 	Explain *Secret
@@ -40,7 +36,6 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	o.Attempts = cmp.Or(o.Attempts, 3)
 	if o.Gate == nil {
 		o.Gate = new(gate.Gate)
 	}
@@ -52,6 +47,7 @@ type Counters struct {
 	Refused     []*metrics.Counter // requests that reached no gateway, by live.Reason - 1
 	Retried     *metrics.Counter   // attempts after the first that connected
 	RetryFailed *metrics.Counter   // attempts after the first that failed too
+	RetrySpent  *metrics.Counter   // attempts after the first that were not made, for want of budget
 	Replayed    *metrics.Counter   // requests sent again since a kept connection had ended
 	// Rewrites and header fields that were left out since a request made no
 	// valid one of them.
@@ -64,6 +60,7 @@ func NewCounters(r *metrics.Registry) *Counters {
 	c := &Counters{
 		Retried:         r.Retries("connected"),
 		RetryFailed:     r.Retries("failed"),
+		RetrySpent:      r.Retries("retry_budget_spent"),
 		Replayed:        r.Retries("replayed"),
 		RewritesSkipped: r.EditsSkipped("rewrite"),
 		HeadersSkipped:  r.EditsSkipped("header"),

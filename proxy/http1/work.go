@@ -31,6 +31,9 @@ type work struct {
 	end      int64           // when the exchange must be over; 0: never
 	walk     upstream.Walk
 	found    *upstream.Instance // by one that waited
+	retries  *routing.Retries   // what the route says of them; nil if nothing
+	retried  int                // attempts at further instances
+	next     *upstream.Instance // that is tried
 	keeper   keeper
 	asked    []byte // the fields that ask for an upgrade, and others behind them
 	told     string // the explanation that the answer carries, as JSON
@@ -139,6 +142,7 @@ func (w *work) shrink() {
 	w.exchange.Generation = nil
 	w.bounds = &defaultBounds // nothing of a former snapshot
 	w.head.entry = nil
+	w.retries, w.next = nil, nil
 	w.exchange.Trace = nil
 }
 

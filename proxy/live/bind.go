@@ -68,11 +68,13 @@ func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *G
 	}
 	known := knownTargets(old)
 	limits := b.bindLimits(bound, old)
+	retries := knownRetries(old)
 	shares := make([]metrics.Share, 0, len(g.Routes))
 	total := totalWeight(g)
 	for i, r := range g.Routes {
 		route := Route{Series: series.Route(r.Path), Limits: limits[i]}
 		route.Limits.show(route.Series)
+		route.bindRetries(r, retries[r.Path])
 		switch r.Target.Kind {
 		case routing.TargetAddress:
 			route.Target = known[r.Path]

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sluice-mesh/sluice/conditions"
 	"github.com/sluice-mesh/sluice/metrics"
+	"github.com/sluice-mesh/sluice/proxy/limit"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
 	"github.com/sluice-mesh/sluice/routing"
 )
@@ -32,6 +33,8 @@ type Exchange struct {
 	limited bool // see Limited
 	inside  int  // how many of entered there are
 	entered [routing.MaxDepth]entered
+
+	retrying *limit.Budget // nil unless a retry is under way
 }
 
 // Decide begins an exchange at gateway g at time now (nanoseconds on any
@@ -96,6 +99,9 @@ func (x *Exchange) End(now int64) {
 	x.Seen.Duration = time.Duration(now - x.start)
 	if x.inside > 0 {
 		x.leave(now)
+	}
+	if x.retrying != nil {
+		x.endRetry()
 	}
 	for i := range x.Decision.Depth {
 		if r := x.routes[i]; r != nil {

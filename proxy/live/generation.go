@@ -36,6 +36,8 @@ type Route struct {
 	Series *metrics.Route
 	Target *upstream.Target // nil unless the route leads to an address or to instances
 	Limits *Limits          // nil if nothing bounds how much there is to do
+	// Retries stays while the route does, and counts what is tried again.
+	Retries *limit.Budget
 }
 
 // Gateway returns the live parts of g, which is of this generation's
