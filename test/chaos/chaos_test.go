@@ -55,15 +55,16 @@ var phases = []phase{
 func allowsNothing(_ request, o outcome) bool { return o.fate == good || o.fate == left }
 
 // allowsKills: an answer that had begun is cut, and what was sent and is not
-// safe fails, since nobody knows whether it was acted on. What is safe fails
-// only if it was sent over a fresh connection: over a kept one it is sent
-// again.
+// safe fails, since nobody knows whether it was acted on. Everything else is
+// answered by another origin.
 func allowsKills(q request, o outcome) bool {
 	switch {
-	case allowsNothing(q, o), o.fate == failed && o.reason == "upstream_reset":
+	case allowsNothing(q, o):
 		return true
+	case q.kind == stream:
+		return o.fate == cut
 	default:
-		return q.kind == stream && o.fate == cut
+		return q.post && o.fate == failed && o.reason == "upstream_reset"
 	}
 }
 
