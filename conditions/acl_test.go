@@ -432,7 +432,8 @@ func TestACLHoldsDoesNotAllocate(t *testing.T) {
 	for _, tt := range aclBenchmarks {
 		a := mustParseACL(t, tt.text)
 		var held bool
-		if n := testing.AllocsPerRun(100, func() { held = a.Holds(r) != held }); n != 0 {
+		n := testing.AllocsPerRun(100, func() { held = a.Holds(r) != held })
+		if n != 0 && !(raced && strings.Contains(tt.text, "reg")) {
 			t.Errorf("%q allocates %v times", tt.text, n)
 		}
 	}
