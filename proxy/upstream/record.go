@@ -179,6 +179,12 @@ func (m *member) state(p *Pool, now time.Time, w *routing.Watch) routing.Instanc
 	if m.check != nil {
 		s.State, s.Since, s.Why = p.checker.tell(m.check)
 	}
+	switch { // what a check has found out just now does not count yet
+	case m.down:
+		s.State = routing.StateUnhealthy
+	case s.State == routing.StateUnhealthy:
+		s.State = routing.StateUnknown
+	}
 	if m.ejected && s.State != routing.StateUnhealthy {
 		s.State, s.Since, s.Why, s.Until = routing.StateEjected, m.since, m.why, m.until
 	}
@@ -222,16 +228,12 @@ func (t *Target) Counts() (n Counts, ok bool) {
 	n = r.counts
 	n.Panic = r.panics
 	for _, m := range c.members {
-		state := checkUnknown
-		if m.check != nil {
-			state = checkState(m.check.state.Load())
-		}
 		switch {
-		case state == checkUnhealthy:
+		case m.down:
 			n.Unhealthy++
 		case m.ejected:
 			n.Ejected++
-		case state == checkHealthy:
+		case m.check != nil && checkState(m.check.state.Load()) == checkHealthy:
 			n.Healthy++
 		default:
 			n.Unknown++
