@@ -13,9 +13,9 @@ import (
 	"github.com/sluice-mesh/sluice/proxy/live"
 )
 
-// waiting is an instance that says what it is told to once a request has come,
+// waitingOrigin is an instance that says what it is told to once a request has come,
 // and then waits for the end of its connection.
-func waiting(t *testing.T, text string) (address string, came, ended chan struct{}) {
+func waitingOrigin(t *testing.T, text string) (address string, came, ended chan struct{}) {
 	t.Helper()
 	came, ended = make(chan struct{}, 10), make(chan struct{}, 10)
 	i := behaving(t, func(nc net.Conn, _ *http.Request) bool {
@@ -41,7 +41,7 @@ func TestAClientThatIsGoneEndsItsExchange(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			address, came, ended := waiting(t, tt.said)
+			address, came, ended := waitingOrigin(t, tt.said)
 			other := behaving(t, telling(200, "other"))
 			b, url := spread(t, nil, address, other.address)
 			nc := dial(t, url)
@@ -82,7 +82,7 @@ func TestAClientThatOnlyEndsItsOwnDirectionGetsItsAnswer(t *testing.T) {
 	_, _ = io.WriteString(nc, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	_ = nc.(*net.TCPConn).CloseWrite()
 	// Another one is found gone meanwhile: the sweep has looked at both.
-	address, came, ended := waiting(t, "")
+	address, came, ended := waitingOrigin(t, "")
 	other, otherURL := spread(t, nil, address)
 	gone := dial(t, otherURL)
 	_, _ = io.WriteString(gone, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -179,7 +179,7 @@ func (c *conn) roundTrip(u *upstream.Conn) (keep bool, then sequel) {
 			return c.answer(u, p), settled
 		}
 		w.walk.Unwelcome(w.now, w.exchange.Seen.Upstream, w.answer.status)
-		if w.next, _ = c.another(); w.next == nil {
+		if w.next, _ = c.another(false); w.next == nil {
 			return c.answer(u, p), settled
 		}
 		c.dismiss(u)

@@ -48,7 +48,7 @@ func (c *conn) attempts() (keep bool) {
 			i = w.next
 		case unreached:
 			reason = why
-			if i, why = c.another(); why == live.Overloaded {
+			if i, why = c.another(why == live.ConnectRefused); why == live.Overloaded {
 				reason = why // the others have enough to do
 			}
 		}
@@ -91,8 +91,10 @@ func (c *conn) attempt(i *upstream.Instance) (keep bool, then sequel, reason liv
 }
 
 // another chooses the instance to try next, nil if none is to be: it stays
-// within the target, and takes no ticket.
-func (c *conn) another() (*upstream.Instance, live.Reason) {
+// within the target, and takes no ticket. What is free takes nothing from the
+// budget: an instance that refuses a connection at once, as one does that is
+// restarted, has no work from it that retries could multiply.
+func (c *conn) another(free bool) (*upstream.Instance, live.Reason) {
 	w := c.w
 	asked := live.RetriesOf(w.exchange.Decision.Last().Route)
 	if w.retried >= asked.Attempts || c.aborted.Load() || w.overrun(w.now) || c.vanished() {
@@ -102,7 +104,7 @@ func (c *conn) another() (*upstream.Instance, live.Reason) {
 	if i == nil {
 		return nil, reason
 	}
-	if !w.exchange.Retry(asked) {
+	if !w.exchange.Retry(asked, free) {
 		c.server.options.Counters.RetrySpent.Add(c.shard, 1)
 		return nil, live.None
 	}
@@ -119,7 +121,7 @@ func (c *conn) again(p *pump, err error) bool {
 	if p != nil || w.interim > 0 || !w.plan.safe && !unsent(err) {
 		return false
 	}
-	w.next, _ = c.another()
+	w.next, _ = c.another(false)
 	return w.next != nil
 }
 

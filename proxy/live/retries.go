@@ -50,15 +50,20 @@ func (t *Route) bindRetries(r *routing.CompiledRoute, had *limit.Budget) {
 }
 
 // Retry asks whether the exchange may try once more, by what its route says of
-// retries: whether fewer are under way there than may be. The retry is under way until
-// the exchange ends; further ones take its place.
-func (x *Exchange) Retry(asked *routing.Retries) bool {
+// retries: whether fewer are under way there than may be. The retry is under
+// way until the exchange ends; further ones take its place. What is free may
+// always, and is not under way.
+func (x *Exchange) Retry(asked *routing.Retries, free bool) bool {
 	if x.retrying != nil {
 		x.retrying.Again()
 		return true
 	}
 	h := x.Decision.Last()
 	route := &x.Generation.Gateway(h.Gateway).Routes[h.Route.Index]
+	if free {
+		route.Retries.Again()
+		return true
+	}
 	if !route.Retries.Take(asked.Allowed(route.Series.InFlight())) {
 		return false
 	}

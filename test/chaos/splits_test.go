@@ -174,9 +174,8 @@ func gatewayFile(dir string, port int) func(epoch, weight int) error {
 	}
 }
 
-// gatewayText returns two routes to all origins. The budget of retries is
-// wide: so few requests are under way that a second origin could take hardly
-// any of those that the first refuses while it is restarted.
+// gatewayText returns two routes to all origins. Retries have their usual
+// budget.
 func gatewayText(port, epoch, weight int) []byte {
 	var text bytes.Buffer
 	fmt.Fprintf(&text, "name: chaos\nport: %d\nsluice: {timeouts: {upstream_keep_alive: 2s}}\nroutes:\n", port)
@@ -185,8 +184,7 @@ func gatewayText(port, epoch, weight int) []byte {
 		weight int
 	}{{"a", weight}, {"b", 100 - weight}} {
 		fmt.Fprintf(&text, "  %s:\n    weight: %d%%\n    selector: label(app)(chaos)\n"+
-			"    sluice:\n      retries: {budget: 100%%, budget_min: %d}\n"+
-			"      headers: {response: {set: {X-Route: %s, X-Epoch: \"%d\"}}}\n", r.name, r.weight, clients, r.name, epoch)
+			"    sluice:\n      headers: {response: {set: {X-Route: %s, X-Epoch: \"%d\"}}}\n", r.name, r.weight, r.name, epoch)
 	}
 	text.WriteString("  c:\n    weight: 0%\n    selector: label(app)(chaos)\n" +
 		"    condition: path starts with /stall\n    sluice: {timeouts: {first_byte: 300ms}}\n")
