@@ -23,11 +23,11 @@ import (
 
 // The moods of an origin.
 const (
-	well    int32 = iota
-	sick          // checks are answered 500
-	busy          // requests are answered 503
-	resets        // requests are not answered
-	waiting       // requests are answered once the origin is well again
+	well   int32 = iota
+	sick         // checks are answered 500
+	busy         // requests are answered 503
+	resets       // requests are not answered
+	pauses       // requests are answered once the origin is well again
 )
 
 // moody is an origin of changing moods; each answer is its name.
@@ -78,7 +78,7 @@ func (m *moody) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	case resets:
 		panic(http.ErrAbortHandler)
-	case waiting:
+	case pauses:
 		select {
 		case <-m.better:
 		case <-r.Context().Done():
@@ -371,7 +371,7 @@ func TestWhatIsGoneFinishes(t *testing.T) {
 			}
 			lead(nil)
 			b.expect(p, map[string]int{"one": 3})
-			one.mood.Store(waiting)
+			one.mood.Store(pauses)
 			answer := make(chan string, 1)
 			go func() {
 				resp, err := http.DefaultClient.Do(request(t, http.MethodPost, fmt.Sprintf("http://127.0.0.1:%d/", p), http.NoBody))

@@ -39,7 +39,7 @@ type Options struct {
 	// 30 s; a negative value means that nothing is waited for.
 	Drain time.Duration
 	// HardStop is how long exchanges under way may take to finish after Run
-	// was told to end. Zero means 5 min.
+	// was told to end, or at an instance that is gone. Zero means 5 min.
 	HardStop time.Duration
 	// RetryBind is the period at which a port that could not be bound is
 	// tried again. Zero means 1 s.

@@ -115,7 +115,9 @@ func (t *Target) review(now time.Time, tick bool) {
 	if c.tally != nil {
 		t.record.judge(c.members, w, now)
 	}
-	s := t.record.stand(c.members, w, now)
+	p := t.record.pool
+	s := t.record.stand(c.members, w, now, p.room)
+	p.room = s.percents
 	if slices.Equal(s.percents, c.percents) && s.panics == t.record.panics && (s.usable > 0) == c.usable {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -439,6 +440,35 @@ func TestCountingOutcomesDoesNotAllocate(t *testing.T) {
 		walk.End()
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestReviewsMakeNoGarbage(t *testing.T) {
+	p, _ := newPool(nil)
+	w := watch()
+	w.SlowStart, w.Ejection.Errors = time.Minute, 3000
+	lead(p, fixed("81", "82", "83"), w, nil)
+	p.Review()
+	if n := testing.AllocsPerRun(100, p.Review); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// BenchmarkReview is what is done once a second where nothing happens.
+func BenchmarkReview(b *testing.B) {
+	p, _ := newPool(nil)
+	var all []*upstream.Target
+	for route := range 1000 {
+		var list []*routing.Instance
+		for i := range 10 {
+			list = append(list, &routing.Instance{Address: netip.AddrFrom4([4]byte{10, byte(route >> 8), byte(route), byte(i)}), Port: 80, Ready: true})
+		}
+		all = append(all, p.Balanced(p.Fixed(list, nil), upstream.Choosing{Watch: watch()}))
+	}
+	p.Retain(all)
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Review()
 	}
 }
 

@@ -64,3 +64,6 @@ func (i *Instance) Listed() int {
 	}
 	return n
 }
+
+// Review looks at all records, as Run does each second.
+func (p *Pool) Review() { p.review(time.Now(), true) }

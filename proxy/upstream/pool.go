@@ -77,11 +77,12 @@ func ResolverAt(addr string) *net.Resolver {
 type Pool struct {
 	options Options
 
-	mu        sync.Mutex // guards names, fixed, instances, draining, closed and all records
+	mu        sync.Mutex // guards names, fixed, instances, draining, room, closed and all records
 	names     map[nameKey]*name
 	fixed     map[*name]bool
 	instances map[netip.AddrPort]*Instance
 	draining  map[*Instance]time.Time // until when
+	room      []uint8                 // of reviews, so that they make no garbage
 	closed    bool
 
 	checker checker

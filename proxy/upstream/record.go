@@ -106,10 +106,11 @@ type standing struct {
 	panics   bool
 }
 
-// stand works out who may be chosen now.
-func (r *record) stand(list []*member, w *routing.Watch, now time.Time) standing {
+// stand works out who may be chosen now. What it returns is in room, if that is
+// large enough.
+func (r *record) stand(list []*member, w *routing.Watch, now time.Time, room []uint8) standing {
 	able := 0
-	s := standing{percents: make([]uint8, len(list))}
+	s := standing{percents: room[:0]}
 	for _, m := range list {
 		m.look(now, w)
 	}
@@ -123,13 +124,15 @@ func (r *record) stand(list []*member, w *routing.Watch, now time.Time) standing
 		}
 	}
 	s.panics = s.usable < able && int64(s.usable)*int64(routing.FullWeight) < int64(able)*int64(w.Health.Panic)
-	for k, m := range list {
+	for _, m := range list {
+		percent := uint8(0)
 		switch {
 		case s.panics:
-			s.percents[k] = 100
+			percent = 100
 		case !m.out():
-			s.percents[k] = m.percent(now, w)
+			percent = m.percent(now, w)
 		}
+		s.percents = append(s.percents, percent)
 	}
 	return s
 }

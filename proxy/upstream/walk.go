@@ -86,7 +86,7 @@ func (t *Target) lookAfter(c *chosen, list []balance.Member, now time.Time) (usa
 	w, r := &t.choosing.Watch, t.record
 	ejects := w.Ejection != routing.Ejection{} && len(list) > 1 // the only one never is
 	if !ejects && w.Health.Every == 0 && w.SlowStart == 0 {
-		r.members, r.panics = nil, false
+		r.members, r.begun, r.panics = nil, false, false
 		return len(list)
 	}
 	c.members = r.follow(c.instances, w, now)
@@ -96,7 +96,7 @@ func (t *Target) lookAfter(c *chosen, list []balance.Member, now time.Time) (usa
 	if ejects {
 		c.tally = newTally(r.pool, &w.Ejection)
 	}
-	s := r.stand(c.members, w, now)
+	s := r.stand(c.members, w, now, make([]uint8, 0, len(list)))
 	c.percents = s.percents
 	for k, percent := range s.percents {
 		list[k].Ready = list[k].Ready && percent > 0
