@@ -33,10 +33,11 @@ type Request interface {
 	Random() uint32
 }
 
-// Conn describes the connection that a request came on. It does not change
-// while the connection lives.
+// Conn describes the connection that a request came on. Only Client may change
+// from one request to the next, where a proxy in front is trusted to name it.
 type Conn struct {
-	Client netip.AddrPort // the client, as far as it is trusted
+	Client netip.AddrPort // the client, as far as it is known; port 0 if only its address is
+	Peer   netip.AddrPort // who is at the other end: the client, or a proxy in front
 	Local  netip.AddrPort // where the connection was accepted
 	TLS    *TLS           // nil on plain connections
 }

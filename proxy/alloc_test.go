@@ -167,3 +167,21 @@ func TestExplainHeaderCostsNothingIfAbsent(t *testing.T) {
 		})
 	}
 }
+
+// TestTrustDoesNotAllocate holds it for a gateway behind a trusted proxy.
+func TestTrustDoesNotAllocate(t *testing.T) {
+	const n = 20_000
+	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	for _, mode := range []string{"x-forwarded", "rfc7239", "both"} {
+		t.Run(mode, func(t *testing.T) {
+			p := freeport.One(t)
+			bed := start(t, believing(t, "127.0.0.0/8"))
+			bed.apply(fmt.Sprintf(`{name: g, port: %d, sluice: {forwarded: %s}, routes: {"[%s]": {}}}`, p, mode, rawOrigin(t, 0, answer)))
+			request := "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 2001:db8::9, 127.0.0.9\r\nX-Forwarded-Proto: https\r\n" +
+				"X-Request-Id: 1\r\nForwarded: for=203.0.113.9, for=127.0.0.9;proto=http\r\n\r\n"
+			if got, _ := allocating(t, p, n, request, len(answer)); got > few {
+				t.Errorf("%d allocations in %d exchanges, want none in an exchange", got, n)
+			}
+		})
+	}
+}

@@ -3,7 +3,6 @@
 package proxy
 
 import (
-	"github.com/sluice-mesh/sluice/proxy/http1"
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/routing"
 )
@@ -19,7 +18,8 @@ func (s *Server) explainOn(gen *live.Generation, r routing.ExplainRequest) (*rou
 	e, err := gen.Snapshot.Explain(r, routing.ExplainOptions{
 		VirtualHostsPort: s.options.VirtualHostsPort,
 		Live:             present{gen},
-		Headers:          http1.Added,
+		Client:           s.options.Trust.Client,
+		Headers:          s.options.Trust.Added,
 	})
 	if err != nil {
 		return nil, err

@@ -26,6 +26,8 @@ type Options struct {
 	// Zone and Node say where the proxy runs: instances there may be preferred.
 	// Empty means unknown.
 	Zone, Node string
+	// Trust says which proxies in front are believed. Nil means none.
+	Trust *http1.Trust
 	// Explain is the field by which a request asks for an explanation of
 	// itself. Nil means that none can.
 	Explain *http1.Secret

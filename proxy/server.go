@@ -66,7 +66,7 @@ func New(o Options) *Server {
 	s.http = http1.New(http1.Options{
 		Gate:   s.gate,
 		Handle: &s.handle, Sweeper: &s.sweeper, Counters: http1.NewCounters(o.Metrics), Panics: s.panics,
-		Explain: o.Explain, Explainer: s.explainOn,
+		Trust: o.Trust, Explain: o.Explain, Explainer: s.explainOn,
 	})
 	s.tcp = tcp.New(tcp.Options{
 		Handle: &s.handle, Sweeper: &s.sweeper,

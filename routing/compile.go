@@ -285,6 +285,8 @@ func (c *compilation) compile(one *candidate) *CompiledGateway {
 		Routes: make([]*CompiledRoute, len(form.Routes)),
 		Entry:  form.entry(),
 		Asked:  form,
+
+		Forwarded: form.Forwarded,
 	}
 	bounds := make([]Bounds, len(form.Routes)+1)
 	bounds[len(form.Routes)] = form.bounds(nil)

@@ -34,8 +34,8 @@ type RequestExplanation struct {
 	Target   string        `json:"target"`
 	Headers  []HeaderField `json:"headers"` // as sent
 	ClientIP string        `json:"client_ip"`
-	// ClientIPFrom says where ClientIP was taken from: always "connection",
-	// since no proxy before this one is trusted.
+	// ClientIPFrom says where ClientIP was taken from: "connection", or the
+	// field in which a trusted proxy says it.
 	ClientIPFrom string `json:"client_ip_from"`
 	// Random is the number that conditions saw that leave something to
 	// chance; nil if none asked. What is explained holds for this number.
@@ -209,9 +209,13 @@ type ExplainOptions struct {
 	VirtualHostsPort int
 	// Live is asked what is usable. Nil means that every address is.
 	Live Live
-	// Headers returns the fields that a proxy adds to a request of HTTP
-	// before it sends it on. Nil means none.
-	Headers func(r conditions.Request) []HeaderField
+	// Client returns the client of a request that comes to gateway g, and where
+	// that was taken from, as ClientIPFrom has it. Nil means that no proxy in
+	// front is trusted.
+	Client func(g *CompiledGateway, r conditions.Request) (client netip.AddrPort, from string)
+	// Headers returns the fields that a proxy adds to a request that came to
+	// gateway g, which is of HTTP, before it sends it on. Nil means none.
+	Headers func(g *CompiledGateway, r conditions.Request) []HeaderField
 }
 
 // Explain decides the request that e describes, as Decide would, and says
@@ -287,6 +291,7 @@ func (x *explainer) explain() *Explanation {
 	}
 	g := x.enter()
 	x.out.Request.Port = r.port
+	x.identify(g)
 	if g == nil {
 		x.out.Outcome = Outcome{Reason: ReasonNoGateway}
 		if x.virtualHosts() {
@@ -333,6 +338,16 @@ func (x *explainer) enter() *CompiledGateway {
 	}
 	x.out.Entrance = Entrance{By: "none", Others: x.others()}
 	return nil
+}
+
+// identify finds out who the client is, if a proxy in front is trusted to say.
+func (x *explainer) identify(g *CompiledGateway) {
+	if g == nil || g.Type != HTTP || x.options.Client == nil {
+		return
+	}
+	client, from := x.options.Client(g, x.request)
+	x.request.conn.Client = client
+	x.out.Request.ClientIP, x.out.Request.ClientIPFrom = client.Addr().String(), from
 }
 
 func (x *explainer) setPort(port int) {
@@ -493,7 +508,7 @@ func (x *explainer) outcome() Outcome {
 			out.Target = sent.Target()
 		}
 		if x.options.Headers != nil && h.Gateway.Type == HTTP {
-			out.Headers = x.options.Headers(x.request)
+			out.Headers = x.options.Headers(x.decision.Hops[0].Gateway, x.request)
 		}
 		return out
 	case ReasonNoRoute:

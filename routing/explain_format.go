@@ -76,7 +76,11 @@ func (e *Explanation) formatRequest(s *story) {
 			s.line(2, "%s: %s", f.Name, f.Value)
 		}
 	}
-	s.line(2, "from %s, the address of the connection", r.ClientIP)
+	if r.ClientIPFrom == "connection" {
+		s.line(2, "from %s, the address of the connection", r.ClientIP)
+	} else {
+		s.line(2, "from %s, which a trusted proxy says in %s", r.ClientIP, r.ClientIPFrom)
+	}
 	if r.Random != nil {
 		s.line(2, "with the number %d, which a condition asked chance for (--ticket random=N fixes it)", *r.Random)
 	}

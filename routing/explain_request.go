@@ -170,6 +170,7 @@ func (e *ExplainRequest) read() (*described, error) {
 		return nil, explainErrorf("client_ip", "%s is not an IP address; such as 192.0.2.1", quote(e.ClientIP))
 	}
 	r.conn.Client = netip.AddrPortFrom(client.Unmap().WithZone(""), 0)
+	r.conn.Peer = r.conn.Client
 	local := netip.IPv4Unspecified()
 	if r.conn.Client.Addr().Is6() {
 		local = netip.IPv6Unspecified()

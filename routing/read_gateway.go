@@ -223,6 +223,9 @@ func (r *reader) gatewayOwn(f *gatewayForm, v *value, path string) {
 			if r.choice(e.value, path, "503", "404") == "404" {
 				g.NoRoute = 404
 			}
+		case "forwarded":
+			g.Forwarded = r.forwarded(e.value, path)
+			f.httpOnly.note(e.value.place, path)
 		case "affinity":
 			r.affinity(g, e.value, path)
 		case "limits":

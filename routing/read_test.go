@@ -133,6 +133,9 @@ func dumpSettings(b *strings.Builder, g *routing.Gateway) {
 	if g.Split != routing.SplitExact || g.Unavailable != routing.UnavailableError || g.NoRoute != 503 {
 		fmt.Fprintf(b, " split %d unavailable %d no_route %d", g.Split, g.Unavailable, g.NoRoute)
 	}
+	if g.Forwarded != routing.ForwardedX {
+		fmt.Fprintf(b, " forwarded %d", g.Forwarded)
+	}
 	dumpMetadata(b, g.Metadata)
 }
 

@@ -129,6 +129,7 @@ var schema = []Key{
 	{SectionGatewayOwn, "no_route", Supported, "503 or 404", "503", "", "the status when no route can be chosen"},
 	{SectionGatewayOwn, "balance", Supported, balanceForm, "roundrobin on http ports, leastconn on tcp ports", "uri, url_param and hdr need an http port", "how each route chooses among its instances, unless it says so itself"},
 	{SectionGatewayOwn, "locality", Supported, "node, zone or none, or a map", "none", "", "whether instances near the proxy are preferred"},
+	{SectionGatewayOwn, "forwarded", Supported, "x-forwarded, rfc7239 or both", "x-forwarded", "http ports only", "by which fields instances are told where a request comes from: X-Forwarded-For, -Proto, -Host and -Port, Forwarded, or all; the same are read where a proxy in front is trusted"},
 	{SectionGatewayOwn, "tls", Planned, "", "", "", "certificates of the listener"},
 	{SectionGatewayOwn, "affinity", Supported, "map", "", "http ports only", "keeps the requests of a client together by a key, and says what weight 0 means to those who are on a route"},
 	{SectionGatewayOwn, "limits", Supported, "map", "", "of tcp ports: connections", "how large messages may be, how slow clients, and how much there may be to do"},

@@ -91,7 +91,7 @@ func TestExamplesOfTheReferenceAreRead(t *testing.T) {
 var sample = map[string]string{
 	"name": "x", "kind": "", "metadata": "{a: b}", "import": "", "port": "80", "virtual_hosts": "[a.example]",
 	"routes": "[b]", "service": "{host: h, port: 1}", "deployed": "true", "sluice": "{}",
-	"host": "h", "split": "random", "unavailable": "redistribute", "no_route": "404",
+	"host": "h", "split": "random", "unavailable": "redistribute", "no_route": "404", "forwarded": "both",
 	"weight": "100%", "condition": "host == x", "condition_strength": "50%", "balance": "roundrobin",
 	"path": "/a if path_beg /b", "rewrites": "[{path: /a if path_beg /b}]", "headers": "{request: {remove: X-A}}", "redirect": "{to: /x}",
 	"request": "{set: {X-A: b}}", "response": "{add: {X-A: b}}", "remove": "X-A", "set": "{X-A: b}", "add": "{X-A: b}", "to": "/y", "code": "301",

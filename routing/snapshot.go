@@ -33,6 +33,7 @@ type CompiledGateway struct {
 	Sticky     *Sticky          // nil if each request stands alone
 	Entry      Entry            // what holds before the route of a request is known
 	Bounds     *Bounds          // what holds for exchanges without a route
+	Forwarded  ForwardedMode    // by which fields instances are told of the client
 	Asked      *Gateway         // what it was compiled from
 }
 

@@ -62,8 +62,10 @@ type Gateway struct {
 	Health    Health
 	Ejection  Ejection
 	SlowStart time.Duration // 0 is not written
-	NoRoute   int           // status when nothing can be chosen: 503 (also the zero value) or 404
-	At        Position      // of the gateway's document
+	// Forwarded says by which fields instances are told of the client.
+	Forwarded ForwardedMode
+	NoRoute   int      // status when nothing can be chosen: 503 (also the zero value) or 404
+	At        Position // of the gateway's document
 }
 
 // Service says where a gateway can be reached from outside the proxy.
@@ -167,6 +169,19 @@ const (
 	SplitExact SplitMode = iota
 	// SplitRandom draws each request on its own.
 	SplitRandom
+)
+
+// ForwardedMode says by which fields an instance is told where a request
+// comes from.
+type ForwardedMode uint8
+
+const (
+	// ForwardedX is X-Forwarded-For and those that go with it.
+	ForwardedX ForwardedMode = iota
+	// ForwardedStandard is Forwarded (RFC 7239).
+	ForwardedStandard
+	// ForwardedBoth is all of them.
+	ForwardedBoth
 )
 
 // UnavailableMode says what happens to the share of a route that has no

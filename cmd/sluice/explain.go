@@ -37,6 +37,7 @@ type explainFlags struct {
 
 	virtualHostsPort   int
 	virtualHostsDomain string
+	trust              *http1.Trust // with files
 }
 
 func newExplain() *cobra.Command {
@@ -91,6 +92,7 @@ proxy cannot be asked, and with 2 for wrong use.`,
 	flags.StringArrayVar(&f.tickets, "ticket", nil, "fix draws: N, strength=N, weights=N, random=N, strength@GATEWAY=N; may be repeated")
 	flags.StringVarP(&f.output, "output", "o", "text", "form of the result: text, json or yaml")
 	flags.IntVar(&f.virtualHostsPort, "virtual-hosts-port", 80, "port of all virtual hosts, with -f")
+	trustFlag(cmd, &f.trust)
 	flags.StringVar(&f.virtualHostsDomain, "virtual-hosts-domain", "", "domain below which every gateway gets a virtual host, with -f (default none)")
 	return cmd
 }
@@ -156,7 +158,8 @@ func (f *explainFlags) explain(cmd *cobra.Command) (*routing.Explanation, error)
 	}
 	return v.snapshot.Explain(f.asked, routing.ExplainOptions{
 		VirtualHostsPort: f.virtualHostsPort,
-		Headers:          http1.Added,
+		Client:           f.trust.Client,
+		Headers:          f.trust.Added,
 	})
 }
 

@@ -82,6 +82,7 @@ func meshFlags(cmd *cobra.Command, o *mesh.Options, gatewayAddress string) {
 	flags.IntVar(&o.Connections, "max-connections", 0, "most client connections of all gateways together (default three quarters of what the limit of open files leaves)")
 	flags.IntVar(&o.ConnectionsPerAddress, "max-connections-per-address", 0, "most client connections of one address, or of one IPv6 network of 64 bits (default no bound)")
 	flags.IntVar(&o.Requests, "max-requests", 0, "most requests under way in all gateways together; beyond, they are answered 503 (default no bound)")
+	trustFlag(cmd, &o.Trust)
 	flags.StringVar(&o.Resolver, "resolver", "", "name server to ask, HOST:PORT (default the system's)")
 }
 

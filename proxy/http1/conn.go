@@ -28,6 +28,7 @@ type conn struct {
 	listener  *Listener
 	ctx       context.Context //nolint:containedctx // the connection's own life, not a call's
 	facts     conditions.Conn
+	trusted   bool // the peer is a proxy that may say who the client is
 	shard     uint32
 	seat      gate.Seat
 	unwanted  atomic.Bool          // to be closed if it waits for a request
@@ -70,7 +71,9 @@ func newConn(ctx context.Context, s *Server, l *Listener, sc *socket.Conn) *conn
 	c := &conn{Conn: sc, server: s, listener: l, ctx: ctx, shard: s.turn.Add(1)}
 	c.keepAlive = int64(l.bound().KeepAlive)
 	sc.Watch(c)
-	c.facts.Client = addrPort(sc.TCP().RemoteAddr())
+	c.facts.Peer = addrPort(sc.TCP().RemoteAddr())
+	c.facts.Client = c.facts.Peer
+	c.trusted = s.options.Trust.believes(c.facts.Peer.Addr())
 	c.facts.Local = addrPort(sc.TCP().LocalAddr())
 	c.forwarded = appendForwarded(c.room[:0], &c.facts)
 	return c
@@ -84,11 +87,11 @@ func addrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// appendForwarded appends the fields that tell an instance of the client
-// connection. A client's own are dropped: no proxy before us is trusted.
+// appendForwarded appends what appendOwn would of a client that is not
+// trusted, as far as it is the same for all requests of the connection.
 func appendForwarded(b []byte, facts *conditions.Conn) []byte {
 	b = append(b, "X-Forwarded-For: "...)
-	b = facts.Client.Addr().WithZone("").AppendTo(b)
+	b = facts.Peer.Addr().WithZone("").AppendTo(b)
 	b = append(b, "\r\nX-Forwarded-Proto: "...)
 	if facts.TLS != nil {
 		b = append(b, "https"...)

@@ -12,22 +12,8 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/sluice-mesh/sluice/conditions"
 	"github.com/sluice-mesh/sluice/routing"
 )
-
-// Added returns the fields that a request gets before it is sent on, in place
-// of any of these names that the client sent. What is drawn anew for each
-// request is described instead, in parentheses.
-func Added(r conditions.Request) (fields []routing.HeaderField) {
-	for line := range strings.Lines(string(appendForwarded(nil, r.Conn()))) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
-		fields = append(fields, routing.HeaderField{Name: name, Value: value})
-	}
-	return append(fields,
-		routing.HeaderField{Name: "X-Forwarded-Host", Value: r.Host()},
-		routing.HeaderField{Name: "X-Request-Id", Value: "(a new UUID)"})
-}
 
 // Secret is the field by which a request asks for an explanation of itself.
 // It is immutable. A nil Secret is asked by nobody.
@@ -125,7 +111,7 @@ func (c *conn) described() routing.ExplainRequest {
 		Method:   string(h.bytes(h.method)),
 		URL:      fmt.Sprintf("http://127.0.0.1:%d%s", c.listener.Port, h.originForm()),
 		Headers:  []routing.HeaderField{{Name: "Host", Value: string(h.effectiveHost())}},
-		ClientIP: c.facts.Client.Addr().String(),
+		ClientIP: c.facts.Peer.Addr().String(),
 		Ticket:   tickets,
 	}
 	for i := range h.fields {

@@ -35,6 +35,9 @@ func (c *conn) transact(last bool) (keep bool) {
 		c.refuse(live.NoGateway)
 		return false
 	}
+	if c.trusted || g.Forwarded != routing.ForwardedX {
+		c.credit(g.Forwarded)
+	}
 	if reason := c.enter(g); reason != live.None {
 		c.refuse(reason)
 		return false
@@ -97,6 +100,9 @@ func (c *conn) incompleteBody() bool {
 func (c *conn) forward() (keep bool) {
 	w := c.w
 	own := c.forwarded
+	if w.head.told {
+		own = w.own
+	}
 	if k := &w.keeper; len(k.request) > 0 && !w.edits.drops(cookieName) {
 		k.request = append(k.request, own...)
 		own = k.request

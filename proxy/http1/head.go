@@ -34,6 +34,8 @@ type head struct {
 	authority      span // of an absolute-form target; otherwise empty
 	host           span
 	lines          uint32 // where the field lines begin
+	told           bool   // work.own has all that tells of the client
+	identified     bool   // and an identifier of the request
 
 	// Of answers.
 	answer bool

@@ -22,6 +22,8 @@ type Options struct {
 	Handle   *live.Handle
 	Sweeper  *socket.Sweeper
 	Counters *Counters
+	// Trust says which proxies in front are believed. Nil means none.
+	Trust *Trust
 	// Explain is the field by which a request asks for an explanation of
 	// itself. Nil means that none can.
 	Explain *Secret

@@ -38,6 +38,8 @@ type work struct {
 	asked    []byte // the fields that ask for an upgrade, and others behind them
 	told     string // the explanation that the answer carries, as JSON
 	edits    edits
+	claims   claims
+	own      []byte // the fields that tell of the client, if they are this request's
 
 	back     []byte // what the instance sent
 	got      int    // bytes in back
@@ -138,6 +140,10 @@ func (w *work) shrink() {
 	if cap(w.out) > 4*bufferSize {
 		w.out = make([]byte, 0, 4<<10)
 	}
+	if cap(w.own) > bufferSize {
+		w.own = nil
+	}
+	w.claims.shrink()
 	w.toClient = nil
 	w.exchange.Generation = nil
 	w.bounds = &defaultBounds // nothing of a former snapshot

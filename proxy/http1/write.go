@@ -44,11 +44,17 @@ func appendRequest(b []byte, h *head, forwarded []byte, e *edits, now int64) []b
 		b = append(b, e.request.put...)
 	}
 	b = append(b, forwarded...)
-	b = append(b, "X-Forwarded-Host: "...)
-	b = append(b, h.effectiveHost()...)
-	b = append(b, "\r\nX-Request-Id: "...)
-	b = appendRequestID(b, socket.UnixMilli(now), rand.Uint64(), rand.Uint64())
-	return append(b, "\r\n\r\n"...)
+	if !h.told {
+		b = append(b, "X-Forwarded-Host: "...)
+		b = append(b, h.effectiveHost()...)
+		b = append(b, "\r\n"...)
+	}
+	if !h.identified {
+		b = append(b, "X-Request-Id: "...)
+		b = appendRequestID(b, socket.UnixMilli(now), rand.Uint64(), rand.Uint64())
+		b = append(b, "\r\n"...)
+	}
+	return append(b, "\r\n"...)
 }
 
 // appendRequestID appends a UUID version 7 (RFC 9562 section 5.7) of a time in

@@ -127,6 +127,7 @@ func (s *Server) Serve(ctx context.Context, l *Listener, nc *net.TCPConn, seat g
 	}
 	f := &forward{server: s, client: client}
 	f.facts.Client, f.facts.Local = addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
+	f.facts.Peer = f.facts.Client
 	if !l.add(f) {
 		client.Abort()
 		seat.Leave()

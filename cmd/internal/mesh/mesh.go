@@ -54,6 +54,8 @@ type Options struct {
 	// Zone and Node say where the proxy runs, for gateways that prefer near
 	// instances. Empty means unknown.
 	Zone, Node string
+	// Trust says which proxies in front are believed; nil if none is.
+	Trust *http1.Trust
 	// Explain is the header by which a request asks for an explanation of
 	// itself; nil if none can.
 	Explain *http1.Secret
@@ -115,6 +117,7 @@ func Open(ctx context.Context, o Options) (*Mesh, error) {
 		ConnectionsPerAddress: o.ConnectionsPerAddress,
 		Zone:                  o.Zone,
 		Node:                  o.Node,
+		Trust:                 o.Trust,
 		Explain:               o.Explain,
 		Metrics:               m.registry,
 		Log:                   log,
