@@ -61,6 +61,7 @@ func New(o Options) *Server {
 	})
 	s.gate = gate.New(gate.Options{
 		Connections: o.Connections, PerAddress: o.ConnectionsPerAddress, Requests: o.Requests,
+		Exempt: o.Trust.Believes, // many clients come by one address of theirs
 		Memory: o.Memory, Relieve: s.relieve, Metrics: o.Metrics, Log: o.Log,
 	})
 	s.http = http1.New(http1.Options{

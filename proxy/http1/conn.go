@@ -73,7 +73,7 @@ func newConn(ctx context.Context, s *Server, l *Listener, sc *socket.Conn) *conn
 	sc.Watch(c)
 	c.facts.Peer = addrPort(sc.TCP().RemoteAddr())
 	c.facts.Client = c.facts.Peer
-	c.trusted = s.options.Trust.believes(c.facts.Peer.Addr())
+	c.trusted = s.options.Trust.Believes(c.facts.Peer.Addr())
 	c.facts.Local = addrPort(sc.TCP().LocalAddr())
 	c.forwarded = appendForwarded(c.room[:0], &c.facts)
 	return c

@@ -329,7 +329,7 @@ func (c *conn) credit(mode routing.ForwardedMode) {
 func (t *Trust) weigh(g *routing.CompiledGateway, r conditions.Request) (cl *claims, client netip.AddrPort, from string) {
 	cl = new(claims)
 	peer := r.Conn().Peer
-	if !t.believes(peer.Addr()) {
+	if !t.Believes(peer.Addr()) {
 		return cl, peer, fromConnection
 	}
 	cl.read(r)

@@ -57,8 +57,9 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	return n.Masked(), nil
 }
 
-// believes reports whether what a proxy at this address says is believed.
-func (t *Trust) believes(a netip.Addr) bool {
+// Believes reports whether what a proxy at this address says is believed. A
+// nil Trust believes nobody.
+func (t *Trust) Believes(a netip.Addr) bool {
 	if t == nil {
 		return false
 	}
@@ -82,7 +83,7 @@ const maxHops = 32
 func (t *Trust) follow(peer netip.AddrPort, next func() (node netip.AddrPort, more bool)) netip.AddrPort {
 	client := peer
 	for range maxHops {
-		if !t.believes(client.Addr()) {
+		if !t.Believes(client.Addr()) {
 			break
 		}
 		node, more := next()

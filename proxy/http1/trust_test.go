@@ -46,10 +46,10 @@ func TestNewTrust(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if tt.yes != "" && !trust.believes(netip.MustParseAddr(tt.yes)) {
+			if tt.yes != "" && !trust.Believes(netip.MustParseAddr(tt.yes)) {
 				t.Errorf("%s is not believed", tt.yes)
 			}
-			if tt.no != "" && trust.believes(netip.MustParseAddr(tt.no)) {
+			if tt.no != "" && trust.Believes(netip.MustParseAddr(tt.no)) {
 				t.Errorf("%s is believed", tt.no)
 			}
 		})
