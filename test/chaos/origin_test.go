@@ -118,7 +118,11 @@ func serveOrigin(name string, stop <-chan os.Signal) error {
 	o.end(ln.(*net.TCPListener))
 	late, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return srv.Shutdown(late)
+	// Shutdown closes the listener once more if Serve has not noticed yet.
+	if err := srv.Shutdown(late); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }
 
 // count follows which connections are open.
