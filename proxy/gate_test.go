@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/sluice-mesh/sluice/proxy"
 	"github.com/sluice-mesh/sluice/test/freeport"
@@ -204,6 +205,7 @@ func TestOldestIdleConnectionsAreClosedFirst(t *testing.T) {
 	const few = 64 // as many as go at a time
 	conns := make([]*kept, 3*few)
 	ask := func(k *kept) (last bool) {
+		_ = k.SetDeadline(time.Now().Add(20 * time.Second)) // for each, on a busy machine
 		k.send(t, "/")
 		a, last := k.receive(t)
 		if a.body != "a" {
