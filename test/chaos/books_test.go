@@ -115,7 +115,7 @@ func TestSplitsAreHeldToTheirWeights(t *testing.T) {
 		{"a route that starves", 0, 100, 5, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newSplits(newEvents(), func(int, int) error { return nil })
+			s := newSplits(newEvents(), func(int, int, int) error { return nil })
 			if _, err := s.next(30); err != nil {
 				t.Fatal(err)
 			}

@@ -19,12 +19,13 @@ import (
 // decided each request: answers carry its number. It is safe for concurrent
 // use.
 type splits struct {
-	write func(epoch, weight int) error
+	write func(epoch, weight, spare int) error
 	log   *events
 
 	mu     sync.Mutex // guards what follows
 	epochs []epoch    // as they were written; the first is not used
 	seen   int        // the latest that served
+	spare  int        // of retries, in the tables that are written
 	grown  chan struct{}
 }
 
@@ -38,7 +39,7 @@ type epoch struct {
 // least is how many answers an epoch must have before the next one.
 const least = 5
 
-func newSplits(log *events, write func(epoch, weight int) error) *splits {
+func newSplits(log *events, write func(epoch, weight, spare int) error) *splits {
 	return &splits{write: write, log: log, epochs: make([]epoch, 1), grown: make(chan struct{})}
 }
 
@@ -92,11 +93,18 @@ func (s *splits) change(ctx context.Context, rng *rand.Rand) error {
 // next writes a table and returns its number.
 func (s *splits) next(weight int) (n int, err error) {
 	s.mu.Lock()
-	n = len(s.epochs)
+	n, spare := len(s.epochs), s.spare
 	s.epochs = append(s.epochs, epoch{weight: weight})
 	s.mu.Unlock()
 	s.log.add("table %d: %d%%", n, weight)
-	return n, s.write(n, weight)
+	return n, s.write(n, weight, spare)
+}
+
+// allow sets how many retries the tables to come have to spare.
+func (s *splits) allow(spare int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spare = spare
 }
 
 // await waits until an epoch has decided enough.
@@ -163,11 +171,11 @@ func (s *splits) changes() int {
 
 // gatewayFile returns what writes the file of the gateway, whole or not at
 // all.
-func gatewayFile(dir string, port int) func(epoch, weight int) error {
+func gatewayFile(dir string, port int) func(epoch, weight, spare int) error {
 	beside := filepath.Join(dir, "next")
 	file := filepath.Join(dir, "gateways", "chaos.yaml")
-	return func(epoch, weight int) error {
-		if err := os.WriteFile(beside, gatewayText(port, epoch, weight), 0o600); err != nil {
+	return func(epoch, weight, spare int) error {
+		if err := os.WriteFile(beside, gatewayText(port, epoch, weight, spare), 0o600); err != nil {
 			return err
 		}
 		return os.Rename(beside, file)
@@ -175,16 +183,20 @@ func gatewayFile(dir string, port int) func(epoch, weight int) error {
 }
 
 // gatewayText returns two routes to all origins. Retries have their usual
-// budget.
-func gatewayText(port, epoch, weight int) []byte {
+// budget unless some are to spare.
+func gatewayText(port, epoch, weight, spare int) []byte {
 	var text bytes.Buffer
 	fmt.Fprintf(&text, "name: chaos\nport: %d\nsluice: {timeouts: {upstream_keep_alive: 2s}}\nroutes:\n", port)
+	retries := ""
+	if spare > 0 {
+		retries = fmt.Sprintf(", retries: {budget_min: %d}", spare)
+	}
 	for _, r := range []struct {
 		name   string
 		weight int
 	}{{"a", weight}, {"b", 100 - weight}} {
 		fmt.Fprintf(&text, "  %s:\n    weight: %d%%\n    selector: label(app)(chaos)\n"+
-			"    sluice:\n      headers: {response: {set: {X-Route: %s, X-Epoch: \"%d\"}}}\n", r.name, r.weight, r.name, epoch)
+			"    sluice: {headers: {response: {set: {X-Route: %s, X-Epoch: \"%d\"}}}%s}\n", r.name, r.weight, r.name, epoch, retries)
 	}
 	text.WriteString("  c:\n    weight: 0%\n    selector: label(app)(chaos)\n" +
 		"    condition: path starts with /stall\n    sluice: {timeouts: {first_byte: 300ms}}\n")
