@@ -4,6 +4,7 @@ package upstream
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"time"
 
@@ -67,3 +68,27 @@ func (i *Instance) Listed() int {
 
 // Review looks at all records, as Run does each second.
 func (p *Pool) Review() { p.review(time.Now(), true) }
+
+// Untold is the time to live of what nobody told one of.
+const Untold = untold
+
+// Again returns how long after a look-up the next one follows.
+func (p *Pool) Again(ttl time.Duration) time.Duration { return p.again(ttl) }
+
+// Hear returns how long what a server sends over a stream is good for, if n
+// bytes of it are read at a time.
+func Hear(sent []byte, n int) time.Duration {
+	var h heard
+	here, there := net.Pipe()
+	go func() {
+		_, _ = there.Write(sent)
+		_ = there.Close()
+	}()
+	c := stream{Conn: here, heard: &h}
+	for b := make([]byte, n); ; {
+		if _, err := c.Read(b); err != nil {
+			_ = here.Close()
+			return h.good()
+		}
+	}
+}

@@ -30,8 +30,10 @@ type Options struct {
 	// Checks bounds the health checks that are under way at a time. Zero means
 	// 512.
 	Checks int
-	// LookupEvery is the period of name look-ups. Zero means 5 s: Go's resolver
-	// does not say how long an answer is good for.
+	// LookupEvery is how long after a look-up that failed, or of which nobody
+	// said how long it is good for, the name is looked up again. Zero means 5 s.
+	// Other answers are kept for their time to live (RFC 1035 section 3.2.1),
+	// for at least 1 s, or LookupEvery if that is less, and at most 1 min.
 	LookupEvery time.Duration
 	// Resolver answers name look-ups. Nil means net.DefaultResolver.
 	Resolver *net.Resolver
@@ -201,26 +203,26 @@ func (p *Pool) start(n *name) {
 func (p *Pool) look(n *name) {
 	ctx, cancel := context.WithTimeout(p.life, p.options.LookupEvery)
 	defer cancel()
-	addrs, err := p.options.Resolver.LookupNetIP(ctx, "ip", n.host)
+	addrs, ttl, err := p.resolve(ctx, n.host)
 	if p.life.Err() != nil {
 		return
 	}
 	addrs = prefer(addrs)
 	if err == nil && len(addrs) == 0 {
-		err = &net.DNSError{Err: "no addresses", Name: n.host, IsNotFound: true}
+		err, ttl = &net.DNSError{Err: "no addresses", Name: n.host, IsNotFound: true}, untold
 	}
-	p.tell(n, p.learn(n, addrs, err), err)
+	p.tell(n, p.learn(n, &lookup{addrs: addrs, err: err, until: time.Now().Add(p.again(ttl))}), err)
 }
 
 // learn takes in the outcome of a look-up and returns the one before.
-func (p *Pool) learn(n *name, addrs []netip.Addr, err error) *lookup {
+func (p *Pool) learn(n *name, found *lookup) *lookup {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n.looking = false
 	before := n.lookup.Load()
-	n.lookup.Store(&lookup{addrs: addrs, err: err})
-	if err == nil && (before == nil || before.err != nil || !slices.Equal(before.addrs, addrs)) {
-		p.place(n, addrs)
+	n.lookup.Store(found)
+	if found.err == nil && (before == nil || before.err != nil || !slices.Equal(before.addrs, found.addrs)) {
+		p.place(n, found.addrs)
 		p.retireUnused()
 	}
 	if before == nil {
@@ -318,7 +320,7 @@ func (p *Pool) eachName(yield func(*name)) {
 // ctx ends; then it closes all idle connections and ends look-ups under way. It
 // is called once.
 func (p *Pool) Run(ctx context.Context) {
-	look := time.NewTicker(p.options.LookupEvery)
+	look := time.NewTicker(min(p.options.LookupEvery, lookFor))
 	defer look.Stop()
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
@@ -330,8 +332,8 @@ func (p *Pool) Run(ctx context.Context) {
 		case <-ctx.Done():
 			p.close()
 			return
-		case <-look.C:
-			for _, n := range p.lookable() {
+		case now := <-look.C:
+			for _, n := range p.lookable(now) {
 				p.start(n) //nolint:contextcheck // close ends it
 			}
 		case <-p.alarm:
@@ -344,14 +346,17 @@ func (p *Pool) Run(ctx context.Context) {
 	}
 }
 
-// lookable returns the names that are to be looked up again: those whose
-// first look-up has ended.
-func (p *Pool) lookable() []*name {
+// lookFor is how late a name is looked up again at most.
+const lookFor = 500 * time.Millisecond
+
+// lookable returns the names that are to be looked up again: those whose last
+// look-up is not good any more. One that has not ended has no end.
+func (p *Pool) lookable(now time.Time) []*name {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var ns []*name
 	for _, n := range p.names {
-		if !n.literal && n.lookup.Load() != nil {
+		if last := n.lookup.Load(); !n.literal && last != nil && !now.Before(last.until) {
 			ns = append(ns, n)
 		}
 	}

@@ -5,6 +5,7 @@ package upstream
 import (
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluice-mesh/sluice/proxy/balance"
 	"github.com/sluice-mesh/sluice/routing"
@@ -38,6 +39,7 @@ type name struct {
 type lookup struct {
 	addrs []netip.Addr
 	err   error
+	until time.Time // when the next one is due
 }
 
 // Instances returns the present instances. The slice is not to be changed.

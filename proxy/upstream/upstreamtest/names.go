@@ -5,16 +5,18 @@ package upstreamtest
 
 import (
 	"encoding/binary"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // NameServer answers questions for A and AAAA records, as RFC 1035 section 4
-// has it, over UDP. Its answers are the same for all names. It is safe for
-// concurrent use.
+// has it, over UDP and TCP. Its answers are the same for all names, but for how
+// long they are good. It is safe for concurrent use.
 type NameServer struct {
 	addr string
 
@@ -23,6 +25,7 @@ type NameServer struct {
 	code  byte          // RCODE
 	hold  chan struct{} // answers wait until it is closed; nil: at once
 	asked map[string]int
+	ttls  map[string]uint32 // seconds; 0 for other names
 }
 
 // Response codes (RFC 1035 section 4.1.1).
@@ -40,13 +43,27 @@ const (
 // ServeNames starts a server that answers with addrs, until the test ends.
 func ServeNames(t *testing.T, addrs ...string) *NameServer {
 	t.Helper()
-	pc, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &NameServer{addr: pc.LocalAddr().String(), asked: make(map[string]int)}
+	pc, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", ln.Addr().String())
+	if err != nil {
+		_ = ln.Close()
+		t.Fatal(err)
+	}
+	s := &NameServer{addr: ln.Addr().String(), asked: make(map[string]int), ttls: make(map[string]uint32)}
 	s.Set(0, addrs...)
 	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() { s.converse(c) })
+		}
+	})
 	all.Go(func() {
 		for {
 			b := make([]byte, 512)
@@ -59,9 +76,39 @@ func ServeNames(t *testing.T, addrs ...string) *NameServer {
 	})
 	t.Cleanup(func() {
 		_ = pc.Close()
+		_ = ln.Close()
 		all.Wait()
 	})
 	return s
+}
+
+// converse answers the questions of one connection, each behind its length.
+func (s *NameServer) converse(c net.Conn) {
+	defer c.Close()
+	if c.SetDeadline(time.Now().Add(10*time.Second)) != nil {
+		return
+	}
+	for {
+		size := make([]byte, 2)
+		if _, err := io.ReadFull(c, size); err != nil {
+			return
+		}
+		q := make([]byte, binary.BigEndian.Uint16(size))
+		if _, err := io.ReadFull(c, q); err != nil {
+			return
+		}
+		r := s.answer(q)
+		if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(r))), r...)); err != nil {
+			return
+		}
+	}
+}
+
+// Keep says for how many seconds the answers for a name are good from now on.
+func (s *NameServer) Keep(name string, seconds uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ttls[name] = seconds
 }
 
 // Set makes the server answer with a response code, 0 for none, and addrs from
@@ -102,7 +149,7 @@ func (s *NameServer) answer(q []byte) []byte {
 	if kind == typeA {
 		s.asked[name]++
 	}
-	code, addrs, hold := s.code, s.addrs, s.hold
+	code, addrs, hold, ttl := s.code, s.addrs, s.hold, s.ttls[name]
 	s.mu.Unlock()
 	if hold != nil {
 		<-hold
@@ -119,7 +166,8 @@ func (s *NameServer) answer(q []byte) []byte {
 		count++
 		r = append(r, 0xc0, 12) // the name is the one of the question
 		r = binary.BigEndian.AppendUint16(r, kind)
-		r = append(r, 0, 1, 0, 0, 0, 0) // class IN, TTL 0
+		r = append(r, 0, 1) // class IN
+		r = binary.BigEndian.AppendUint32(r, ttl)
 		r = binary.BigEndian.AppendUint16(r, uint16(len(a.AsSlice())))
 		r = append(r, a.AsSlice()...)
 	}
