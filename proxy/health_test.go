@@ -188,6 +188,9 @@ func TestUnhealthyInstancesGetNothing(t *testing.T) {
 	if text := strings.Join(strings.Fields(e.Format()), " "); !strings.Contains(text, one.addr()+" is unhealthy since ") || !strings.Contains(text, ": it answers 500.") {
 		t.Errorf("the explanation does not tell of it:\n%s", e.Format())
 	}
+	if text := e.Format(); !strings.Contains(text, "\nIt goes to "+two.addr()+".\n") {
+		t.Errorf("the explanation leads to what gets nothing:\n%s", text)
+	}
 
 	one.mood.Store(well)
 	eventually(t, "it is back", func() bool { return b.states(0) == bothHealthy })

@@ -503,7 +503,7 @@ func (x *explainer) outcome() Outcome {
 		if edits := h.Route.Edits; edits != nil && edits.Redirect != nil {
 			return x.redirected(edits.Redirect)
 		}
-		out := Outcome{Address: h.Route.Target.Address, Instances: x.live.Instances(h.Gateway, h.Route)}
+		out := Outcome{Address: h.Route.Target.Address, Instances: x.used(h)}
 		if sent := x.decision.Rewritten(x.request); sent.Target() != x.request.Target() {
 			out.Target = sent.Target()
 		}
@@ -516,6 +516,22 @@ func (x *explainer) outcome() Outcome {
 	default:
 		return Outcome{Reason: x.decision.Reason.String(), Status: statusUnavailable}
 	}
+}
+
+// used returns the instances of the last hop that may be given something now.
+func (x *explainer) used(h *Hop) []string {
+	all := x.live.Instances(h.Gateway, h.Route)
+	s, ok := x.options.Live.(States)
+	if !ok {
+		return all
+	}
+	var unused []string
+	for _, i := range s.States(h.Gateway, h.Route) {
+		if i.Unused {
+			unused = append(unused, i.Address)
+		}
+	}
+	return slices.DeleteFunc(all, func(i string) bool { return slices.Contains(unused, i) })
 }
 
 // redirected says where a redirect leads; one that leads nowhere is the

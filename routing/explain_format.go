@@ -164,6 +164,9 @@ func where(address string, instances []string) string {
 	if len(instances) == 0 || len(instances) == 1 && instances[0] == address {
 		return address
 	}
+	if len(instances) == 1 && address == "" {
+		return instances[0]
+	}
 	shown := strings.Join(firstNames(instances), ", ")
 	if over := len(instances) - maxNames; over > 0 {
 		shown += fmt.Sprintf(" and %d more", over)

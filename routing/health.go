@@ -172,4 +172,7 @@ type InstanceState struct {
 	Why     string    `json:"why,omitempty"`   // for people
 	Until   time.Time `json:"until,omitzero"`  // of an ejection
 	Share   int       `json:"share,omitempty"` // of its weight that it takes, in percent, while it starts slowly
+	// Unused reports that it gets nothing new. One that fails is used all the
+	// same where too few others are left.
+	Unused bool `json:"unused,omitempty"`
 }

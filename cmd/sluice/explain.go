@@ -43,7 +43,7 @@ type explainFlags struct {
 func newExplain() *cobra.Command {
 	var f explainFlags
 	cmd := &cobra.Command{
-		Use:   "explain METHOD URL",
+		Use:   "explain [METHOD] URL",
 		Short: "Say which route takes a request, and why",
 		Long: `Explain decides a request as the proxy would and tells the story: which gateway
 takes it, each condition with what it saw, the draws of strength and weights,
@@ -61,18 +61,21 @@ random=N for the number that conditions see which leave something to chance.
 
 It exits with 0 if a gateway takes the request, with 1 if none does or the
 proxy cannot be asked, and with 2 for wrong use.`,
-		Example: `  sluice explain GET http://127.0.0.1:9050/cart
+		Example: `  sluice explain http://127.0.0.1:9050/cart
   sluice explain GET http://shop.example/cart -H 'User-Agent: Firefox' --cookie tier=gold -f gateways/
   sluice explain GET http://shop.example/cart -f gateways/ --why-not shop-1.1.0
   sluice explain POST http://127.0.0.1:9050/order --ticket 17 -o json | jq '.shares'`,
 		Args: arguments(func(_ *cobra.Command, args []string) error {
-			if len(args) != 2 {
-				return errors.New("which request? METHOD and URL, such as GET http://shop.example/cart")
+			if len(args) == 0 || len(args) > 2 {
+				return errors.New("which request? A URL, such as http://shop.example/cart, behind the METHOD if that is not GET")
 			}
 			return nil
 		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f.asked.Method, f.asked.URL = args[0], args[1]
+			f.asked.Method, f.asked.URL = http.MethodGet, args[len(args)-1]
+			if len(args) == 2 {
+				f.asked.Method = args[0]
+			}
 			if cmd.Flags().Changed("file") && cmd.Flags().Changed("admin") {
 				return usagef("-f reads files and --admin asks a proxy; one of the two")
 			}

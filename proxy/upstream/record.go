@@ -166,8 +166,9 @@ func (t *Target) States() []routing.InstanceState {
 	c, now := t.chosen.Load(), time.Now()
 	worth := t.choosing.Watch.Health.Every > 0
 	var all []routing.InstanceState
-	for _, m := range c.members {
+	for k, m := range c.members {
 		s := m.state(p, now, &t.choosing.Watch)
+		s.Unused = k < len(c.percents) && c.percents[k] == 0
 		worth = worth || s.State != routing.StateUnknown || s.Share != 0
 		all = append(all, s)
 	}
