@@ -66,7 +66,7 @@ proxy cannot be asked, and with 2 for wrong use.`,
   sluice explain GET http://shop.example/cart -f gateways/ --why-not shop-1.1.0
   sluice explain POST http://127.0.0.1:9050/order --ticket 17 -o json | jq '.shares'`,
 		Args: arguments(func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 || len(args) > 2 {
+			if len(args) == 0 || len(args) > 2 || len(args) == 1 && !strings.ContainsAny(args[0], ".:/") {
 				return errors.New("which request? A URL, such as http://shop.example/cart, behind the METHOD if that is not GET")
 			}
 			return nil
