@@ -16,19 +16,20 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
 
-// CA is an authority that tests trust. Its methods fail the test that made it,
-// and must be called from that test's goroutine.
+// CA is an authority that tests trust.
 type CA struct {
 	// PEM is the authority's own certificate.
 	PEM []byte
 
-	tb   testing.TB
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	tb      testing.TB
+	cert    *x509.Certificate
+	key     *ecdsa.PrivateKey
+	options []Option
 }
 
 // Pair is a certificate and its key.
@@ -104,10 +105,17 @@ func New(tb testing.TB) *CA {
 	return ca
 }
 
+// With returns the same authority, which issues what the options say.
+func (ca *CA) With(options ...Option) *CA {
+	changed := *ca
+	changed.options = append(slices.Clip(ca.options), options...)
+	return &changed
+}
+
 // Issue issues a certificate for names: host names, patterns such as
 // *.example, and IP addresses. The first one is the common name.
-func (ca *CA) Issue(names []string, options ...Option) Pair {
-	ca.tb.Helper()
+func (ca *CA) Issue(tb testing.TB, names ...string) Pair {
+	tb.Helper()
 	common := ""
 	if len(names) > 0 {
 		common = names[0]
@@ -121,24 +129,18 @@ func (ca *CA) Issue(names []string, options ...Option) Pair {
 			c.DNSNames = append(c.DNSNames, name)
 		}
 	}
-	for _, o := range options {
+	for _, o := range ca.options {
 		o(c)
 	}
-	key := newKey(ca.tb)
-	p := Pair{tb: ca.tb}
-	p.Leaf, p.Certificate = sign(ca.tb, c, ca.cert, &key.PublicKey, ca.key)
+	key := newKey(tb)
+	p := Pair{tb: tb}
+	p.Leaf, p.Certificate = sign(tb, c, ca.cert, &key.PublicKey, ca.key)
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		ca.tb.Fatal(err)
+		tb.Fatal(err)
 	}
 	p.Key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	return p
-}
-
-// For is Issue for names without options.
-func (ca *CA) For(names ...string) Pair {
-	ca.tb.Helper()
-	return ca.Issue(names)
 }
 
 // Pool returns a pool that holds the authority alone.

@@ -34,7 +34,7 @@ func TestIssue(t *testing.T) {
 		{"a client's", nil, []certs.Option{certs.Client(), certs.URIs(id), certs.Emails("me@example.org")}, ca.Pool(), "", x509.ExtKeyUsageClientAuth, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := ca.Issue(tt.names, tt.options...)
+			p := ca.With(tt.options...).Issue(t, tt.names...)
 			_, err := p.Leaf.Verify(x509.VerifyOptions{DNSName: tt.host, Roots: tt.pool, KeyUsages: []x509.ExtKeyUsage{tt.usage}})
 			if (err == nil) != tt.ok {
 				t.Errorf("Verify() = %v, want success %v", err, tt.ok)
@@ -46,7 +46,7 @@ func TestIssue(t *testing.T) {
 func TestFilesMakeAPair(t *testing.T) {
 	ca := certs.New(t)
 	dir := t.TempDir()
-	certificate, key := ca.For("shop.example").WriteFiles(dir, "tls/shop")
+	certificate, key := ca.Issue(t, "shop.example").WriteFiles(dir, "tls/shop")
 	if _, err := tls.LoadX509KeyPair(certificate, key); err != nil {
 		t.Error(err)
 	}
