@@ -39,7 +39,10 @@ type Conn struct {
 	Client netip.AddrPort // the client, as far as it is known; port 0 if only its address is
 	Peer   netip.AddrPort // who is at the other end: the client, or a proxy in front
 	Local  netip.AddrPort // where the connection was accepted
-	TLS    *TLS           // nil on plain connections
+	TLS    *TLS           // nil on connections that are plain, or whose TLS is not ours to end
+	// Hello is what the client said first on a connection whose TLS passes
+	// through; nil if it was not looked at, or is no TLS.
+	Hello *Hello
 }
 
 // TLS holds the facts of a TLS connection that conditions may ask.
@@ -47,4 +50,24 @@ type TLS struct {
 	ServerName string // SNI, lower case; empty if none was sent
 	Version    uint16 // as in crypto/tls
 	ALPN       string // negotiated protocol; empty if none
+	// Client is the certificate of the client; nil if it sent none.
+	Client *ClientCertificate
+}
+
+// ClientCertificate holds the facts of a client's certificate that conditions
+// may ask. It is not changed once it was handed on.
+type ClientCertificate struct {
+	Subject     string   // distinguished name (RFC 2253)
+	CommonName  string   // of the subject; empty if it has none
+	DNSNames    []string // of the subject's alternative names, like the next two
+	Emails      []string
+	URIs        []string
+	Fingerprint string // SHA-256 of the certificate, 64 lower-case hexadecimal digits
+	Verified    bool   // whether somebody who is trusted vouches for it
+}
+
+// Hello holds what a ClientHello (RFC 8446 section 4.1.2) offers.
+type Hello struct {
+	ServerName string   // SNI, lower case; empty if none was sent
+	ALPN       []string // protocols offered, in order; may be nil
 }

@@ -309,6 +309,9 @@ func (c *compilation) compile(one *candidate) *CompiledGateway {
 			Bounds:    &bounds[i],
 			Load:      form.load(asked),
 			Retries:   asked.retries(),
+			TLS:       asked.TLS,
+
+			ProxyProtocol: asked.ProxyProtocol,
 		}
 		g.Routes[i] = r
 		if r.Condition != nil {

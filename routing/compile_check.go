@@ -149,6 +149,9 @@ func (g *Gateway) equal(o *Gateway) bool {
 		g.Ejection == o.Ejection &&
 		g.SlowStart == o.SlowStart &&
 		g.Affinity == o.Affinity &&
+		g.BetweenRoutes == o.BetweenRoutes &&
+		g.TLS.equal(o.TLS) &&
+		slices.Equal(g.ProxyFrom, o.ProxyFrom) &&
 		slices.Equal(g.VirtualHosts, o.VirtualHosts) &&
 		equalService(g.Service, o.Service) &&
 		equalMetadata(g.Metadata, o.Metadata) &&
@@ -171,6 +174,8 @@ func (r *Route) equal(o *Route) bool {
 		r.Health == o.Health &&
 		r.Ejection == o.Ejection &&
 		r.SlowStart == o.SlowStart &&
+		r.ProxyProtocol == o.ProxyProtocol &&
+		r.TLS.equal(o.TLS) &&
 		slices.EqualFunc(r.Rewrites, o.Rewrites, Rewrite.equal) &&
 		reflect.DeepEqual(r.Headers, o.Headers) &&
 		reflect.DeepEqual(r.Redirect, o.Redirect) &&

@@ -34,7 +34,11 @@ type CompiledGateway struct {
 	Entry      Entry            // what holds before the route of a request is known
 	Bounds     *Bounds          // what holds for exchanges without a route
 	Forwarded  ForwardedMode    // by which fields instances are told of the client
-	Asked      *Gateway         // what it was compiled from
+	// Sniffs reports that a condition of it, or of a gateway to which it leads,
+	// asks what only the ClientHello of a TLS connection tells. Of a tcp port
+	// without TLS: others know it, or have none.
+	Sniffs bool
+	Asked  *Gateway // what it was compiled from
 }
 
 // CompiledRoute is a branch of a compiled gateway.
@@ -62,6 +66,9 @@ type CompiledRoute struct {
 	Bounds  *Bounds
 	Load    *Load    // what bounds how much there is to do on it; nil if nothing
 	Retries *Retries // what is tried again when an instance fails; nil if that is the default
+	TLS     *DialTLS // how it speaks TLS to its instances; nil if it does not
+	// ProxyProtocol is the header with which connections to instances begin.
+	ProxyProtocol ProxyVersion
 
 	// ID names the route in cookies; empty unless the gateway is sticky.
 	ID string

@@ -4,6 +4,7 @@ package routing
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"time"
 )
@@ -64,8 +65,15 @@ type Gateway struct {
 	SlowStart time.Duration // 0 is not written
 	// Forwarded says by which fields instances are told of the client.
 	Forwarded ForwardedMode
-	NoRoute   int      // status when nothing can be chosen: 503 (also the zero value) or 404
-	At        Position // of the gateway's document
+	// TLS is how it speaks TLS to clients; nil if it does not. On a tcp port
+	// the bytes within are what is forwarded.
+	TLS *ListenTLS
+	// ProxyFrom are the networks, without host bits, whose connections must
+	// begin with a PROXY header; those of others have none.
+	ProxyFrom     []netip.Prefix
+	BetweenRoutes BetweenRoutes // of tcp ports
+	NoRoute       int           // status when nothing can be chosen: 503 (also the zero value) or 404
+	At            Position      // of the gateway's document
 }
 
 // Service says where a gateway can be reached from outside the proxy.
@@ -145,6 +153,9 @@ type Route struct {
 	Health    Health         // in place of that of the gateway, as a whole
 	Ejection  Ejection       // in place of that of the gateway, as a whole
 	SlowStart time.Duration  // in place of that of the gateway; 0 is not written
+	TLS       *DialTLS       // how it speaks TLS to its instances; nil if it does not
+	// ProxyProtocol is the header with which connections to instances begin.
+	ProxyProtocol ProxyVersion
 	// Instances are what a selector found for the route: its own, or that of
 	// its gateway; sorted by address, each once.
 	Instances []*Instance
