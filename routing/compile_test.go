@@ -3,6 +3,7 @@
 package routing_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"math"
 	"net/netip"
@@ -500,9 +501,17 @@ func rich() *routing.Gateway {
 		Split:        routing.SplitRandom,
 		Unavailable:  routing.UnavailableRedistribute,
 		NoRoute:      404,
-		At:           routing.Position{Line: 1},
+		TLS: &routing.ListenTLS{
+			Certificates: []routing.KeyPair{{Certificate: "a.crt", Key: "a.key"}, {Certificate: "b.crt", Key: "b.key"}},
+			MinVersion:   tls.VersionTLS12,
+			ClientAuth:   routing.ClientAuthRequired,
+			ClientCA:     "clients.crt",
+		},
+		ProxyFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+		At:        routing.Position{Line: 1},
 		Routes: []*routing.Route{
 			{
+				TLS:  &routing.DialTLS{CA: "ca.crt", Name: "shop.internal", KeyPair: routing.KeyPair{Certificate: "c.crt", Key: "c.key"}, MinVersion: tls.VersionTLS12},
 				Path: "[10.0.0.1:80]", Metadata: map[string]any{"x": "y"}, Weight: half,
 				Condition: "has cookie beta", Strength: half, Balance: "leastconn", Selector: "label(c)(d)",
 				Rewrites: []routing.Rewrite{{Path: "/a if path /b"}}, Headers: richHeaders(), Redirect: &routing.Redirect{To: "/x", Code: 301},
@@ -562,6 +571,11 @@ func TestCompileNoticesEveryChange(t *testing.T) {
 		".Routes[0].Balance":   "source",
 		".Routes[0].Weight":    nil, // weights are changed in pairs
 		".Routes[1]":           nil,
+
+		".TLS.MinVersion":           uint16(tls.VersionTLS13),
+		".Routes[0].TLS.MinVersion": uint16(tls.VersionTLS13),
+		".TLS.ClientAuth":           routing.ClientAuthOptional,
+		".ProxyFrom[0]":             netip.MustParsePrefix("10.0.0.0/16"),
 
 		".Routes[0].Instances[0].Address": netip.MustParseAddr("10.0.0.2"),
 	}
