@@ -18,10 +18,11 @@ import (
 	"github.com/sluice-mesh/sluice/routing"
 )
 
-// checkKey is what is asked of which address. Routes that ask the same share
-// one check.
+// checkKey is what is asked of which address, and in which way. Routes that
+// ask the same share one check.
 type checkKey struct {
 	at  netip.AddrPort
+	way Way
 	ask routing.Health // without Panic, which is the routes' own affair
 }
 
@@ -80,9 +81,9 @@ const firstWithin = 2 * time.Second
 
 // want returns the check of an instance, which it has begun. A fresh one knows
 // what the one knew in whose place it comes, which may be nil.
-func (c *checker) want(at netip.AddrPort, h routing.Health, before *check) *check {
+func (c *checker) want(at netip.AddrPort, way Way, h routing.Health, before *check) *check {
 	h.Panic = 0
-	key := checkKey{at, h}
+	key := checkKey{at, way, h}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := c.checks[key]

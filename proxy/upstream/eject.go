@@ -242,7 +242,7 @@ func (m *member) eject(s *suspect, e *routing.Ejection, now time.Time) {
 	if int64(m.times) <= int64(e.MostTime/e.Time) {
 		lasts = e.Time * time.Duration(m.times)
 	}
-	m.ejected, m.since, m.until, m.why = true, now, now.Add(lasts), s.why
+	m.ejected, m.since, m.until, m.why, m.cause = true, now, now.Add(lasts), s.why, s.cause
 	m.row.Store(0)
 	m.instance.pool.options.Log.Warn("an instance is ejected", "instance", m.instance.text, "why", s.why, "for", lasts.String())
 }

@@ -27,13 +27,11 @@ func (p *Pool) Fixed(list []*routing.Instance, before *Target) *Target {
 	}
 	n := &name{literal: true, fixed: f, done: make(chan struct{})}
 	close(n.done)
-	is := make([]*Instance, 0, len(f.asked))
+	for _, i := range f.asked {
+		n.at = append(n.at, i.AddrPort())
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, i := range f.asked {
-		is = append(is, p.instance(i.AddrPort()))
-	}
-	n.instances.Store(&is)
 	p.fixed[n] = true
 	t := &Target{name: n, record: newRecord(p)}
 	if before != nil {

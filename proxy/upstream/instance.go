@@ -18,18 +18,19 @@ import (
 	"github.com/sluice-mesh/sluice/routing"
 )
 
-// Instance is one reachable address and its idle connections. It is safe for
-// concurrent use.
+// Instance is one reachable address, spoken to in one way, and its idle
+// connections. It is safe for concurrent use.
 type Instance struct {
 	Addr netip.AddrPort
 	// ID names the instance in cookies.
 	ID string
 
 	pool    *Pool
+	way     Way
 	text    string
 	retired atomic.Bool
-	open    atomic.Int64 // connections, and dials under way
-	load    balance.Load
+	open    atomic.Int64  // connections, and dials under way
+	load    *balance.Load // of the address, in whichever way it is spoken to
 	shards  []stack
 
 	listing sync.Mutex // guards first, and the links of what it leads to
@@ -58,8 +59,12 @@ type Conn struct {
 	next, before *Conn // of the instance, under its mutex
 }
 
-func newInstance(p *Pool, addr netip.AddrPort) *Instance {
-	return &Instance{Addr: addr, pool: p, text: addr.String(), ID: routing.InstanceID(addr.String()), shards: make([]stack, p.options.Shards)}
+func newInstance(p *Pool, key instanceKey, load *balance.Load) *Instance {
+	text := key.at.String()
+	return &Instance{
+		Addr: key.at, ID: routing.InstanceID(text),
+		pool: p, way: key.way, text: text, load: load, shards: make([]stack, p.options.Shards),
+	}
 }
 
 // String returns the address and port.

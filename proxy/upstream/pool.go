@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -79,12 +80,13 @@ func ResolverAt(addr string) *net.Resolver {
 type Pool struct {
 	options Options
 
-	mu        sync.Mutex // guards names, fixed, instances, draining, room, closed and all records
+	mu        sync.Mutex // guards names, fixed, instances, loads, draining, room, closed and all records
 	names     map[nameKey]*name
 	fixed     map[*name]bool
-	instances map[netip.AddrPort]*Instance
-	draining  map[*Instance]time.Time // until when
-	room      []uint8                 // of reviews, so that they make no garbage
+	instances map[instanceKey]*Instance
+	loads     map[netip.AddrPort]*balance.Load // of what instances of an address have in common
+	draining  map[*Instance]time.Time          // until when
+	room      []uint8                          // of reviews, so that they make no garbage
 	closed    bool
 
 	checker checker
@@ -101,13 +103,21 @@ type nameKey struct {
 	port uint16
 }
 
+// instanceKey tells instances apart: an address that is spoken to in two ways
+// has two of them, since connections serve one way only.
+type instanceKey struct {
+	at  netip.AddrPort
+	way Way
+}
+
 // New returns a Pool. Run it to keep names and idle connections fresh.
 func New(o Options) *Pool {
 	p := &Pool{
 		options:   o.withDefaults(),
 		names:     make(map[nameKey]*name),
 		fixed:     make(map[*name]bool),
-		instances: make(map[netip.AddrPort]*Instance),
+		instances: make(map[instanceKey]*Instance),
+		loads:     make(map[netip.AddrPort]*balance.Load),
 		draining:  make(map[*Instance]time.Time),
 		slots:     make(chan struct{}, 32),
 		alarm:     make(chan struct{}, 1),
@@ -126,7 +136,6 @@ func (p *Pool) Target(host string, port int) *Target {
 	n := p.names[key]
 	if n == nil {
 		n = &name{host: host, port: uint16(port), done: make(chan struct{})}
-		n.instances.Store(&[]*Instance{})
 		p.names[key] = n
 		if ip, err := netip.ParseAddr(host); err == nil {
 			n.literal = true
@@ -139,24 +148,40 @@ func (p *Pool) Target(host string, port int) *Target {
 	return t
 }
 
-// place makes addrs the instances of n. p.mu is held.
+// place makes addrs the addresses of n. p.mu is held.
 func (p *Pool) place(n *name, addrs []netip.Addr) {
-	list := make([]*Instance, 0, len(addrs))
+	n.at = make([]netip.AddrPort, 0, len(addrs))
 	for _, a := range addrs {
-		list = append(list, p.instance(netip.AddrPortFrom(a.Unmap(), n.port)))
+		n.at = append(n.at, netip.AddrPortFrom(a.Unmap(), n.port))
 	}
-	n.instances.Store(&list)
 	for _, t := range n.targets {
+		t.find()
 		t.choose(time.Now())
 	}
 }
 
-// instance returns the instance at an address. p.mu is held.
-func (p *Pool) instance(at netip.AddrPort) *Instance {
-	i := p.instances[at]
+// find makes the instances at the addresses of its name those of the target.
+// Pool.mu is held.
+func (t *Target) find() {
+	t.list = make([]*Instance, 0, len(t.name.at))
+	for _, at := range t.name.at {
+		t.list = append(t.list, t.record.pool.instance(at, t.choosing.Way))
+	}
+}
+
+// instance returns the instance at an address that is spoken to in a way. p.mu
+// is held.
+func (p *Pool) instance(at netip.AddrPort, way Way) *Instance {
+	key := instanceKey{at, way}
+	i := p.instances[key]
 	if i == nil {
-		i = newInstance(p, at)
-		p.instances[at] = i
+		load := p.loads[at]
+		if load == nil {
+			load = new(balance.Load)
+			p.loads[at] = load
+		}
+		i = newInstance(p, key, load)
+		p.instances[key] = i
 	}
 	return i
 }
@@ -282,26 +307,29 @@ func (p *Pool) retireUnused() {
 	known, used := make(map[*Instance]bool, len(p.instances)), make(map[*Instance]bool, len(p.instances))
 	asked := make(map[*check]bool)
 	p.eachName(func(n *name) {
-		for _, i := range *n.instances.Load() {
-			known[i] = true
-			used[i] = used[i] || n.fixed == nil || n.fixed.ready
-		}
 		for _, t := range n.targets {
+			for _, i := range t.list {
+				known[i] = true
+				used[i] = used[i] || n.fixed == nil || n.fixed.ready
+			}
 			for _, m := range t.chosen.Load().members {
 				asked[m.check] = true
 			}
 		}
 	})
-	for ap, i := range p.instances {
+	places := make(map[netip.AddrPort]bool, len(p.loads))
+	for key, i := range p.instances {
+		places[key.at] = places[key.at] || known[i]
 		if used[i] {
 			p.want(i)
 			continue
 		}
 		if !known[i] {
-			delete(p.instances, ap)
+			delete(p.instances, key)
 		}
 		p.drain(i)
 	}
+	maps.DeleteFunc(p.loads, func(at netip.AddrPort, _ *balance.Load) bool { return !places[at] })
 	p.checker.retain(asked)
 }
 

@@ -3,6 +3,7 @@
 package upstream
 
 import (
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 type record struct {
 	pool    *Pool
 	owner   *Target // the present one; those before it only end their exchanges
-	members map[*Instance]*member
+	members map[netip.AddrPort]*member
 	begun   bool // there were members: those that come are new
 	panics  bool // too few are usable, so all are used
 	counts  Counts
@@ -39,6 +40,7 @@ type member struct {
 	ejected           bool
 	since, until      time.Time // of the ejection
 	why               string
+	cause             Cause
 	times             int       // how often it was ejected, less those that are forgotten
 	returned          time.Time // from the last ejection
 	rising            time.Time // since when it starts slowly; zero if it does not
@@ -53,25 +55,44 @@ func (m *member) out() bool { return m.down || m.ejected }
 // follow returns the members for some instances, and forgets others.
 func (r *record) follow(is []*Instance, w *routing.Watch, now time.Time) []*member {
 	before := r.members
-	r.members = make(map[*Instance]*member, len(is))
+	r.members = make(map[netip.AddrPort]*member, len(is))
 	list := make([]*member, len(is))
 	for k, i := range is {
-		m := before[i]
+		m := before[i.Addr]
 		if m == nil {
 			m = &member{instance: i}
 			if r.begun {
 				m.rise(now, w)
 			}
 		}
+		m.follow(i, now, w)
 		if w.Health.Every == 0 {
 			m.check = nil
 		} else {
-			m.check = r.pool.checker.want(i.Addr, w.Health, m.check)
+			m.check = r.pool.checker.want(i.Addr, i.way, w.Health, m.check)
 		}
-		r.members[i], list[k] = m, m
+		r.members[i.Addr], list[k] = m, m
 	}
 	r.begun = r.begun || len(is) > 0
 	return list
+}
+
+// follow makes i the instance, which is at the same address as before. That
+// connections could not be made says nothing any more if it is spoken to in
+// another way.
+func (m *member) follow(i *Instance, now time.Time, w *routing.Watch) {
+	if m.instance == i {
+		return
+	}
+	sameWay := m.instance.way == i.way
+	m.instance = i
+	if sameWay {
+		return
+	}
+	m.row.Store(m.row.Load() % halfRow)
+	if m.ejected && m.cause == CauseConnects {
+		m.back(now, w)
+	}
 }
 
 // rise has a member start slowly, if the route wants that.

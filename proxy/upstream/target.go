@@ -19,20 +19,22 @@ type Target struct {
 	chosen   atomic.Pointer[chosen]
 	turns    balance.Turns
 	record   *record
+	list     []*Instance // those at the addresses of name; guarded by Pool.mu
 }
 
-// name is a host and port, and the instances found behind it. Targets of
-// several routes share it.
+// name is a host and port, and the addresses found behind it. Targets of
+// several routes share it; which instances these are depends on how a route
+// speaks to them.
 type name struct {
-	host      string
-	port      uint16
-	literal   bool   // host is an address: nothing to look up
-	looking   bool   // a look-up is under way; guarded by Pool.mu
-	fixed     *fixed // what it was made of; nil for a host
-	instances atomic.Pointer[[]*Instance]
-	targets   []*Target // those that follow the instances; guarded by Pool.mu
-	lookup    atomic.Pointer[lookup]
-	done      chan struct{} // closed when the first look-up has ended
+	host    string
+	port    uint16
+	literal bool             // host is an address: nothing to look up
+	looking bool             // a look-up is under way; guarded by Pool.mu
+	fixed   *fixed           // what it was made of; nil for a host
+	at      []netip.AddrPort // each once; guarded by Pool.mu
+	targets []*Target        // those that follow the addresses; guarded by Pool.mu
+	lookup  atomic.Pointer[lookup]
+	done    chan struct{} // closed when the first look-up has ended
 }
 
 // lookup is the outcome of the latest look-up.
@@ -43,7 +45,7 @@ type lookup struct {
 }
 
 // Instances returns the present instances. The slice is not to be changed.
-func (t *Target) Instances() []*Instance { return *t.name.instances.Load() }
+func (t *Target) Instances() []*Instance { return t.chosen.Load().instances }
 
 // Choosing returns how an instance is chosen.
 func (t *Target) Choosing() Choosing { return t.choosing }

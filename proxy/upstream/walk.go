@@ -11,13 +11,14 @@ import (
 	"github.com/sluice-mesh/sluice/routing"
 )
 
-// Choosing says how a target's instance is chosen. The zero Choosing is round
-// robin over all of them.
+// Choosing says how a target's instance is chosen, and spoken to. The zero
+// Choosing is round robin over all of them, by plain TCP. Comparable.
 type Choosing struct {
 	Balance  routing.Balance
 	Locality routing.Locality
 	Room     balance.Room // what each instance may have in flight
 	Watch    routing.Watch
+	Way      Way // how each is spoken to
 }
 
 // chosen is a list of instances and how one of them is chosen.
@@ -54,15 +55,16 @@ func (p *Pool) Balanced(t *Target, c Choosing) *Target {
 func (p *Pool) attach(t *Target) {
 	t.name.targets = append(t.name.targets, t)
 	t.record.owner = t
+	t.find()
 	t.choose(time.Now())
 }
 
 // choose prepares the choice among the present instances. Pool.mu is held.
 func (t *Target) choose(now time.Time) {
-	is := t.Instances()
+	is := t.list
 	list := make([]balance.Member, len(is))
 	for k, i := range is {
-		list[k] = balance.Member{Key: i.text, Weight: defaultWeight, Ready: true, Load: &i.load}
+		list[k] = balance.Member{Key: i.text, Weight: defaultWeight, Ready: true, Load: i.load}
 	}
 	if f := t.name.fixed; f != nil {
 		for k, asked := range f.asked {

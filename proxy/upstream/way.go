@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package upstream
+
+import "github.com/sluice-mesh/sluice/routing"
+
+// Way is how instances are spoken to. The zero Way is plain TCP. Comparable:
+// equal ones share their instances, and so their connections.
+type Way struct {
+	// Secure reports that it is by TLS, as TLS says; the zero DialTLS if it is
+	// not.
+	Secure bool
+	TLS    routing.DialTLS
+	// HTTP reports that HTTP/1.1 is what is spoken inside TLS, which the
+	// handshake then says (ALPN, RFC 7301).
+	HTTP bool
+	// Proxy is the PROXY header with which connections begin.
+	Proxy routing.ProxyVersion
+}
