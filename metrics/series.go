@@ -62,7 +62,7 @@ func ClassOf(code int) Class {
 const (
 	// maxReasons bounds the reasons that are told apart. Position 0, which
 	// means none, holds those that are not.
-	maxReasons = 32
+	maxReasons = 40
 	// spreadEvery is how many exchanges a shared cell counts before it gives
 	// the next shard a cell of its own. A power of two.
 	spreadEvery = 1 << 14
@@ -110,7 +110,6 @@ type rest struct {
 	classes [Classes]atomic.Uint64 // that of 2xx stays 0
 	buckets [Buckets]atomic.Uint64 // durations of exchanges that did not end in 2xx
 	reasons [maxReasons]atomic.Uint64
-	_       [8]uint64
 }
 
 // Cells and rests fill size classes of the allocator that are a whole number

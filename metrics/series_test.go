@@ -79,7 +79,7 @@ func TestClassOf(t *testing.T) {
 
 func TestReasons(t *testing.T) {
 	long := []string{"none", "twice", "other", "twice"}
-	for i := len(long); i < 40; i++ {
+	for i := len(long); i < 48; i++ {
 		long = append(long, fmt.Sprint("reason_", i))
 	}
 	for _, tt := range []struct {
@@ -88,8 +88,8 @@ func TestReasons(t *testing.T) {
 		count   []uint8
 		want    map[string]uint64
 	}{
-		{"each has its name", long, []uint8{0, 4, 4, 31}, map[string]uint64{"reason_4": 2, "reason_31": 1}},
-		{"those above 31 are other", long, []uint8{32, 39, 255}, map[string]uint64{"other": 3}},
+		{"each has its name", long, []uint8{0, 4, 4, 39}, map[string]uint64{"reason_4": 2, "reason_39": 1}},
+		{"those above 39 are other", long, []uint8{40, 47, 255}, map[string]uint64{"other": 3}},
 		{"equal names are one", long, []uint8{1, 3}, map[string]uint64{"twice": 2}},
 		{"one may be named other", long, []uint8{2, 40}, map[string]uint64{"other": 2}},
 		{"those without a name are other", long[:2], []uint8{1, 2, 3}, map[string]uint64{"twice": 1, "other": 2}},

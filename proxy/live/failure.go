@@ -47,6 +47,11 @@ const (
 	ClientTooSlow
 	RateLimited
 	CircuitOpen
+	Misdirected
+	PlainOnTLS
+	TLSOnPlain
+	ProxyHeader
+	TLSUnavailable
 	reasonCount
 )
 
@@ -85,6 +90,11 @@ var failures = [reasonCount]struct {
 	RateLimited:         {"rate_limited", 429, "more requests came than may come in this time"},
 	CircuitOpen:         {"circuit_open", 503, "the route is left alone for a while, since too much went wrong on it"},
 	AddressLimit:        {"address_limit", 429, "this address has as many connections open as it may"},
+	Misdirected:         {"misdirected_request", 421, "this host asks more of a client's certificate than was asked when the connection began: ask for it on a connection of its own"},
+	PlainOnTLS:          {"plain_on_tls", 400, "this port speaks TLS: begin the address with https://"},
+	TLSOnPlain:          {"tls_on_plain", 400, "this port does not speak TLS"},
+	ProxyHeader:         {"proxy_header", 400, "the connection does not begin with a whole PROXY header, as it must"},
+	TLSUnavailable:      {"tls_unavailable", 503, "the gateway has no certificate that it could show"},
 }
 
 // String returns the stable name, such as no_route.
