@@ -29,6 +29,7 @@ func (c *candidate) check() bool {
 	c.addresses = make([]Target, len(g.Routes))
 	c.edits = make([]*Edits, len(g.Routes))
 	c.checkBalances()
+	c.checkTLS()
 	for i, r := range g.Routes {
 		c.checkRoute(i, r)
 		c.checkEdits(i, r)

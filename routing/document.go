@@ -36,6 +36,8 @@ type gatewayForm struct {
 	routes   []*routeForm
 	routesAt place
 	httpOnly httpOnly // of its limits and timeouts
+	tlsOnly  httpOnly // of its TLS
+	tcpOnly  httpOnly // the other way round: what http ports do not have
 	partial  bool     // routes that could not be read are missing from routes
 }
 
@@ -50,9 +52,10 @@ type routeForm struct {
 	hasWeight   bool
 	hasStrength bool
 	weightAt    place
-	httpOnly    httpOnly // of its limits and timeouts
-	external    bool     // the path is an address
-	segments    int      // of the path
+	httpOnly    httpOnly   // of its limits and timeouts
+	dials       []httpOnly // settings of connections to instances, by their key
+	external    bool       // the path is an address
+	segments    int        // of the path
 }
 
 // conditionForm is a condition: a text, a reference, or neither.
@@ -133,6 +136,7 @@ const (
 	codeBalance         = "UnknownBalance"
 	codeBound           = "OutOfBounds"
 	codeBoundPort       = "BoundPortTypeError"
+	codeHSTSPreload     = "HSTSPreloadWithoutEffect"
 	codeBalancePort     = "BalancePortTypeError"
 	codeConditionSyntax = "ConditionSyntaxError"
 	codeNotYet          = "NotYetSupported"

@@ -50,7 +50,9 @@ func (r *reader) gateway(v *value) *gatewayForm {
 		r.checkConditionPorts(f, false)
 		r.checkEditPorts(f, false)
 		r.checkBoundPorts(f, false)
+		r.checkTLSPorts(f)
 	}
+	r.checkDials(f, false)
 	if !f.hasReferences() {
 		r.checkWeights(f)
 	}
@@ -226,6 +228,13 @@ func (r *reader) gatewayOwn(f *gatewayForm, v *value, path string) {
 		case "forwarded":
 			g.Forwarded = r.forwarded(e.value, path)
 			f.httpOnly.note(e.value.place, path)
+		case keyTLS:
+			g.TLS = r.listenTLS(e.value, path, &f.tlsOnly)
+		case keyProxyProtocol:
+			g.ProxyFrom = r.proxyFrom(e.value, path)
+		case "between_routes":
+			g.BetweenRoutes = r.betweenRoutes(e.value, path)
+			f.tcpOnly.note(e.place, path)
 		case "affinity":
 			r.affinity(g, e.value, path)
 		case "limits":

@@ -219,6 +219,14 @@ func (r *reader) routeOwn(f *routeForm, v *value, path string) {
 		case "ejection":
 			f.route.Ejection = r.ejection(e.value, path, &f.httpOnly)
 			return
+		case keyTLS:
+			f.route.TLS = r.dialTLS(e.value, path)
+			f.dials = append(f.dials, httpOnly{e.place, e.key})
+			return
+		case keyProxyProtocol:
+			f.route.ProxyProtocol = r.proxyVersion(e.value, path)
+			f.dials = append(f.dials, httpOnly{e.place, e.key})
+			return
 		case "slow_start":
 			f.route.SlowStart = r.slowStart(e.value, path)
 			return

@@ -105,6 +105,12 @@ func dumpTable(b *strings.Builder, table *routing.Table) {
 			if r.Balance != "" {
 				fmt.Fprintf(b, " balance %q", r.Balance)
 			}
+			if r.TLS != nil {
+				fmt.Fprintf(b, " tls %x ca %q name %q pair %q skip %v", r.TLS.MinVersion, r.TLS.CA, r.TLS.Name, r.TLS.KeyPair, r.TLS.SkipVerify)
+			}
+			if r.ProxyProtocol != routing.ProxyNone {
+				fmt.Fprintf(b, " proxy %v", r.ProxyProtocol)
+			}
 			dumpMetadata(b, r.Metadata)
 			b.WriteByte('\n')
 		}
@@ -135,6 +141,12 @@ func dumpSettings(b *strings.Builder, g *routing.Gateway) {
 	}
 	if g.Forwarded != routing.ForwardedX {
 		fmt.Fprintf(b, " forwarded %d", g.Forwarded)
+	}
+	if g.TLS != nil {
+		fmt.Fprintf(b, " tls %x %q auth %v %q plain %v hsts %q", g.TLS.MinVersion, g.TLS.Certificates, g.TLS.ClientAuth, g.TLS.ClientCA, g.TLS.Plain, g.TLS.HSTS)
+	}
+	if len(g.ProxyFrom) > 0 || g.BetweenRoutes != routing.BetweenWeights {
+		fmt.Fprintf(b, " proxy from %v between routes %v", g.ProxyFrom, g.BetweenRoutes)
 	}
 	dumpMetadata(b, g.Metadata)
 }

@@ -152,6 +152,7 @@ func (s *resolver) gateway(d *Document) *Gateway {
 		s.checkConditionPorts(f, true)
 		s.checkEditPorts(f, true)
 		s.checkBoundPorts(f, true)
+		s.checkDials(f, true)
 		s.checkWeights(f)
 	}
 	if s.refused {

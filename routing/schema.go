@@ -12,9 +12,14 @@ const (
 	SectionGateway    Section = "gateway"
 	SectionService    Section = "gateway.service"
 	SectionGatewayOwn Section = "gateway.sluice"
-	SectionAffinity   Section = "gateway.sluice.affinity"
-	SectionLocality   Section = "gateway.sluice.locality"
-	SectionLimits     Section = "gateway.sluice.limits"
+	SectionTLS        Section = "gateway.sluice.tls"
+	SectionKeyPair    Section = "gateway.sluice.tls.certificates"
+	SectionHSTS       Section = "gateway.sluice.tls.hsts"
+	// SectionProxyProtocol is the one of gateways; that of routes is a word.
+	SectionProxyProtocol Section = "gateway.sluice.proxy_protocol"
+	SectionAffinity      Section = "gateway.sluice.affinity"
+	SectionLocality      Section = "gateway.sluice.locality"
+	SectionLimits        Section = "gateway.sluice.limits"
 	// SectionRate and SectionBreaker are those of gateways and routes alike.
 	SectionRate     Section = "*.sluice.limits.rate"
 	SectionBreaker  Section = "*.sluice.limits.breaker"
@@ -28,6 +33,7 @@ const (
 	// SectionHeaderChanges is the one of requests and of answers alike.
 	SectionHeaderChanges Section = "route.sluice.headers.*"
 	SectionRedirect      Section = "route.sluice.redirect"
+	SectionRouteTLS      Section = "route.sluice.tls"
 	SectionRouteLimits   Section = "route.sluice.limits"
 	SectionRouteTimeouts Section = "route.sluice.timeouts"
 	SectionRetries       Section = "route.sluice.retries"
@@ -62,6 +68,12 @@ type Key struct {
 // Schema returns every known key, by section, in the order in which they are
 // documented. The slice may be changed.
 func Schema() []Key { return slices.Clone(schema) }
+
+// Keys that gateways and routes have alike.
+const (
+	keyTLS           = "tls"
+	keyProxyProtocol = "proxy_protocol"
+)
 
 const (
 	percentForm = `whole percentage: "50%"`
@@ -99,6 +111,9 @@ const (
 	ejectionMeaning          = "when an instance that fails its requests gets nothing for a while"
 	slowStartForm            = timeForm + ", or none"
 	slowStartMeaning         = "how long an instance that is new, or comes back, takes to get its whole share; from 10% on it grows evenly"
+	minVersionForm           = `"1.2" or "1.3"`
+	minVersionMeaning        = "the oldest version of TLS that is spoken"
+	fileForm                 = "PEM file, below --tls-dir unless it is absolute"
 	totalMeaning             = "the whole exchange, from the end of the head; then 504, or the answer is cut"
 )
 
@@ -130,16 +145,33 @@ var schema = []Key{
 	{SectionGatewayOwn, "balance", Supported, balanceForm, "roundrobin on http ports, leastconn on tcp ports", "uri, url_param and hdr need an http port", "how each route chooses among its instances, unless it says so itself"},
 	{SectionGatewayOwn, "locality", Supported, "node, zone or none, or a map", "none", "", "whether instances near the proxy are preferred"},
 	{SectionGatewayOwn, "forwarded", Supported, "x-forwarded, rfc7239 or both", "x-forwarded", "http ports only", "by which fields instances are told where a request comes from: X-Forwarded-For, -Proto, -Host and -Port, Forwarded, or all; the same are read where a proxy in front is trusted"},
-	{SectionGatewayOwn, "tls", Planned, "", "", "", "certificates of the listener"},
+	{SectionGatewayOwn, keyTLS, Supported, "map with certificates", "none", "", "how clients are spoken to in TLS; on tcp ports the bytes within are forwarded"},
 	{SectionGatewayOwn, "affinity", Supported, "map", "", "http ports only", "keeps the requests of a client together by a key, and says what weight 0 means to those who are on a route"},
 	{SectionGatewayOwn, "limits", Supported, "map", "", "of tcp ports: connections", "how large messages may be, how slow clients, and how much there may be to do"},
 	{SectionGatewayOwn, "timeouts", Supported, "map", "", "of tcp ports: connect and tunnel", "how long things may take"},
 	{SectionGatewayOwn, "health", Supported, healthWritten, "none", "", "of each route: " + healthMeaning},
 	{SectionGatewayOwn, "ejection", Supported, ejectionWritten, "the map with its defaults", "", "of each route: " + ejectionMeaning},
 	{SectionGatewayOwn, "slow_start", Supported, slowStartForm, "none", boundOf(slowStartKeys, "slow_start"), "of each route: " + slowStartMeaning},
-	{SectionGatewayOwn, "proxy_protocol", Planned, "", "", "", "client addresses from a balancer in front"},
+	{SectionGatewayOwn, keyProxyProtocol, Supported, "network, address, or a list of them: [10.0.0.0/8, 192.0.2.7], or a map of from", "none", "up to 256", "from whom connections must begin with a header of the PROXY protocol, which names the client; from others none is looked for"},
+	{SectionGatewayOwn, "between_routes", Supported, "weights or leastconn", "weights", "tcp ports only", "how connections are spread that no condition took: exactly by weight, or to the route with the fewest open ones for its weight"},
 	{SectionGatewayOwn, "http2", Planned, "", "", "", "HTTP/2 towards clients"},
 	{SectionGatewayOwn, "explain", Planned, "", "", "", "explanations on request"},
+
+	{SectionTLS, "certificates", Supported, "map of certificate and key, or a list of them", "", "1 to 100", "what the gateway shows: the one whose names fit the server name that the client asks for, otherwise the first; required"},
+	{SectionTLS, "min_version", Supported, minVersionForm, `"1.2"`, "", minVersionMeaning},
+	{SectionTLS, "client_auth", Supported, "none, optional or required", "none", "", "whether clients are asked for a certificate: optional ones are verified if they are sent"},
+	{SectionTLS, "client_ca", Supported, fileForm, "", "with client_auth", "who vouches for clients; required then"},
+	{SectionTLS, "plain", Supported, "redirect, serve or refuse", "redirect", "http ports only", "what a plain request to a virtual host gets: 308 to https, its answer, or what an unknown host gets"},
+	{SectionTLS, "hsts", Supported, "time: 365d, or a map, or none", "none", "0s to 3650d; http ports only", "Strict-Transport-Security in answers over TLS, unless the instance sends it"},
+
+	{SectionKeyPair, "certificate", Supported, fileForm, "", "", "the certificate, then those that vouch for it; required"},
+	{SectionKeyPair, "key", Supported, fileForm, "", "", "its key; required"},
+
+	{SectionHSTS, "max_age", Supported, "time: 365d, 1h", "", "0s to 3650d", "how long browsers use https only; required"},
+	{SectionHSTS, "subdomains", Supported, "true or false", "false", "", "whether that holds for all names below, too"},
+	{SectionHSTS, "preload", Supported, "true or false", "false", "with subdomains and 365d or more", "whether browsers may list the name"},
+
+	{SectionProxyProtocol, "from", Supported, "network, address, or a list of them", "", "up to 256", "the same as the list alone; required"},
 
 	{SectionAffinity, "key", Supported, "header(NAME), cookie(NAME) or ip", "", "not beside sticky", "what tells one client from another; no cookie of ours is set"},
 	{SectionAffinity, "level", Supported, "route or instance", "route", "with key", "whether the instance is kept as well"},
@@ -229,6 +261,8 @@ var schema = []Key{
 	{SectionRouteOwn, "retries", Supported, "map", "as its keys say", "http ports only", "what is tried again when an instance fails"},
 	{SectionRouteOwn, "headers", Supported, "map of request and response", "none", "http ports only", "changes of header fields"},
 	{SectionRouteOwn, "redirect", Supported, "map of to and code", "none", "http ports only", "answers with another place to go to, instead of a target"},
+	{SectionRouteOwn, keyTLS, Supported, "on, off or a map", "off", "routes to instances", "how instances are spoken to in TLS"},
+	{SectionRouteOwn, keyProxyProtocol, Supported, "v1, v2 or none", "none", "routes to instances", "the header of the PROXY protocol with which connections to instances begin"},
 	{SectionRouteOwn, "protocol", Planned, "", "", "", "the protocol towards the target"},
 	{SectionRouteOwn, "limits", Supported, "map", "those of the gateway", "http ports only", "how large messages may be, how slow clients, and how much there may be to do"},
 	{SectionRouteOwn, "slow_start", Supported, slowStartForm, ofGateway, boundOf(slowStartKeys, "slow_start"), slowStartMeaning},
@@ -242,6 +276,13 @@ var schema = []Key{
 
 	{SectionRedirect, "to", Supported, "text with %[...]", "", "a URL or a path", "where the client is sent; required"},
 	{SectionRedirect, "code", Supported, "301, 302, 303, 307 or 308", "302", "", "the status"},
+
+	{SectionRouteTLS, "ca", Supported, fileForm, "those of the system", "", "who vouches for instances"},
+	{SectionRouteTLS, "name", Supported, "host name or IP address", "the host name of the route", "needed for addresses and selectors, but with verify: false", "the server name that is sent, and for which certificates must be"},
+	{SectionRouteTLS, "certificate", Supported, fileForm, "none", "with key", "what is shown to instances that ask for one"},
+	{SectionRouteTLS, "key", Supported, fileForm, "", "with certificate", "its key"},
+	{SectionRouteTLS, "verify", Supported, "true or false", "true", "", "false takes any certificate: whoever is in between can read and change everything"},
+	{SectionRouteTLS, "min_version", Supported, minVersionForm, `"1.2"`, "", minVersionMeaning},
 
 	{SectionRouteLimits, "body", Supported, bodyForm, ofGateway, boundOf(sizes, "body"), bodyMeaning},
 	{SectionRouteLimits, "answer_head", Supported, sizeForm, ofGateway, boundOf(sizes, "answer_head"), answerHeadMeaning},

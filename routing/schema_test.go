@@ -106,6 +106,10 @@ var sample = map[string]string{
 	"health": "http", "ejection": "none", "slow_start": "30s", "type": "http", "every": "1s", "timeout": "1s", "fall": "1", "rise": "1", "panic": "none",
 	"*.sluice.health path": "\"/healthz?full\"", "method": "HEAD", "*.sluice.health headers": "{X-Check: '1'}", "status": "[200-299, 404]",
 	"failures": "10", "connects": "none", "*.sluice.ejection errors": "30%", "*.sluice.ejection over": "1m", "*.sluice.ejection at_least": "5",
+	"tls": "{certificates: {certificate: a.crt, key: a.key}}", "route.sluice tls": "{ca: a.crt, name: a.example}", "certificates": "[{certificate: a, key: b}]", "gateway.sluice.tls min_version": "1.2",
+	"min_version": "\"1.3\"", "client_auth": "none", "client_ca": "ca.crt", "plain": "serve", "hsts": "365d", "certificate": "a.crt", "route.sluice.tls key": "a.key", "gateway.sluice.tls.certificates key": "a.key",
+	"max_age": "1h", "subdomains": "true", "preload": "false", "proxy_protocol": "[10.0.0.0/8, 192.0.2.7]", "route.sluice proxy_protocol": "v2",
+	"between_routes": "leastconn", "from": "10.0.0.1", "ca": "ca.crt", "route.sluice.tls name": "a.example", "verify": "false",
 	"time": "1s", "most_time": "10m", "most": "25%",
 }
 
@@ -116,6 +120,11 @@ func TestSchemaIsWhatIsRead(t *testing.T) {
 		routing.SectionGateway:       "{name: x, %s}",
 		routing.SectionService:       "{name: x, service: {host: h, port: 1, %s}}",
 		routing.SectionGatewayOwn:    "{name: x, sluice: {%s}}",
+		routing.SectionTLS:           "{name: x, sluice: {tls: {certificates: {certificate: a, key: b}, %s}}}",
+		routing.SectionKeyPair:       "{name: x, sluice: {tls: {certificates: {certificate: a, key: b, %s}}}}",
+		routing.SectionHSTS:          "{name: x, sluice: {tls: {certificates: {certificate: a, key: b}, hsts: {max_age: 1d, %s}}}}",
+		routing.SectionProxyProtocol: "{name: x, sluice: {proxy_protocol: {%s}}}",
+		routing.SectionRouteTLS:      "{kind: routes, name: x, sluice: {tls: {certificate: a, key: b, %s}}}",
 		routing.SectionAffinity:      "{name: x, sluice: {affinity: {key: ip, %s}}}",
 		routing.SectionLocality:      "{name: x, sluice: {locality: {%s}}}",
 		routing.SectionLimits:        "{name: x, sluice: {limits: {%s}}}",
@@ -152,7 +161,11 @@ func TestSchemaIsWhatIsRead(t *testing.T) {
 				value = "5"
 			}
 		}
-		text := fmt.Sprintf(frames[k.Section], k.Name+": "+value)
+		frame := frames[k.Section]
+		if k.Name == "between_routes" {
+			frame = "{name: x, port: 1/tcp, sluice: {%s}}"
+		}
+		text := fmt.Sprintf(frame, k.Name+": "+value)
 		_, faults := routing.Read("x", []byte(text))
 		var refused []string
 		for _, f := range faults {

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package routing_test
+
+import (
+	"crypto/tls"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// listen returns TLS of a gateway, changed.
+func listen(change func(*routing.ListenTLS)) *routing.ListenTLS {
+	t := &routing.ListenTLS{Certificates: []routing.KeyPair{{Certificate: "a.crt", Key: "a.key"}}}
+	change(t)
+	return t
+}
+
+func TestCompileRefusesTLSThatCannotBe(t *testing.T) {
+	asIs := func(*routing.ListenTLS) {}
+	for _, tt := range []struct {
+		name   string
+		change func(g *routing.Gateway)
+		want   string
+	}{
+		{"a certificate is enough", func(g *routing.Gateway) { g.TLS = listen(asIs) }, ""},
+		{"none is not", func(g *routing.Gateway) { g.TLS = &routing.ListenTLS{} }, "a OutOfBounds"},
+		{"nor are a hundred and one", func(g *routing.Gateway) {
+			g.TLS = listen(func(l *routing.ListenTLS) { l.Certificates = slices.Repeat(l.Certificates, 101) })
+		}, "a OutOfBounds"},
+		{"a pair has two files", func(g *routing.Gateway) {
+			g.TLS = listen(func(l *routing.ListenTLS) { l.Certificates[0].Key = "" })
+		}, "a MissingPathValueError"},
+		{"an old version is refused", func(g *routing.Gateway) {
+			g.TLS = listen(func(l *routing.ListenTLS) { l.MinVersion = tls.VersionTLS11 })
+		}, "a OutOfBounds"},
+		{"somebody must vouch for clients", func(g *routing.Gateway) {
+			g.TLS = listen(func(l *routing.ListenTLS) { l.ClientAuth = routing.ClientAuthOptional })
+		}, "a MissingPathValueError"},
+		{"a tcp port ends TLS", func(g *routing.Gateway) { g.Port.Type, g.TLS = routing.TCP, listen(asIs) }, ""},
+		{"but knows no plain requests", func(g *routing.Gateway) {
+			g.Port.Type, g.TLS = routing.TCP, listen(func(l *routing.ListenTLS) { l.Plain = routing.PlainServe })
+		}, "a BoundPortTypeError"},
+		{"and no answers", func(g *routing.Gateway) {
+			g.Port.Type, g.TLS = routing.TCP, listen(func(l *routing.ListenTLS) { l.HSTS = "max-age=1" })
+		}, "a BoundPortTypeError"},
+		{"networks have no host bits", func(g *routing.Gateway) {
+			g.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")}
+		}, "a UnexpectedTypeError"},
+		{"the zero network is none", func(g *routing.Gateway) { g.ProxyFrom = make([]netip.Prefix, 1) }, "a UnexpectedTypeError"},
+		{"there is a bound of networks", func(g *routing.Gateway) {
+			g.ProxyFrom = slices.Repeat([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, 257)
+		}, "a OutOfBounds"},
+		{"an address needs a name", func(g *routing.Gateway) { g.Routes[0].TLS = &routing.DialTLS{} }, "a MissingPathValueError"},
+		{"or no verification", func(g *routing.Gateway) { g.Routes[0].TLS = &routing.DialTLS{SkipVerify: true} }, ""},
+		{"a host is a name", func(g *routing.Gateway) { g.Routes[0].Path, g.Routes[0].TLS = "[b.example:1]", &routing.DialTLS{} }, ""},
+		{"a strange name is refused", func(g *routing.Gateway) { g.Routes[0].TLS = &routing.DialTLS{Name: "a b"} }, "a UnexpectedTypeError"},
+		{"a certificate of a route has a key", func(g *routing.Gateway) {
+			g.Routes[0].TLS = &routing.DialTLS{Name: "b.example", KeyPair: routing.KeyPair{Certificate: "c.crt"}}
+		}, "a MissingPathValueError"},
+		{"an old version is refused there, too", func(g *routing.Gateway) {
+			g.Routes[0].TLS = &routing.DialTLS{Name: "b.example", MinVersion: tls.VersionTLS10}
+		}, "a OutOfBounds"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := gateway("a", 9000, route(addr, full))
+			tt.change(g)
+			s, faults := compile(table(1, g))
+			if got := codes(faults); got != tt.want {
+				t.Fatalf("faults %q, want %q", got, tt.want)
+			}
+			if served := s.ByName("a") != nil; served != (tt.want == "") {
+				t.Errorf("served: %v", served)
+			}
+		})
+	}
+}
+
+func TestCompiledRoutesKnowHowTheyDial(t *testing.T) {
+	g := gateway("a", 9000, route("[b.example:443]", full))
+	g.Routes[0].TLS = &routing.DialTLS{CA: "ca.crt", MinVersion: tls.VersionTLS13}
+	g.Routes[0].ProxyProtocol = routing.ProxyV2
+	s, faults := compile(table(1, g))
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	r := s.ByName("a").Routes[0]
+	if *r.TLS != *g.Routes[0].TLS || r.ProxyProtocol != routing.ProxyV2 {
+		t.Errorf("the route has %+v and %v", r.TLS, r.ProxyProtocol)
+	}
+}
+
+func TestExpectsProxy(t *testing.T) {
+	g := gateway("a", 9000)
+	g.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
+	for from, want := range map[string]bool{
+		"10.1.2.3": true, "::ffff:10.1.2.3": true, "11.0.0.1": false, "fd12::1": true, "fd12::1%eth0": true, "fe80::1": false,
+	} {
+		addr := netip.MustParseAddr(from)
+		if got := g.ExpectsProxy(addr); got != want {
+			t.Errorf("ExpectsProxy(%s) = %v, want %v", from, got, want)
+		}
+		if n := testing.AllocsPerRun(10, func() { g.ExpectsProxy(addr) }); n > 0 && addr.Zone() == "" {
+			t.Errorf("ExpectsProxy(%s) allocates %v times", from, n)
+		}
+	}
+	if gateway("b", 9001).ExpectsProxy(netip.MustParseAddr("10.0.0.1")) || g.ExpectsProxy(netip.Addr{}) {
+		t.Error("a header is expected from nobody, or of a gateway that says nothing")
+	}
+}
