@@ -23,7 +23,7 @@ type Options struct {
 	// GOMAXPROCS. At most 64 are used.
 	Shards int
 	// Reasons names the failures of our own. Position 0 means none. Those
-	// that are not named, and those from position 32 on, are counted as Other.
+	// that are not named, and those from position 40 on, are counted as Other.
 	Reasons []string
 	// MaxGateways and MaxRoutes bound the series. Gateways above the limit
 	// share the gateway Other, routes above it share the route Other of their

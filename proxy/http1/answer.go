@@ -96,6 +96,9 @@ func (w *work) mark(e *answerEdit, u *upstream.Conn) {
 	w.keeper.served(u.Instance)
 	e.cookies = w.keeper.fields(&w.answer)
 	e.upgrade = w.ofUpgrade()
+	if w.hsts != "" && !w.saysHSTS(e.changes) {
+		e.hsts = w.hsts
+	}
 	if w.exchange.Trace != nil {
 		e.explain = w.explained(u.Instance.String())
 	}

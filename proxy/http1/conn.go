@@ -28,7 +28,9 @@ type conn struct {
 	listener  *Listener
 	ctx       context.Context //nolint:containedctx // the connection's own life, not a call's
 	facts     conditions.Conn
-	trusted   bool // the peer is a proxy that may say who the client is
+	origin    origin
+	asked     *routing.ListenTLS // what the client was asked for when TLS began; nil on plain connections
+	trusted   bool               // the peer is a proxy that may say who the client is
 	shard     uint32
 	seat      gate.Seat
 	unwanted  atomic.Bool          // to be closed if it waits for a request
@@ -73,9 +75,8 @@ func newConn(ctx context.Context, s *Server, l *Listener, sc *socket.Conn) *conn
 	sc.Watch(c)
 	c.facts.Peer = addrPort(sc.TCP().RemoteAddr())
 	c.facts.Client = c.facts.Peer
-	c.trusted = s.options.Trust.Believes(c.facts.Peer.Addr())
 	c.facts.Local = addrPort(sc.TCP().LocalAddr())
-	c.forwarded = appendForwarded(c.room[:0], &c.facts)
+	c.meet()
 	return c
 }
 
@@ -87,11 +88,27 @@ func addrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
+// meet notes what is known of the client by the facts.
+func (c *conn) meet() {
+	c.origin = originOf(c.facts.Client, &c.facts)
+	c.trusted = c.server.options.Trust.Believes(c.origin.peer.Addr())
+	c.forwarded = appendForwarded(c.room[:0], &c.origin, &c.facts)
+}
+
+// originOf returns where a connection comes from that was made by peer.
+func originOf(peer netip.AddrPort, facts *conditions.Conn) origin {
+	o := origin{peer: peer}
+	if facts.TLS != nil && facts.TLS.Client != nil && facts.TLS.Client.Verified {
+		o.certificate = appendCertificate(nil, facts.TLS.Client)
+	}
+	return o
+}
+
 // appendForwarded appends what appendOwn would of a client that is not
 // trusted, as far as it is the same for all requests of the connection.
-func appendForwarded(b []byte, facts *conditions.Conn) []byte {
+func appendForwarded(b []byte, from *origin, facts *conditions.Conn) []byte {
 	b = append(b, "X-Forwarded-For: "...)
-	b = facts.Peer.Addr().WithZone("").AppendTo(b)
+	b = from.peer.Addr().WithZone("").AppendTo(b)
 	b = append(b, "\r\nX-Forwarded-Proto: "...)
 	if facts.TLS != nil {
 		b = append(b, "https"...)
@@ -100,7 +117,8 @@ func appendForwarded(b []byte, facts *conditions.Conn) []byte {
 	}
 	b = append(b, "\r\nX-Forwarded-Port: "...)
 	b = strconv.AppendUint(b, uint64(facts.Local.Port()), 10)
-	return append(b, "\r\n"...)
+	b = append(b, "\r\n"...)
+	return appendCertificates(b, nil, from.certificate)
 }
 
 // serve serves the connection to its end.

@@ -145,6 +145,16 @@ func (e *fieldEdits) drops(name []byte) bool {
 	return false
 }
 
+// puts reports whether a field of a name comes.
+func (e *fieldEdits) puts(name string) bool {
+	for i := range e.lines {
+		if sameName(e.lines[i].name, name) {
+			return true
+		}
+	}
+	return false
+}
+
 // changes returns the edits of an answer; nil if there are none.
 func (e *edits) changes() *fieldEdits {
 	if !e.on || len(e.answer.drop)+len(e.answer.put) == 0 {
@@ -188,6 +198,9 @@ func (c *conn) redirect(rule *routing.RedirectRule, r conditions.Request) (keep 
 	}
 	keep = !w.plan.close && w.plan.buffered
 	w.out = appendRedirect(w.out[:0], rule.Code, e)
+	if !e.answer.puts(hstsName) {
+		w.out = appendHSTS(w.out, w.hsts)
+	}
 	if w.exchange.Trace != nil {
 		w.out = appendExplain(w.out, w.explained("redirect"))
 	}

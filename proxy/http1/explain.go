@@ -111,7 +111,7 @@ func (c *conn) described() routing.ExplainRequest {
 		Method:   string(h.bytes(h.method)),
 		URL:      fmt.Sprintf("http://127.0.0.1:%d%s", c.listener.Port, h.originForm()),
 		Headers:  []routing.HeaderField{{Name: "Host", Value: string(h.effectiveHost())}},
-		ClientIP: c.facts.Peer.Addr().String(),
+		ClientIP: c.origin.peer.Addr().String(),
 		Ticket:   tickets,
 	}
 	for i := range h.fields {

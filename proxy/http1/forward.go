@@ -42,6 +42,12 @@ func (c *conn) transact(last bool) (keep bool) {
 		c.refuse(reason)
 		return false
 	}
+	w.hsts = ""
+	if g.Asked.TLS != nil || c.asked != nil {
+		if settled, keep := c.secure(gen, g); settled {
+			return keep
+		}
+	}
 	reason := w.exchange.Decide(gen, g, &w.view, w.now, c.shard)
 	w.exchange.Seen.BytesIn = int64(len(w.head.raw) + len(w.body.have))
 	c.bind()
@@ -69,7 +75,7 @@ func (c *conn) transact(last bool) (keep bool) {
 // first, otherwise by port.
 func (c *conn) gateway(gen *live.Generation) *routing.CompiledGateway {
 	if c.listener.virtualHosts.Load() {
-		if g := gen.Snapshot.ByHostAndPath(c.w.view.Host(), c.w.view.Path()); g != nil {
+		if g := gen.Snapshot.ByHostAndPath(c.w.view.Host(), c.w.view.Path()); g != nil && c.serves(g.Asked.TLS) {
 			return g
 		}
 	}
@@ -256,7 +262,7 @@ func (c *conn) blame(reason live.Reason) {
 // fail answers an exchange with a failure of our own.
 func (c *conn) fail(reason live.Reason) (keep bool) {
 	w := c.w
-	f := failure{reason: reason, status: reason.Status(), head: w.plan.head}
+	f := failure{reason: reason, status: reason.Status(), head: w.plan.head, hsts: w.hsts}
 	if w.exchange.Trace != nil {
 		f.explain = w.explained(reason.String())
 	}

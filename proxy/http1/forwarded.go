@@ -17,6 +17,8 @@ type claims struct {
 	list     []byte // X-Forwarded-For, lines joined
 	elements []byte // Forwarded, lines joined
 	parsed   elements
+	// certificates is X-Forwarded-Client-Cert, lines joined.
+	certificates []byte
 
 	// What may be said once, and is fit to be sent on; empty otherwise.
 	proto, host, port, id []byte
@@ -32,6 +34,7 @@ const (
 	claimProto
 	claimHost
 	claimPort
+	claimCertificate
 	claimID
 	claimOther // kept as it is
 	claimNone  // nobody may set it
@@ -39,7 +42,8 @@ const (
 
 var claimNames = [...]string{
 	claimFor: "x-forwarded-for", claimForwarded: "forwarded", claimProto: "x-forwarded-proto",
-	claimHost: "x-forwarded-host", claimPort: "x-forwarded-port", claimID: "x-request-id",
+	claimHost: "x-forwarded-host", claimPort: "x-forwarded-port", claimCertificate: "x-forwarded-client-cert",
+	claimID: "x-request-id",
 }
 
 // claimOf sorts the name of a field of kindOwn.
@@ -57,14 +61,14 @@ func claimOf(name []byte) claim {
 }
 
 func (cl *claims) reset() {
-	cl.list, cl.elements = cl.list[:0], cl.elements[:0]
+	cl.list, cl.elements, cl.certificates = cl.list[:0], cl.elements[:0], cl.certificates[:0]
 	cl.proto, cl.host, cl.port, cl.id, cl.again = nil, nil, nil, nil, 0
 }
 
 // shrink gives up what was needed for large claims.
 func (cl *claims) shrink() {
-	if cap(cl.list)+cap(cl.elements) > bufferSize {
-		cl.list, cl.elements = nil, nil
+	if cap(cl.list)+cap(cl.elements)+cap(cl.certificates) > bufferSize {
+		cl.list, cl.elements, cl.certificates = nil, nil, nil
 	}
 }
 
@@ -109,6 +113,8 @@ func (cl *claims) note(c claim, value []byte) {
 		cl.once(c, &cl.host, value)
 	case claimPort:
 		cl.once(c, &cl.port, value)
+	case claimCertificate:
+		cl.certificates = join(cl.certificates, value)
 	case claimID:
 		cl.once(c, &cl.id, value)
 	default:
@@ -210,18 +216,29 @@ func (t *Trust) client(cl *claims, peer netip.AddrPort, mode routing.ForwardedMo
 	return client, from
 }
 
+// origin is where a connection comes from, as instances are told.
+type origin struct {
+	// peer is who made it: whoever is at the other end, or who that is
+	// according to its PROXY header.
+	peer netip.AddrPort
+	// certificate is what is told of a client that has a certificate; empty
+	// if it has none.
+	certificate []byte
+}
+
 // appendOwn appends the fields that tell an instance of the client, but for an
 // identifier that is not claimed. The claims are empty unless the peer is
 // trusted.
-func appendOwn(b []byte, cl *claims, facts *conditions.Conn, host []byte, mode routing.ForwardedMode) []byte {
+func appendOwn(b []byte, cl *claims, from *origin, facts *conditions.Conn, host []byte, mode routing.ForwardedMode) []byte {
 	scheme := "http"
 	if facts.TLS != nil {
 		scheme = "https"
 	}
-	peer := facts.Peer.Addr().WithZone("")
+	peer := from.peer.Addr().WithZone("")
 	if mode != routing.ForwardedStandard {
 		b = cl.appendX(b, peer, facts.Local.Port(), scheme, host)
 	}
+	b = appendCertificates(b, cl.certificates, from.certificate)
 	if mode != routing.ForwardedX {
 		b = append(b, "Forwarded: "...)
 		b = cl.appendElements(b)
@@ -318,9 +335,9 @@ func (c *conn) credit(mode routing.ForwardedMode) {
 	cl.reset()
 	if c.trusted {
 		cl.take(&w.head)
-		c.facts.Client, _ = c.server.options.Trust.client(cl, c.facts.Peer, mode)
+		c.facts.Client, _ = c.server.options.Trust.client(cl, c.origin.peer, mode)
 	}
-	w.own = appendOwn(w.own[:0], cl, &c.facts, w.head.effectiveHost(), mode)
+	w.own = appendOwn(w.own[:0], cl, &c.origin, &c.facts, w.head.effectiveHost(), mode)
 	w.head.told, w.head.identified = true, len(cl.id) > 0
 }
 
@@ -349,7 +366,8 @@ func (t *Trust) Client(g *routing.CompiledGateway, r conditions.Request) (client
 // drawn anew for each request is described instead, in parentheses.
 func (t *Trust) Added(g *routing.CompiledGateway, r conditions.Request) (fields []routing.HeaderField) {
 	cl, _, _ := t.weigh(g, r)
-	own := appendOwn(nil, cl, r.Conn(), []byte(r.Host()), g.Forwarded)
+	from := originOf(r.Conn().Peer, r.Conn())
+	own := appendOwn(nil, cl, &from, r.Conn(), []byte(r.Host()), g.Forwarded)
 	for line := range strings.Lines(string(own)) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
 		fields = append(fields, routing.HeaderField{Name: name, Value: value})

@@ -65,6 +65,7 @@ func (c *conn) answerHere() (keep bool) {
 		allow = allMethods[:len(allMethods)-len(", TRACE")]
 	}
 	w.out = appendHere(w.out[:0], w.exchange.Seen.Code, allow)
+	w.out = appendHSTS(w.out, w.hsts)
 	if w.exchange.Trace != nil {
 		w.out = appendExplain(w.out, w.explained("last hop"))
 	}

@@ -3,6 +3,7 @@
 package http1
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"runtime"
@@ -30,6 +31,9 @@ type Options struct {
 	// Explainer makes the explanation of a request that asks for one, on the
 	// generation that serves it. Nil means none but the line.
 	Explainer func(*live.Generation, routing.ExplainRequest) (*routing.Explanation, error)
+	// TLSPort is where clients are sent that have to come by TLS. Zero means
+	// 443.
+	TLSPort int
 	// Gate says how short memory is. Nil means that it never is.
 	Gate *gate.Gate
 	// Panics takes note of faults that were caught. Nil means that nobody
@@ -41,6 +45,7 @@ func (o Options) withDefaults() Options {
 	if o.Gate == nil {
 		o.Gate = new(gate.Gate)
 	}
+	o.TLSPort = cmp.Or(o.TLSPort, 443)
 	return o
 }
 

@@ -188,7 +188,7 @@ func TestOwnFields(t *testing.T) {
 			facts := conditions.Conn{Peer: netip.MustParseAddrPort("10.0.0.1:5000"), Local: netip.MustParseAddrPort("10.0.0.2:80")}
 			cl := said(t, tt.fields)
 			trusting(t, "10.0.0.0/8").client(cl, facts.Peer, tt.mode)
-			got := string(appendOwn(nil, cl, &facts, []byte("a.example"), tt.mode))
+			got := string(appendOwn(nil, cl, &origin{peer: facts.Peer}, &facts, []byte("a.example"), tt.mode))
 			if got := strings.ReplaceAll(got, "\r\n", "|"); got != tt.want {
 				t.Errorf("of %q becomes\n%s\nwant\n%s", tt.fields, got, tt.want)
 			}
@@ -197,7 +197,7 @@ func TestOwnFields(t *testing.T) {
 	t.Run("IPv6 and a host with a port", func(t *testing.T) {
 		facts := conditions.Conn{Peer: netip.MustParseAddrPort("[2001:db8::1]:5000"), TLS: new(conditions.TLS)}
 		want := `Forwarded: for="[2001:db8::1]";host="a.example:8080";proto=https` + "\r\n"
-		if got := string(appendOwn(nil, new(claims), &facts, []byte("a.example:8080"), routing.ForwardedStandard)); got != want {
+		if got := string(appendOwn(nil, new(claims), &origin{peer: facts.Peer}, &facts, []byte("a.example:8080"), routing.ForwardedStandard)); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
@@ -243,7 +243,7 @@ func FuzzWayOfClient(f *testing.F) {
 				t.Fatalf("the client is %v by %s", client, from)
 			}
 			facts := conditions.Conn{Client: client, Peer: peer}
-			own := appendOwn(nil, &cl, &facts, []byte("a.example:80"), mode)
+			own := appendOwn(nil, &cl, &origin{peer: facts.Peer}, &facts, []byte("a.example:80"), mode)
 			readsBack(t, trust, own, client, mode)
 		}
 	})

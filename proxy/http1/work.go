@@ -37,6 +37,7 @@ type work struct {
 	keeper   keeper
 	asked    []byte // the fields that ask for an upgrade, and others behind them
 	told     string // the explanation that the answer carries, as JSON
+	hsts     string // what the answer says in Strict-Transport-Security; empty for nothing
 	edits    edits
 	claims   claims
 	own      []byte // the fields that tell of the client, if they are this request's

@@ -92,6 +92,7 @@ type answerEdit struct {
 	explain   string
 	cookies   string // fields that set cookies
 	upgrade   string // fields that speak of one
+	hsts      string // the value of Strict-Transport-Security
 	changes   *fieldEdits
 }
 
@@ -124,6 +125,7 @@ func appendAnswer(b []byte, h *head, e answerEdit) []byte {
 	}
 	b = append(b, e.cookies...)
 	b = append(b, e.upgrade...)
+	b = appendHSTS(b, e.hsts)
 	b = appendExplain(b, e.explain)
 	b = appendConnection(b, e.close, e.keepAlive)
 	return append(b, "\r\n"...)
@@ -162,6 +164,7 @@ type failure struct {
 	keepAlive bool
 	head      bool // the request was HEAD: no body
 	explain   string
+	hsts      string
 	denied    live.Denied
 }
 
@@ -187,6 +190,7 @@ func appendFailure(b []byte, f failure) []byte {
 	case http.StatusMethodNotAllowed:
 		b = append(b, "Allow: "+allMethods+"\r\n"...)
 	}
+	b = appendHSTS(b, f.hsts)
 	b = appendExplain(b, f.explain)
 	b = appendConnection(b, f.close, f.keepAlive)
 	b = append(b, "\r\n"...)
