@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/sluice-mesh/sluice/test/certs"
 )
 
 // bed is what one script has beside its files: a network of its own and all
@@ -29,15 +31,16 @@ type bed struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	written    time.Time // when the last put began
-	nextOrigin int
-	origins    map[string]*origin
-	names      *nameServer
-	taken      map[string]net.Listener
-	begun      map[string]*exchange
-	load       *load
-	visitors   map[string][]*visitor
-	sluice     *process
+	written     time.Time // when the last put began
+	nextOrigin  int
+	origins     map[string]*origin
+	names       *nameServer
+	authorities map[string]*certs.CA
+	taken       map[string]net.Listener
+	begun       map[string]*exchange
+	load        *load
+	visitors    map[string][]*visitor
+	sluice      *process
 }
 
 // bedKey is the key of a script's bed.
@@ -53,12 +56,13 @@ const lockPort = "65535"
 // else before the binary gets it.
 func newBed(dir string) (*bed, error) {
 	b := &bed{
-		dir:        dir,
-		nextOrigin: 2,
-		origins:    make(map[string]*origin),
-		taken:      make(map[string]net.Listener),
-		begun:      make(map[string]*exchange),
-		visitors:   make(map[string][]*visitor),
+		dir:         dir,
+		nextOrigin:  2,
+		origins:     make(map[string]*origin),
+		authorities: make(map[string]*certs.CA),
+		taken:       make(map[string]net.Listener),
+		begun:       make(map[string]*exchange),
+		visitors:    make(map[string][]*visitor),
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	var err error

@@ -28,6 +28,9 @@ type ask struct {
 	addr   string // host:port
 	method string
 	bytes  []byte
+	host   string  // of the URL or the Host field
+	https  bool    // the URL is of https
+	secure *secure // what comes before HTTP; nil: nothing
 }
 
 // newAsk makes a request for a URL. A field named Host replaces the URL's. A
@@ -54,7 +57,7 @@ func newAsk(method, rawURL string, fields []string, last bool) (*ask, error) {
 		rest.WriteString("Connection: close\r\n")
 	}
 	text := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", method, u.RequestURI(), host, rest.String())
-	return &ask{addr: u.Host, method: method, bytes: []byte(text)}, nil
+	return &ask{addr: u.Host, method: method, bytes: []byte(text), host: host, https: u.Scheme == "https"}, nil
 }
 
 // client sends requests over one connection at a time, each exactly once: what
@@ -129,6 +132,14 @@ func (c *client) send(ctx context.Context, q *ask) (*http.Response, error) {
 		if err := c.dial(ctx, q.addr); err != nil {
 			return nil, err
 		}
+		if q.secure != nil {
+			conn, err := q.secure.secure(ctx, c.conn)
+			if err != nil {
+				c.close()
+				return nil, err
+			}
+			c.conn, c.r = conn, bufio.NewReader(conn)
+		}
 	}
 	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return nil, err
@@ -182,19 +193,21 @@ func sorted(want []string) string {
 type asking struct {
 	clients int
 	fresh   bool // each request over a connection of its own
+	head    bool // the head of the answer is wanted too, whatever its status
 	method  string
 	fields  []string
+	secure  securing
 }
 
-// parseAsking takes the flags off args: -c CLIENTS, -new, -X METHOD, -H FIELD
-// (any number).
+// parseAsking takes the flags off args: -c CLIENTS, -new, -i, -X METHOD, -H
+// FIELD (any number), and those of securing.
 func parseAsking(ts *testscript.TestScript, args []string) (asking, []string) {
 	a := asking{clients: 1, method: http.MethodGet}
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
 		flag := args[0]
 		args = args[1:]
-		if flag == "-new" {
-			a.fresh = true
+		if flag == "-new" || flag == "-i" {
+			a.fresh, a.head = a.fresh || flag == "-new", a.head || flag == "-i"
 			continue
 		}
 		if len(args) == 0 {
@@ -210,7 +223,9 @@ func parseAsking(ts *testscript.TestScript, args []string) (asking, []string) {
 		case "-H":
 			a.fields = append(a.fields, args[0])
 		default:
-			ts.Fatalf("unknown flag %s", flag)
+			if !a.secure.flag(ts, flag, args[0]) {
+				ts.Fatalf("unknown flag %s", flag)
+			}
 		}
 		args = args[1:]
 	}
@@ -229,28 +244,43 @@ func cmdRequests(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	q, err := newAsk(a.method, args[1], a.fields, a.fresh)
 	ts.Check(err)
-	got := newTally()
-	bedOf(ts).sendAll(a, q, n, got)
+	b, got := bedOf(ts), newTally()
+	a.secure.apply(b, q)
+	b.sendAll(a, q, n, got)
 	if want := sorted(args[2:]); got.String() != want {
 		ts.Fatalf("%d requests: got %s, want %s", n, got, want)
 	}
 }
 
-// cmdGet sends one request and prints the answer's body: get [-X METHOD] [-H
-// FIELD]... URL.
+// cmdGet sends one request and prints the answer's body: [!] get [-i] [-X
+// METHOD] [-H FIELD]... URL. With -i it prints the head before it, whatever the
+// status. Negated, it expects that there is no answer, and prints why.
 func cmdGet(ts *testscript.TestScript, neg bool, args []string) {
 	a, args := parseAsking(ts, args)
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: get [-X METHOD] [-H FIELD]... URL")
+	if len(args) != 1 {
+		ts.Fatalf("usage: [!] get [-i] [-X METHOD] [-H FIELD]... URL")
 	}
 	q, err := newAsk(a.method, args[0], a.fields, true)
 	ts.Check(err)
+	b := bedOf(ts)
+	a.secure.apply(b, q)
 	var c client
 	defer c.close()
-	ans, err := c.do(bedOf(ts).ctx, q)
+	ans, err := c.do(b.ctx, q)
+	if neg {
+		if err == nil {
+			ts.Fatalf("%s: answered with %s, want no answer", args[0], ans.label())
+		}
+		fmt.Fprintln(ts.Stderr(), err)
+		return
+	}
 	ts.Check(err)
+	if a.head {
+		fmt.Fprintf(ts.Stdout(), "%d\n", ans.status)
+		_ = ans.header.Write(ts.Stdout()) // it cannot fail
+	}
 	fmt.Fprint(ts.Stdout(), ans.body)
-	if ans.status != http.StatusOK {
+	if !a.head && ans.status != http.StatusOK {
 		ts.Fatalf("%s: %s", args[0], ans.label())
 	}
 }
@@ -293,6 +323,7 @@ func cmdLive(ts *testscript.TestScript, neg bool, args []string) {
 	b := bedOf(ts)
 	q, err := newAsk(http.MethodGet, args[0], nil, true)
 	ts.Check(err)
+	(&securing{}).apply(b, q)
 	var c client
 	defer c.close()
 	ts.Check(b.poll(func(ctx context.Context) error {
@@ -345,6 +376,7 @@ func cmdBegin(ts *testscript.TestScript, neg bool, args []string) {
 	b := bedOf(ts)
 	q, err := newAsk(http.MethodGet, args[1], nil, false)
 	ts.Check(err)
+	(&securing{}).apply(b, q)
 	x := &exchange{}
 	x.resp, err = x.client.send(b.ctx, q) //nolint:bodyclose // cmdFinish closes it
 	ts.Check(err)

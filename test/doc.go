@@ -10,7 +10,8 @@
 // Clients send each request once; what goes wrong is not tried again. These
 // commands are added to those of testscript:
 //
-//	origin [-tcp] NAME [PORT]        a server that answers its name; sets $NAME (host:port) and $NAME_IP
+//	origin [-tcp] [-tls FILE [-clients AUTHORITY]] [-proxy] NAME [PORT]
+//	                                 a server that answers its name; sets $NAME (host:port) and $NAME_IP
 //	release ORIGIN                   lets its answers on /slow end
 //	served ORIGIN N                  waits until it served N exchanges, or bytes over TCP
 //	dns NAME ADDRESS...              what a name server on $DNS answers; also -fail, -truncate, -answer
@@ -28,9 +29,12 @@
 //	metric SERIES VALUE              waits until a series has a value, or at least '>VALUE'
 //	confirm                          believes what is held back
 //	[!] log REGEXP                   waits until the log matches
+//	certificate [-by AUTHORITY] [-expired] FILE NAME...  writes FILE.crt, FILE.key, AUTHORITY.crt (ca.crt)
+//	fingerprint VAR FILE             sets a variable to the SHA-256 of a certificate
 //	requests [-c CLIENTS] [-new] [-X METHOD] [-H FIELD]... N URL LABEL=COUNT...
-//	get [-X METHOD] [-H FIELD]... URL           prints the answer
+//	[!] get [-i] [-X METHOD] [-H FIELD]... URL  prints the answer, -i with its head
 //	connections [-c CLIENTS] N HOST:PORT LABEL=COUNT...
+//	                                 these three also: -sni NAME, -cert FILE, -tls VERSION, -proxy v1|v2=ADDRESS
 //	half-close client|origin BYTES HOST:PORT
 //	load start CLIENTS URL, load stop N
 //	live [-within T] URL LABEL       waits until a request is answered so

@@ -57,6 +57,7 @@ func (b *bed) startLoad(clients int, url string) (*load, error) {
 			cancel()
 			return nil, err
 		}
+		(&securing{}).apply(b, q)
 		good := &l.kept
 		if i%2 == 1 {
 			good = &l.fresh

@@ -5,9 +5,11 @@ package test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"slices"
@@ -29,18 +31,40 @@ type origin struct {
 }
 
 // cmdOrigin starts an origin on an address of its own and sets $NAME to its
-// host:port and $NAME_IP to its address: origin [-tcp] NAME [PORT]. Over HTTP
-// it answers NAME, on /echo the head that it got, on /slow the first half of
-// its answer until it is released, and on /bulk as serveBulk says. Over TCP it greets with NAME.
+// host:port and $NAME_IP to its address: origin [-tcp] [-tls FILE [-clients
+// AUTHORITY]] [-proxy] NAME [PORT]. Over HTTP it answers NAME, on /echo the head
+// that it got, on /slow the first half of its answer until it is released, and
+// on /bulk as serveBulk says. Over TCP it greets with NAME. With -tls it speaks
+// TLS with FILE.crt and FILE.key, and with -clients only with those for whom the
+// authority vouches; with -proxy it expects a PROXY header. What it learns of
+// the connection stands in /echo as From, Server-Name and Client, and behind
+// NAME in its greeting, if it expects a header.
 func cmdOrigin(ts *testscript.TestScript, neg bool, args []string) {
-	tcp := len(args) > 0 && args[0] == "-tcp"
-	if tcp {
+	b := bedOf(ts)
+	var tcp, proxy bool
+	var config *tls.Config
+	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
+		switch {
+		case args[0] == "-tcp":
+			tcp = true
+		case args[0] == "-proxy":
+			proxy = true
+		case args[0] == "-tls" && len(args) > 1:
+			pair, err := tls.LoadX509KeyPair(ts.MkAbs(args[1]+".crt"), ts.MkAbs(args[1]+".key"))
+			ts.Check(err)
+			config = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+			args = args[1:]
+		case args[0] == "-clients" && len(args) > 1 && config != nil:
+			config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, b.authority(ts, args[1]).Pool()
+			args = args[1:]
+		default:
+			ts.Fatalf("unknown flag %s", args[0])
+		}
 		args = args[1:]
 	}
 	if neg || len(args) < 1 || len(args) > 2 {
-		ts.Fatalf("usage: origin [-tcp] NAME [PORT]")
+		ts.Fatalf("usage: origin [-tcp] [-tls FILE [-clients AUTHORITY]] [-proxy] NAME [PORT]")
 	}
-	b := bedOf(ts)
 	port := "0"
 	if len(args) == 2 {
 		port = args[1]
@@ -50,6 +74,12 @@ func cmdOrigin(ts *testscript.TestScript, neg bool, args []string) {
 	ln, err := listen(b.ctx, net.JoinHostPort(ip, port))
 	ts.Check(err)
 	o := &origin{name: args[0], addr: ln.Addr().String(), release: make(chan struct{})}
+	if proxy {
+		ln = proxied{ln}
+	}
+	if config != nil {
+		ln = tls.NewListener(ln, config)
+	}
 	if tcp {
 		o.serveTCP(b, ln)
 	} else {
@@ -82,14 +112,44 @@ func (o *origin) serveHTTP(b *bed, ln net.Listener) {
 	})
 	mux.HandleFunc("/bulk", serveBulk)
 	// The pool of the proxy, not the origin, ends idle connections.
-	srv := &http.Server{Handler: mux, BaseContext: func(net.Listener) context.Context { return b.ctx }} //nolint:gosec // no foreign clients
+	srv := &http.Server{ //nolint:gosec // no foreign clients
+		Handler: mux, ErrorLog: log.New(io.Discard, "", 0),
+		BaseContext: func(net.Listener) context.Context { return b.ctx },
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, c)
+		},
+	}
 	b.wg.Go(func() { _ = srv.Serve(ln) })
 	o.close = func() { _ = srv.Close() }
 }
 
-// echo returns the head of a request, a field a line, sorted.
+// connKey is the key of the connection of a request.
+type connKey struct{}
+
+// sourceOf returns what the PROXY header of a connection told.
+func sourceOf(c net.Conn) string {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	if p, ok := c.(*proxiedConn); ok {
+		return p.source
+	}
+	return ""
+}
+
+// echo returns the head of a request, a field a line, sorted, and what the
+// origin learned of the connection.
 func echo(r *http.Request) string {
 	lines := []string{r.Method + " " + r.RequestURI, "Host: " + r.Host}
+	if source := sourceOf(r.Context().Value(connKey{}).(net.Conn)); source != "" {
+		lines = append(lines, "From: "+source)
+	}
+	if r.TLS != nil {
+		lines = append(lines, "Server-Name: "+r.TLS.ServerName)
+		for _, c := range r.TLS.PeerCertificates {
+			lines = append(lines, "Client: "+c.Subject.String())
+		}
+	}
 	for name, values := range r.Header {
 		for _, v := range values {
 			lines = append(lines, name+": "+v)
@@ -111,7 +171,7 @@ func (o *origin) serveTCP(b *bed, ln net.Listener) {
 			b.wg.Go(func() {
 				defer end()
 				defer c.Close()
-				o.talk(c.(*net.TCPConn))
+				o.talk(c)
 			})
 		}
 	})
@@ -120,8 +180,15 @@ func (o *origin) serveTCP(b *bed, ln net.Listener) {
 // talk greets, and does what the first line asks for: after "count" it tells
 // how many bytes came before the client's end; after "close" it ends its own
 // half first and goes on reading.
-func (o *origin) talk(c *net.TCPConn) {
-	if _, err := io.WriteString(c, o.name+"\n"); err != nil {
+func (o *origin) talk(c net.Conn) {
+	greeting := o.name
+	if p, ok := c.(*proxiedConn); ok {
+		if p.once.Do(p.header); p.err != nil {
+			return
+		}
+		greeting += " " + p.source
+	}
+	if _, err := io.WriteString(c, greeting+"\n"); err != nil {
 		return
 	}
 	r := bufio.NewReader(c)
@@ -129,7 +196,7 @@ func (o *origin) talk(c *net.TCPConn) {
 	if err != nil {
 		return // the client only wanted to be greeted
 	}
-	if line == "close\n" && c.CloseWrite() != nil {
+	if half, ok := c.(interface{ CloseWrite() error }); line == "close\n" && (!ok || half.CloseWrite() != nil) {
 		return
 	}
 	n, err := io.Copy(io.Discard, r)
