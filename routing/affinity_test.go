@@ -111,6 +111,8 @@ func (d *countingDraws) Ticket(s *routing.Split) uint64 { d.taken++; return s.Ne
 
 func (*countingDraws) Usable(*routing.CompiledGateway, *routing.CompiledRoute) bool { return true }
 
+func (*countingDraws) Open(*routing.CompiledGateway, *routing.CompiledRoute) uint64 { return 0 }
+
 func TestWeightZeroDrainsOrCuts(t *testing.T) {
 	text := `
 name: g

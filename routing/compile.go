@@ -329,6 +329,9 @@ func (c *compilation) split(one *candidate, g *CompiledGateway) {
 	for i, r := range g.Routes {
 		weights[i] = r.Weight
 	}
+	if g.leastConn() {
+		turns(weights)
+	}
 	var was CompiledGateway
 	if one.prev != nil && c.options.Seed == c.prev.options.Seed {
 		was = *one.prev

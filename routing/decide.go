@@ -44,6 +44,9 @@ type Draws interface {
 	// Usable reports whether a route of a gateway leads to anything that may
 	// serve. It is asked of routes to addresses only.
 	Usable(g *CompiledGateway, r *CompiledRoute) bool
+	// Open counts the connections that are open on a route of a gateway. It is
+	// asked where the least connections decide between routes.
+	Open(g *CompiledGateway, r *CompiledRoute) uint64
 }
 
 // Hop is what one gateway decided.
@@ -153,6 +156,9 @@ func (s *Snapshot) choose(hop *Hop, g *CompiledGateway, r conditions.Request, dr
 			return ReasonNoRoute
 		}
 		hop.Route = g.Routes[split.Pick(draws.Ticket(split))]
+		if g.leastConn() {
+			hop.Route = s.leastBusy(g, hop.Route, draws)
+		}
 		hop.drawn(g)
 	}
 	if s.usable(g, hop.Route, draws) {

@@ -63,12 +63,14 @@ type HopExplanation struct {
 	Conditions []ConditionExplanation `json:"conditions"`
 	Strength   *StrengthDraw          `json:"strength,omitempty"`
 	Weights    *WeightDraw            `json:"weights,omitempty"`
-	// Via says what chose the route: condition, weights, pinned if the client
-	// is kept there without a draw, or redistributed if what was chosen first
-	// is not usable. It is empty if there is no route.
+	// Via says what chose the route: condition, weights, leastconn, pinned if
+	// the client is kept there without a draw, or redistributed if what was
+	// chosen first is not usable. It is empty if there is no route.
 	Via    string `json:"via,omitempty"`
 	Route  string `json:"route,omitempty"`
 	Weight string `json:"weight,omitempty"` // of the route
+	// Open are the routes between which the least connections decide.
+	Open []OpenConnections `json:"open,omitempty"`
 	// PinnedBy is what the client brought along that keeps it on the route, as
 	// in StrengthDraw.
 	PinnedBy string `json:"pinned_by,omitempty"`
@@ -136,6 +138,13 @@ type WeightDraw struct {
 	Again int `json:"again,omitempty"`
 }
 
+// OpenConnections says how busy a route is.
+type OpenConnections struct {
+	Route       string `json:"route"`
+	Weight      string `json:"weight"`
+	Connections uint64 `json:"connections"`
+}
+
 // Outcome is where the request ends.
 type Outcome struct {
 	Address   string   `json:"address,omitempty"`
@@ -161,6 +170,9 @@ type Live interface {
 	// Usable reports whether a route of a gateway leads to anything that may
 	// serve.
 	Usable(g *CompiledGateway, r *CompiledRoute) bool
+	// Open counts the connections that are open on a route of a gateway. It is
+	// asked where the least connections decide between routes.
+	Open(g *CompiledGateway, r *CompiledRoute) uint64
 	// Instances returns the addresses of the instances behind a route.
 	Instances(g *CompiledGateway, r *CompiledRoute) []string
 }
@@ -177,6 +189,7 @@ type States interface {
 type steady struct {
 	Live
 	usable map[branch]bool
+	open   map[branch]uint64
 }
 
 func (l *steady) Usable(g *CompiledGateway, r *CompiledRoute) bool {
@@ -189,6 +202,18 @@ func (l *steady) Usable(g *CompiledGateway, r *CompiledRoute) bool {
 		l.usable[branch{g, r}] = usable
 	}
 	return usable
+}
+
+func (l *steady) Open(g *CompiledGateway, r *CompiledRoute) uint64 {
+	if l.Live == nil {
+		return 0
+	}
+	n, known := l.open[branch{g, r}]
+	if !known {
+		n = l.Live.Open(g, r)
+		l.open[branch{g, r}] = n
+	}
+	return n
 }
 
 func (l *steady) Instances(g *CompiledGateway, r *CompiledRoute) []string {
@@ -226,7 +251,7 @@ func (s *Snapshot) Explain(e ExplainRequest, o ExplainOptions) (*Explanation, er
 	if err != nil {
 		return nil, err
 	}
-	x := &explainer{snapshot: s, options: o, asked: e, request: r, live: &steady{Live: o.Live, usable: make(map[branch]bool)}}
+	x := &explainer{snapshot: s, options: o, asked: e, request: r, live: &steady{Live: o.Live, usable: make(map[branch]bool), open: make(map[branch]uint64)}}
 	if err := x.checkNames(); err != nil {
 		return nil, err
 	}
@@ -410,6 +435,9 @@ func (x *explainer) hop(i int) HopExplanation {
 		out.Via, out.Unusable = x.via(h)
 		x.lead(&out, h)
 	}
+	if out.Via == viaLeastConn {
+		out.Open = x.open(h.Gateway)
+	}
 	x.pins(&out, h)
 	out.Limits = rateTexts(&h.Gateway.Asked.Load.Rates, "the gateway")
 	if h.Route != nil {
@@ -417,6 +445,16 @@ func (x *explainer) hop(i int) HopExplanation {
 		out.Retries = h.Route.retryText()
 	}
 	return out
+}
+
+// open says how busy the routes of a gateway are that may be chosen.
+func (x *explainer) open(g *CompiledGateway) (all []OpenConnections) {
+	for _, r := range g.Routes {
+		if r.Weight > 0 && x.snapshot.usable(g, r, &x.trace) {
+			all = append(all, OpenConnections{Route: r.Path, Weight: r.Weight.String(), Connections: x.live.Open(g, r)})
+		}
+	}
+	return all
 }
 
 // lead says where the route of a hop leads.
@@ -447,6 +485,7 @@ const (
 	viaWeights       = "weights"
 	viaPinned        = "pinned"
 	viaRedistributed = "redistributed"
+	viaLeastConn     = "leastconn"
 )
 
 // via says what chose the route of a hop, and which one was chosen first if
@@ -461,6 +500,9 @@ func (t *Trace) via(h *Hop) (how, unusable string) {
 		draws := t.weights(h)
 		if len(draws) == 0 {
 			return viaPinned, ""
+		}
+		if h.Gateway.leastConn() {
+			return viaLeastConn, ""
 		}
 		first, how = h.Gateway.Routes[draws[0].split.Pick(draws[0].ticket)], viaWeights
 	}

@@ -233,6 +233,12 @@ func (h *HopExplanation) formatChoice(s *story) {
 	case viaPinned:
 		s.line(3, "The client brings %s, which keeps it on route %s.", h.PinnedBy, h.Route)
 		return
+	case viaLeastConn:
+		s.line(3, "The fewest connections for its weight has %s:", h.Route)
+		for _, o := range h.Open {
+			s.line(5, "%s: %d open, weight %s", o.Route, o.Connections, o.Weight)
+		}
+		return
 	}
 	h.formatWeights(s)
 }

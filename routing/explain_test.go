@@ -26,6 +26,11 @@ import (
 type reachable struct {
 	down      map[string]bool
 	instances map[string][]string
+	open      map[string]uint64
+}
+
+func (l reachable) Open(_ *routing.CompiledGateway, r *routing.CompiledRoute) uint64 {
+	return l.open[r.Path]
 }
 
 func (l reachable) Usable(_ *routing.CompiledGateway, r *routing.CompiledRoute) bool {
@@ -126,7 +131,7 @@ func explainCase(t *testing.T, yaml, asked string) *routing.Explanation {
 		}
 	}
 	var r routing.ExplainRequest
-	live := reachable{down: map[string]bool{}, instances: map[string][]string{}}
+	live := reachable{down: map[string]bool{}, instances: map[string][]string{}, open: map[string]uint64{}}
 	for i, line := range strings.Split(strings.TrimSpace(asked), "\n") {
 		word, rest, _ := strings.Cut(line, " ")
 		if i == 0 {

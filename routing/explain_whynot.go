@@ -175,6 +175,8 @@ func (x *explainer) fellOn(h *Hop, r *CompiledRoute) string {
 		return "never choose it: its own is 0%"
 	case len(draws) == 0:
 		return "were not drawn"
+	case h.Gateway.leastConn():
+		return fmt.Sprintf("chose %s, which has fewer connections for its weight, or was next in turn", h.Route.Path)
 	}
 	first := draws[0]
 	return fmt.Sprintf("chose %s (ticket %d; its own weight is %v)",

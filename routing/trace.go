@@ -31,6 +31,9 @@ func (t *Trace) Ticket(s *Split) uint64 {
 // Usable reports whether a route leads to anything that may serve.
 func (t *Trace) Usable(g *CompiledGateway, r *CompiledRoute) bool { return t.Draws.Usable(g, r) }
 
+// Open counts the connections that are open on a route.
+func (t *Trace) Open(g *CompiledGateway, r *CompiledRoute) uint64 { return t.Draws.Open(g, r) }
+
 // strength returns the draw of the strength of the condition that held at a
 // hop, nil if there was none. A walk passes no gateway twice, and no split is
 // of two gateways, so that a split tells where its draw was made.

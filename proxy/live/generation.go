@@ -57,11 +57,18 @@ func (gen *Generation) Usable(g *routing.CompiledGateway, r *routing.CompiledRou
 	switch {
 	case t == nil || !t.Usable():
 		return false
-	case g.Asked.Unavailable != routing.UnavailableRedistribute:
+	case g.Asked.Unavailable != routing.UnavailableRedistribute && g.Asked.BetweenRoutes != routing.BetweenLeastConn:
 		return true
 	default:
 		return t.Well() || !bound.well()
 	}
+}
+
+// Open counts the exchanges that are under way on a route: of a tcp gateway
+// these are its connections. Routes that share a series for want of room
+// are all as busy as all of them.
+func (gen *Generation) Open(g *routing.CompiledGateway, r *routing.CompiledRoute) uint64 {
+	return gen.gateways[g.Slot].Routes[r.Index].Series.InFlight()
 }
 
 // well reports whether a route of some weight leads to anything that is not
