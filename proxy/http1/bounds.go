@@ -101,6 +101,10 @@ func (c *conn) returned(u *upstream.Conn) {
 	if c.w.end != 0 {
 		u.Until(0)
 	}
+	if u.Instance.Own() {
+		c.rest(u)
+		return
+	}
 	u.Instance.Put(c.shard, u, c.w.now, c.w.bounds.UpstreamKeepAlive)
 }
 

@@ -45,6 +45,7 @@ type conn struct {
 	still     int64                         // of the sweeper: when the instance was due at the last sweep
 	upstream  atomic.Pointer[upstream.Conn] // of the exchange under way that may wait long
 	tunnel    *tunnel                       // what the last exchange left behind; mostly nil
+	own       *own                          // connections to instances that belong to the client; mostly nil
 	pump      *pump                         // of the exchange under way; mostly nil
 
 	w         *work        // nil while the connection waits
@@ -179,6 +180,7 @@ func (c *conn) finish() {
 		c.linger()
 	}
 	c.Close()
+	c.disown()
 	c.release()
 	c.part = nil
 }

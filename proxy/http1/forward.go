@@ -135,11 +135,11 @@ func (c *conn) forward() (keep bool) {
 // fresh.
 func (c *conn) connect(i *upstream.Instance, fresh bool) (*upstream.Conn, live.Reason) {
 	if !fresh {
-		if u := i.Get(c.shard, c.w.now, !c.w.plan.safe); u != nil {
+		if u := c.kept(i); u != nil {
 			return u, live.None
 		}
 	}
-	u, err := i.Dial(c.ctx, c.w.bounds.Connect)
+	u, err := c.dial(i)
 	c.w.now = socket.Now()
 	if err != nil {
 		c.w.walk.Unreached(c.w.now, 0, err)

@@ -4,6 +4,7 @@ package live
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/sluice-mesh/sluice/metrics"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
@@ -89,6 +90,7 @@ func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *G
 		if route.Target != nil {
 			route.Target = b.Pool.Balanced(route.Target, upstream.Choosing{
 				Balance: r.Balance, Locality: g.Asked.Locality, Room: route.Limits.room(r.Load), Watch: r.Watch,
+				Way: wayOf(g, r),
 			})
 		}
 		showInstances(route.Series, route.Target)
@@ -99,6 +101,19 @@ func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *G
 	series.SetConditions(conditionKeys(g))
 	bound.Conditions = series.Conditions()
 	return bound, fresh
+}
+
+// wayOf returns how the instances of a route are spoken to.
+func wayOf(g *routing.CompiledGateway, r *routing.CompiledRoute) upstream.Way {
+	w := upstream.Way{Proxy: r.ProxyProtocol}
+	if r.TLS == nil {
+		return w
+	}
+	w.Secure, w.TLS, w.HTTP = true, *r.TLS, g.Type == routing.HTTP
+	if _, err := netip.ParseAddr(r.Target.Host); err != nil && w.TLS.Name == "" {
+		w.TLS.Name = r.Target.Host
+	}
+	return w
 }
 
 // showInstances has the series of a route tell how its instances stand. The

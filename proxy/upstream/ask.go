@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"syscall"
 
+	"github.com/sluice-mesh/sluice/proxy/sniff"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
@@ -27,24 +28,33 @@ func requestOf(at netip.AddrPort, h *routing.Health) []byte {
 		h.Method, h.Path, cmp.Or(h.Host, at.String()), h.Fields)
 }
 
-// ask makes one check: nil is a success.
-func ask(ctx context.Context, k *check) error {
+// ask makes one check, in the way in which requests come: nil is a success.
+func (p *Pool) ask(ctx context.Context, k *check) error {
 	d := net.Dialer{KeepAlive: -1}
 	nc, err := d.DialContext(ctx, "tcp", k.key.at.String())
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
+	if due, ok := ctx.Deadline(); ok {
+		_ = nc.SetDeadline(due)
+	}
+	defer context.AfterFunc(ctx, func() { _ = nc.Close() })()
+	// The proxy speaks for itself here: LOCAL, or UNKNOWN.
+	if header := sniff.AppendHeader(nil, k.key.way.Proxy, sniff.Header{}); len(header) > 0 {
+		if _, err := nc.Write(header); err != nil {
+			return err
+		}
+	}
+	if k.key.way.Secure {
+		return ErrSettings
+	}
 	if k.key.ask.Kind == routing.HealthTCP {
 		// A reset leaves no socket behind that waits for its time to pass: there
 		// would be thousands of them.
 		_ = nc.(*net.TCPConn).SetLinger(0)
 		return nil
 	}
-	if due, ok := ctx.Deadline(); ok {
-		_ = nc.SetDeadline(due)
-	}
-	defer context.AfterFunc(ctx, func() { _ = nc.Close() })()
 	if _, err := nc.Write(k.request); err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ type checker struct {
 	queue  queue
 }
 
-func (c *checker) init(most int, raise func(), log *slog.Logger) {
+func (c *checker) init(most int, raise func(), log *slog.Logger, ask func(context.Context, *check) error) {
 	c.most, c.raise, c.log, c.ask = most, raise, log, ask
 	c.wake = make(chan struct{}, 1)
 	c.checks = make(map[checkKey]*check)

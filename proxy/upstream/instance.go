@@ -3,10 +3,6 @@
 package upstream
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -32,6 +28,8 @@ type Instance struct {
 	open    atomic.Int64  // connections, and dials under way
 	load    *balance.Load // of the address, in whichever way it is spoken to
 	shards  []stack
+	own     bool // connections belong to clients: they rest, and shards are empty
+	resting resting
 
 	listing sync.Mutex // guards first, and the links of what it leads to
 	first   *Conn      // of all that are open
@@ -55,6 +53,7 @@ type Conn struct {
 
 	idleSince int64
 	idleUntil int64
+	place     int // among those that rest, from 1 on; 0 if it does not
 
 	next, before *Conn // of the instance, under its mutex
 }
@@ -63,7 +62,7 @@ func newInstance(p *Pool, key instanceKey, load *balance.Load) *Instance {
 	text := key.at.String()
 	return &Instance{
 		Addr: key.at, ID: routing.InstanceID(text),
-		pool: p, way: key.way, text: text, load: load, shards: make([]stack, p.options.Shards),
+		pool: p, way: key.way, text: text, load: load, shards: make([]stack, p.options.Shards), own: key.way.Proxy != routing.ProxyNone,
 	}
 }
 
@@ -134,45 +133,6 @@ func (s *stack) pop() *Conn {
 	return c
 }
 
-// ErrFull reports that an instance has as many connections as it may have.
-var ErrFull = errors.New("the instance has all the connections that it may have")
-
-// Dial opens a connection. It gives up after the time within, or when ctx
-// ends; beyond Options.MaxOpen connections it does not try: ErrFull.
-func (i *Instance) Dial(ctx context.Context, within time.Duration) (*Conn, error) {
-	if i.open.Add(1) > int64(i.pool.options.MaxOpen) {
-		i.open.Add(-1)
-		return nil, ErrFull
-	}
-	c, err := i.dial(ctx, within)
-	if err != nil {
-		i.open.Add(-1)
-	}
-	return c, err
-}
-
-func (i *Instance) dial(ctx context.Context, within time.Duration) (*Conn, error) {
-	o := &i.pool.options
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	d := net.Dialer{KeepAlive: -1} // the sweep finds dead peers
-	nc, err := d.DialContext(ctx, "tcp", i.text)
-	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
-	}
-	c, err := o.Sweeper.Open(nc.(*net.TCPConn))
-	if err != nil {
-		_ = nc.Close()
-		return nil, err
-	}
-	if o.Open != nil {
-		o.Open.Add(0, 1)
-	}
-	u := &Conn{Conn: c, Instance: i}
-	i.list(u)
-	return u, nil
-}
-
 // Close closes the connection and reports whether it was open. Closing it
 // again does nothing.
 func (c *Conn) Close() bool { return c.closed(c.Conn.Close()) }
@@ -219,13 +179,18 @@ func (i *Instance) keep(shard uint32, c *Conn) bool {
 // that ended.
 func (i *Instance) reap(now int64) {
 	for k := range i.shards {
-		st := &i.shards[k]
-		for from, more := 0, true; more; {
-			var dead []*Conn
-			dead, from, more = st.takeDead(from, now)
-			for _, c := range dead {
-				c.Close()
-			}
+		closeDead(i.shards[k].takeDead, now)
+	}
+	closeDead(i.resting.takeDead, now)
+}
+
+// closeDead closes what take finds, batch by batch.
+func closeDead(take func(from int, now int64) (dead []*Conn, next int, more bool), now int64) {
+	for from, more := 0, true; more; {
+		var dead []*Conn
+		dead, from, more = take(from, now)
+		for _, c := range dead {
+			c.Close()
 		}
 	}
 }
@@ -262,5 +227,7 @@ func (i *Instance) idle() int {
 		n += len(i.shards[k].conns)
 		i.shards[k].mu.Unlock()
 	}
-	return n
+	i.resting.mu.Lock()
+	defer i.resting.mu.Unlock()
+	return n + len(i.resting.conns)
 }

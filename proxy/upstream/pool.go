@@ -122,7 +122,7 @@ func New(o Options) *Pool {
 		slots:     make(chan struct{}, 32),
 		alarm:     make(chan struct{}, 1),
 	}
-	p.checker.init(p.options.Checks, p.raise, p.options.Log)
+	p.checker.init(p.options.Checks, p.raise, p.options.Log, p.ask)
 	p.life, p.endLife = context.WithCancel(context.Background())
 	return p
 }

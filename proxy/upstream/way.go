@@ -2,7 +2,11 @@
 
 package upstream
 
-import "github.com/sluice-mesh/sluice/routing"
+import (
+	"errors"
+
+	"github.com/sluice-mesh/sluice/routing"
+)
 
 // Way is how instances are spoken to. The zero Way is plain TCP. Comparable:
 // equal ones share their instances, and so their connections.
@@ -17,3 +21,7 @@ type Way struct {
 	// Proxy is the PROXY header with which connections begin.
 	Proxy routing.ProxyVersion
 }
+
+// ErrSettings reports that the proxy itself lacks what it needs to speak to an
+// instance in the way that is asked for.
+var ErrSettings = errors.New("settings that cannot be used")
