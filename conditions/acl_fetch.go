@@ -40,6 +40,12 @@ const (
 	fetchSNI
 	fetchALPN
 	fetchProtocol
+	fetchClientUsed
+	fetchClientVerify
+	fetchClientSubject
+	fetchHelloType
+	fetchHelloSNI
+	fetchHelloALPN
 	fetchRand
 	fetchText
 	fetchInt
@@ -145,6 +151,12 @@ func (t *aclTest) only(r Request, c *aclCursor) (aclSample, bool) {
 		return boolSample(r.Conn().TLS != nil), true
 	case fetchSNI, fetchALPN, fetchProtocol:
 		return t.fetch.ofTLS(r.Conn().TLS)
+	case fetchClientUsed, fetchClientVerify:
+		return t.fetch.ofClient(r.Conn().TLS)
+	case fetchClientSubject:
+		return t.ofSubject(r.Conn(), c)
+	case fetchHelloType, fetchHelloSNI, fetchHelloALPN:
+		return t.fetch.ofHello(r.Conn().Hello, c)
 	case fetchRand:
 		return intSample(int64(uint64(r.Random()) * uint64(t.number) >> 32)), true
 	case fetchText:
@@ -424,6 +436,52 @@ func (f aclFetch) ofTLS(t *TLS) (aclSample, bool) {
 		s = tlsVersionName(t.Version)
 	}
 	return aclSample{text: s}, s != ""
+}
+
+// unverified is what HAProxy shows of a certificate for which nobody vouches
+// who is trusted: X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY of OpenSSL.
+const unverified = 20
+
+// ofClient returns whether a client sent a certificate, or what came of its
+// verification: 0 is well, also without one.
+func (f aclFetch) ofClient(t *TLS) (aclSample, bool) {
+	switch {
+	case f == fetchClientUsed:
+		return boolSample(t != nil && t.Client != nil), t != nil
+	case t == nil:
+		return aclSample{}, false
+	case t.Client != nil && !t.Client.Verified:
+		return intSample(unverified), true
+	default:
+		return intSample(0), true
+	}
+}
+
+// clientHello is the type of the message that a Hello is.
+const clientHello = 1
+
+// ofHello returns what the client of a connection said whose TLS passes
+// through.
+func (f aclFetch) ofHello(h *Hello, c *aclCursor) (aclSample, bool) {
+	switch {
+	case h == nil:
+		return aclSample{}, false
+	case f == fetchHelloType:
+		return intSample(clientHello), true
+	case f == fetchHelloSNI:
+		return aclSample{text: h.ServerName}, h.ServerName != ""
+	}
+	b := c.buffer()[:0]
+	for i, protocol := range h.ALPN {
+		if len(b)+len(protocol)+1 > cap(b) {
+			return aclSample{}, false
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, protocol...)
+	}
+	return aclSample{text: viewACL(b)}, len(b) > 0
 }
 
 // tlsVersionName names a version as HAProxy does; empty if it is unknown.

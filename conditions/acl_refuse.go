@@ -12,6 +12,8 @@ import (
 // instead.
 
 const (
+	notOfCertificates = "of client certificates the subject, and whether they are verified, are known to conditions; other names are asked by: client san"
+
 	allowedACLs     = "a test is FETCH [FLAGS] VALUES, such as: hdr_sub(user-agent) Android"
 	allowedACLTerms = "tests stand in braces, with white space around these: { TEST } or !{ TEST }"
 )
@@ -37,12 +39,22 @@ var aclElsewhere = map[string]string{
 	"url_ip":         "targets hardly ever hold an address",
 	"url_port":       "targets hardly ever hold a port",
 	"req.proto_http": "all requests are HTTP",
-	"ssl_c_used":     "client certificates are not known to conditions",
-	"ssl_c_verify":   "client certificates are not known to conditions",
-	"ssl_c_s_dn":     "client certificates are not known to conditions",
+	"ssl_fc_has_crt": "use ssl_c_used",
+	"ssl_c_i_dn":     notOfCertificates,
+	"ssl_c_serial":   notOfCertificates,
+	"ssl_c_sha1":     notOfCertificates,
+	"ssl_c_der":      notOfCertificates,
+	"ssl_c_err":      notOfCertificates,
+	"ssl_c_ca_err":   notOfCertificates,
+	"ssl_c_notafter": notOfCertificates,
+	"ssl_c_version":  notOfCertificates,
 	"ssl_fc_cipher":  "the cipher is not known to conditions",
-	"req.ssl_sni":    "use ssl_fc_sni",
-	"req_ssl_sni":    "use ssl_fc_sni",
+	"ssl_fc_has_sni": "use ssl_fc_sni -m found",
+	"ssl_bc":         "conditions see the client, not the server",
+	"req.ssl_ver":    "use ssl_fc_protocol where TLS ends here",
+	"req_ssl_ver":    "use ssl_fc_protocol where TLS ends here",
+	"req.ssl_ec_ext": "the extensions of a ClientHello but server name and protocols are not known to conditions",
+	"req.ssl_st_ext": "the extensions of a ClientHello but server name and protocols are not known to conditions",
 	"status":         "conditions see the request, not the answer",
 	"res.hdr":        "conditions see the request, not the answer",
 	"shdr":           "conditions see the request, not the answer",

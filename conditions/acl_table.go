@@ -27,6 +27,7 @@ const (
 	argsField                 // name
 	argsOccurrence            // name[,occurrence]
 	argsCookie                // [name]
+	argsAttribute             // [name[,occurrence]]
 	argsParam                 // [name[,delimiter]]
 	argsRange                 // [range]
 	argsText                  // [text]
@@ -63,6 +64,12 @@ var aclFetchSpecs = []aclFetchSpec{
 	{fetchSNI, []string{"ssl_fc_sni"}, aclText, argsNone, []string{"end", "reg"}},
 	{fetchALPN, []string{"ssl_fc_alpn"}, aclText, argsNone, nil},
 	{fetchProtocol, []string{"ssl_fc_protocol"}, aclText, argsNone, nil},
+	{fetchClientUsed, []string{"ssl_c_used"}, aclBool, argsNone, nil},
+	{fetchClientVerify, []string{"ssl_c_verify"}, aclInt, argsNone, nil},
+	{fetchClientSubject, []string{"ssl_c_s_dn"}, aclText, argsAttribute, nil},
+	{fetchHelloType, []string{"req.ssl_hello_type", "req_ssl_hello_type"}, aclInt, argsNone, nil},
+	{fetchHelloSNI, []string{"req.ssl_sni", "req_ssl_sni"}, aclText, argsNone, nil},
+	{fetchHelloALPN, []string{"req.ssl_alpn"}, aclText, argsNone, nil},
 	{fetchRand, []string{"rand"}, aclInt, argsRange, nil},
 	{fetchBool, []string{"always_true"}, aclBool, argsNone, nil},
 	{fetchBool, []string{"always_false"}, aclBool, argsNone, nil},
@@ -254,9 +261,9 @@ func writeCall(b *strings.Builder, args []string) {
 func (t *aclTest) formatArgs(spec aclArgSpec) []string {
 	number := strconv.FormatInt(t.number, 10)
 	switch spec {
-	case argsField, argsCookie, argsText, argsOccurrence, argsParam:
+	case argsField, argsCookie, argsText, argsOccurrence, argsAttribute, argsParam:
 		switch {
-		case spec == argsOccurrence && t.number != 0:
+		case (spec == argsOccurrence || spec == argsAttribute) && t.number != 0:
 			return []string{t.arg, number}
 		case spec == argsParam && t.delimiter != '?':
 			return []string{t.arg, string(rune(t.delimiter))}

@@ -36,6 +36,8 @@ func (p *aclParser) fetchArgs(w *aclWord, spec *aclFetchSpec, args []aclArg, t *
 		problem, at = t.setField(arg(0), arg(1))
 	case argsCookie, argsText:
 		t.arg = arg(0)
+	case argsAttribute:
+		problem, at = t.setAttribute(arg(0), arg(1))
 	case argsParam:
 		t.arg, t.delimiter = arg(0), '?'
 		if d := arg(1); d != "" {
@@ -101,6 +103,26 @@ func (t *aclTest) setField(name, occurrence string) (problem string, at int) {
 	return "", 0
 }
 
+// setAttribute sets the name of a part of a distinguished name, and an
+// occurrence. It returns what is wrong, and with which argument.
+func (t *aclTest) setAttribute(name, occurrence string) (problem string, at int) {
+	for i := range len(name) {
+		if !isAlphanumeric(name[i]) && name[i] != '.' {
+			return strconv.Quote(name) + " is no attribute of a name", 0
+		}
+	}
+	t.arg = strings.ToLower(name)
+	if occurrence == "" {
+		return "", 0
+	}
+	n, err := strconv.ParseInt(occurrence, 10, 32)
+	if err != nil || name == "" {
+		return strconv.Quote(occurrence) + " is no occurrence of an attribute", 1
+	}
+	t.number = n
+	return "", 0
+}
+
 // usageOf says how something is called, which has a form of arguments.
 func usageOf(name, form string) string {
 	return "use: " + name + strings.ReplaceAll(form, " or (", " or "+name+"(")
@@ -113,6 +135,8 @@ func (s aclArgSpec) usage() (most int, form string) {
 		return 1, "(NAME)"
 	case argsOccurrence:
 		return 2, "(NAME) or (NAME,N) with N from 1 on, or from -10 to -1 counted from the last"
+	case argsAttribute:
+		return 2, " or (NAME) or (NAME,N), such as ssl_c_s_dn(cn), with N counted from the last if it is negative"
 	case argsCookie:
 		return 1, " or (NAME)"
 	case argsParam:

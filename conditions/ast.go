@@ -80,16 +80,21 @@ func (t *test) asksAs(o *test) bool {
 type subject uint8
 
 const (
-	ofHost    subject = iota // the host
-	ofAgent                  // the User-Agent header
-	ofHeader                 // the header called name
-	ofCookie                 // the cookie called name
-	ofMethod                 // the method
-	ofPath                   // the path
-	ofQuery                  // the parameter of the query called name
-	ofClient                 // the address of the client
-	ofRaw                    // whatever the raw ACL looks at
-	ofProgram                // whatever the program looks at
+	ofHost        subject = iota // the host
+	ofAgent                      // the User-Agent header
+	ofHeader                     // the header called name
+	ofCookie                     // the cookie called name
+	ofMethod                     // the method
+	ofPath                       // the path
+	ofQuery                      // the parameter of the query called name
+	ofClient                     // the address of the client
+	ofServerName                 // the name that a TLS client asks for
+	ofProtocol                   // the protocol that was negotiated, or those offered
+	ofCertificate                // the certificate of the client
+	ofSubject                    // its subject
+	ofNames                      // its alternative names
+	ofRaw                        // whatever the raw ACL looks at
+	ofProgram                    // whatever the program looks at
 )
 
 // match says how a test looks at its subject.

@@ -72,19 +72,24 @@ const (
 type kind uint8
 
 const (
-	hostExact         kind = iota // the host is value
-	hostFolded                    // the host is value, in any letter case
-	fieldPresent                  // field name is there
-	fieldCompares                 // a line of field name compares to value
-	cookieNonEmpty                // cookie name has a value
-	cookieCompares                // a cookie name compares to value
-	methodCompares                // the method compares to value
-	pathCompares                  // the path compares to value
-	parameterPresent              // parameter name is there
-	parameterCompares             // a parameter name compares to value
-	clientWithin                  // the client lies in the networks of test
-	rawHolds                      // the ACL of test holds
-	programYields                 // the program of test yields true
+	hostExact           kind = iota // the host is value
+	hostFolded                      // the host is value, in any letter case
+	fieldPresent                    // field name is there
+	fieldCompares                   // a line of field name compares to value
+	cookieNonEmpty                  // cookie name has a value
+	cookieCompares                  // a cookie name compares to value
+	methodCompares                  // the method compares to value
+	pathCompares                    // the path compares to value
+	parameterPresent                // parameter name is there
+	parameterCompares               // a parameter name compares to value
+	clientWithin                    // the client lies in the networks of test
+	nameCompares                    // the server name compares to value
+	protocolCompares                // a protocol compares to value
+	certificateVerified             // the client has a certificate
+	subjectCompares                 // its subject compares to value
+	namesCompare                    // one of its names compares to value
+	rawHolds                        // the ACL of test holds
+	programYields                   // the program of test yields true
 )
 
 // add appends the steps of e, which go on to yes or no, and returns the
@@ -138,6 +143,16 @@ func (t *test) step() step {
 		s.kind = pathCompares
 	case ofClient:
 		s.kind = clientWithin
+	case ofServerName:
+		s.nameStep()
+	case ofProtocol:
+		s.kind = protocolCompares
+	case ofCertificate:
+		s.kind = certificateVerified
+	case ofSubject:
+		s.kind = subjectCompares
+	case ofNames:
+		s.kind = namesCompare
 	case ofRaw:
 		s.kind = rawHolds
 	case ofProgram:

@@ -38,6 +38,8 @@
 //
 //	Addition  = "method" Same Value
 //	          | "path" Text
+//	          | ( "sni" | "alpn" | "client" WS ( "subject" | "san" ) ) Text
+//	          | "client" WS "certificate"
 //	          | Has "query" WS Value
 //	          | ( "query" | "header" | "cookie" ) WS Value Text
 //	          | "ip" Same Address
@@ -109,8 +111,18 @@
 //	query N has V        Some parameter N, decoded, contains V.
 //	method == V          The method is V.
 //	path == V            The path, as sent and without the query, is V.
+//	sni == V             The server name of the TLS connection is V, in any
+//	                     letter case; *.V stands for all names below V.
+//	alpn == V            The protocol of the TLS connection is V.
+//	client certificate   The client has a certificate, and it was verified.
+//	client subject == V  Its subject, as RFC 2253 writes it, is V.
+//	client san == V      One of its names (DNS, email, URI) is V.
 //	ip in P              The address of the client lies in network P.
 //	expr(P)              Program P yields true. A fault at run time is false.
+//
+// Of a TLS connection that passes through, sni and alpn look at what the client
+// offers: any of its protocols. What a certificate says is only looked at if
+// it was verified.
 //
 // Names of headers ignore letter case; names of cookies and parameters and
 // all values but hosts do not. The opposite of a test is true where the test

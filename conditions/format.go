@@ -55,6 +55,8 @@ func (t *test) format(b *strings.Builder) {
 		writeValue(b, t.value)
 	case ofClient:
 		t.formatClient(b)
+	case ofCertificate:
+		b.WriteString("client certificate")
 	case ofRaw:
 		b.WriteString("< " + t.raw.String() + " >")
 	case ofProgram:
@@ -64,7 +66,7 @@ func (t *test) format(b *strings.Builder) {
 	}
 }
 
-// formatText writes a test of a header, cookie, parameter, method or path.
+// formatText writes a test of what is compared as text.
 func (t *test) formatText(b *strings.Builder) {
 	if t.match == present {
 		b.WriteString(either(t.negated, "misses ", "has ") + nouns[t.subject] + " ")
@@ -92,7 +94,10 @@ func (t *test) formatText(b *strings.Builder) {
 }
 
 // nouns are how subjects are written that are compared as text.
-var nouns = [...]string{ofHeader: "header", ofCookie: "cookie", ofQuery: "query", ofMethod: "method", ofPath: "path"}
+var nouns = [...]string{
+	ofHeader: "header", ofCookie: "cookie", ofQuery: "query", ofMethod: "method", ofPath: "path",
+	ofServerName: "sni", ofProtocol: "alpn", ofSubject: "client subject", ofNames: "client san",
+}
 
 // named reports whether a name tells subjects of a kind apart.
 func (s subject) named() bool { return s == ofHeader || s == ofCookie || s == ofQuery }

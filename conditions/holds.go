@@ -51,6 +51,16 @@ func (s *step) holds(r Request) bool {
 		return s.holdsInQuery(r.Query())
 	case clientWithin:
 		return s.test.covers(r.Conn().Client.Addr())
+	case nameCompares:
+		return s.holdsOfName(r.Conn())
+	case protocolCompares:
+		return s.holdsOfProtocol(r.Conn())
+	case certificateVerified:
+		return r.Conn().certificate() != nil
+	case subjectCompares:
+		return s.holdsOfSubject(r.Conn())
+	case namesCompare:
+		return s.holdsOfNames(r.Conn())
 	case rawHolds:
 		return s.test.raw.holds(r)
 	case programYields:

@@ -201,6 +201,8 @@ func (p *claim) implies(q claim) bool {
 	switch p.subject {
 	case ofRaw, ofProgram:
 		return p.test.asksAs(q.test)
+	case ofCertificate:
+		return true
 	case ofClient:
 		return covered(p.test.networks, q.test.networks)
 	case ofHost:
@@ -250,7 +252,7 @@ func (p *claim) excludes(q claim) bool {
 		return p.value != q.value && (p.kind == hostExact || q.kind == hostExact || !equalFold(p.value, q.value))
 	case ofClient:
 		return !overlap(p.test.networks, q.test.networks)
-	case ofMethod, ofPath:
+	case ofMethod, ofPath, ofServerName, ofSubject:
 	default: // there may be several, one for each
 		return false
 	}

@@ -228,6 +228,12 @@ func (p *parser) operand() (*Expr, error) {
 		return p.unnamed(start, ofPath)
 	case p.take("ip"):
 		return p.client(start)
+	case p.take("sni"):
+		return p.unnamed(start, ofServerName)
+	case p.take("alpn"):
+		return p.unnamed(start, ofProtocol)
+	case p.take("client"):
+		return p.certificate(start)
 	case p.take("expr"):
 		return p.programTest(start)
 	default:
@@ -325,7 +331,8 @@ func (p *parser) named(start int, s subject) (*Expr, error) {
 	return p.valued(t)
 }
 
-// unnamed parses the rest of a test of the method or the path.
+// unnamed parses the rest of a test of what there is one of, or what has no
+// names.
 func (p *parser) unnamed(start int, s subject) (*Expr, error) {
 	t := test{subject: s}
 	var ok bool
@@ -340,6 +347,32 @@ func (p *parser) unnamed(start int, s subject) (*Expr, error) {
 		return nil, p.unknown(start)
 	}
 	return nil, p.noComparison(p.text[start:p.pos], allowedRelations)
+}
+
+// certificate parses the rest of a test of the client's certificate.
+func (p *parser) certificate(start int) (*Expr, error) {
+	end := p.pos
+	if !p.blank() {
+		if len(p.word(start)) > end-start {
+			return nil, p.unknown(start)
+		}
+		return nil, p.failHere(`"client" must be followed by white space and what is asked of it`, allowedCertificates)
+	}
+	at := p.pos
+	switch {
+	case p.take("certificate"):
+		return &Expr{test: test{subject: ofCertificate, match: present}}, nil
+	case p.take("subject"):
+		if len(p.word(at)) == p.pos-at {
+			return p.unnamed(start, ofSubject)
+		}
+	case p.take("san"):
+		if len(p.word(at)) == p.pos-at {
+			return p.unnamed(start, ofNames)
+		}
+	}
+	p.pos = at
+	return nil, p.failHere(p.next()+" stands where certificate, subject or san is expected", allowedCertificates)
 }
 
 // relation takes how a text is compared, with the white space that it needs,

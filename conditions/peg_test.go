@@ -54,11 +54,13 @@ func (n *node) test() string {
 		return has + n.words[4:] + " " + quote(n.name)
 	case "ip":
 		return n.client()
+	case "client certificate":
+		return n.words
 	case "whole":
 		return n.whole.String()
 	}
 	text := n.words + " "
-	if n.words != "path" && n.words != "method" {
+	if slices.Contains([]string{"header", "cookie", "query"}, n.words) {
 		text += quote(n.name) + " "
 	}
 	switch n.how {
@@ -137,11 +139,28 @@ func (n *node) positive(r *staticRequest) bool {
 		return n.covers(r.Conn().Client.Addr().Unmap().WithZone(""))
 	case "whole":
 		return n.whole.Holds(r)
+	case "client certificate":
+		return verified(r) != nil
+	case "sni":
+		return slices.ContainsFunc(serverNames(r), n.comparesName)
 	}
 	texts := map[string]func() []string{
 		"header": func() []string { return values(r, n.name) },
 		"cookie": func() []string { return cookies(r, n.name) },
 		"query":  func() []string { return queries(r, n.name) },
+		"alpn":   func() []string { return protocols(r) },
+		"client subject": func() []string {
+			if c := verified(r); c != nil {
+				return []string{c.Subject}
+			}
+			return nil
+		},
+		"client san": func() []string {
+			if c := verified(r); c != nil {
+				return slices.Concat(c.DNSNames, c.Emails, c.URIs)
+			}
+			return nil
+		},
 		"method": func() []string { return []string{r.method} },
 		"path":   func() []string { return []string{strings.SplitN(r.target, "?", 2)[0]} },
 	}
@@ -178,6 +197,46 @@ func (n *node) covers(client netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// comparesName compares the name of a server, which is in lower case.
+func (n *node) comparesName(name string) bool {
+	lower := *n
+	if n.how == "matches" {
+		return n.compares(name)
+	}
+	lower.value = asciiLower(n.value)
+	if n.how == "==" && strings.HasPrefix(lower.value, "*.") {
+		lower.how, lower.value = "ends with", lower.value[1:]
+	}
+	return lower.compares(name)
+}
+
+func serverNames(r *staticRequest) (names []string) {
+	switch c := r.Conn(); {
+	case c.TLS != nil && c.TLS.ServerName != "":
+		names = append(names, c.TLS.ServerName)
+	case c.TLS == nil && c.Hello != nil && c.Hello.ServerName != "":
+		names = append(names, c.Hello.ServerName)
+	}
+	return names
+}
+
+func protocols(r *staticRequest) []string {
+	switch c := r.Conn(); {
+	case c.TLS != nil && c.TLS.ALPN != "":
+		return []string{c.TLS.ALPN}
+	case c.TLS == nil && c.Hello != nil:
+		return c.Hello.ALPN
+	}
+	return nil
+}
+
+func verified(r *staticRequest) *conditions.ClientCertificate {
+	if t := r.Conn().TLS; t != nil && t.Client != nil && t.Client.Verified {
+		return t.Client
+	}
+	return nil
 }
 
 // queries returns the values of a parameter, decoded.
@@ -420,6 +479,11 @@ var (
 	ours = choice(
 		seq(lit("method"), same, value, compares("method")),
 		seq(lit("path"), text, compares("path")),
+		seq(lit("sni"), text, compares("sni")),
+		seq(lit("alpn"), text, compares("alpn")),
+		seq(lit("client"), ws, lit("certificate"), act(func(p *peg) { p.stack = append(p.stack, &node{words: "client certificate"}) })),
+		seq(lit("client"), ws, lit("subject"), text, compares("client subject")),
+		seq(lit("client"), ws, lit("san"), text, compares("client san")),
 		seq(has, lit("query"), ws, value, present("has query")),
 		seq(lit("query"), ws, value, text, comparesNamed("query")),
 		seq(lit("header"), ws, value, text, comparesNamed("header")),

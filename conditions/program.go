@@ -32,6 +32,7 @@ const (
 type program struct {
 	code     *vm.Program
 	patterns map[string]*pattern
+	asks     Facts         // what it looks at
 	faults   atomic.Uint64 // evaluations that were given up
 	idle     sync.Pool     // of *evaluation
 }

@@ -52,7 +52,7 @@ func newProgram(source string) (p *program, err *SyntaxError) {
 	case compileErr != nil:
 		return nil, programError(source, compileErr)
 	}
-	return &program{code: code, patterns: c.patterns}, nil
+	return &program{code: code, patterns: c.patterns, asks: c.asks}, nil
 }
 
 // programError words an error of expr-lang.
@@ -93,6 +93,7 @@ var (
 type programCompiler struct {
 	source   string
 	patterns map[string]*pattern
+	asks     Facts
 	err      *SyntaxError // the first
 }
 
@@ -157,7 +158,9 @@ func (c *programCompiler) checkAll(nodes []ast.Node) {
 
 func (c *programCompiler) checkVariable(n *ast.IdentifierNode) {
 	switch {
+	case n.Value == "ip":
 	case slices.Contains(programVariables, n.Value):
+		c.asks |= FactRequest
 	case slices.Contains(programFunctions, n.Value), slices.Contains(programBuiltins, n.Value):
 		c.fail(n, strconv.Quote(n.Value)+" is a function", "write: "+n.Value+"(...)")
 	default:
@@ -208,6 +211,9 @@ func (c *programCompiler) checkCall(n *ast.CallNode) {
 		return
 	}
 	c.checkFunction(n, callee.Value)
+	if slices.Contains(programLookups, callee.Value) {
+		c.asks |= FactRequest
+	}
 	for _, argument := range n.Arguments {
 		if _, constant := argument.(*ast.StringNode); !constant && slices.Contains(programLookups, callee.Value) {
 			c.fail(argument, "the name given to "+callee.Value+" must be a constant", "write: "+callee.Value+`("...")`)

@@ -12,10 +12,11 @@ import (
 // the first fault, and may look around in the text as it likes.
 
 const (
-	allowedTests       = "a test starts with host, user-agent, header, cookie, method, path, query, ip, expr, has, contains, misses, or is < ACL >"
-	allowedComparisons = "use one of == = != ! is not has contains misses, words with white space after them"
-	allowedRelations   = "use one of == = != ! is, not, has, contains, misses, starts with, ends with, matches, words with white space around them"
-	allowedClients     = "use: ip == ADDRESS, ip != ADDRESS, ip in NETWORK, ip in (NETWORK, NETWORK)"
+	allowedTests        = "a test starts with host, user-agent, header, cookie, method, path, query, ip, sni, alpn, client, expr, has, contains, misses, or is < ACL >"
+	allowedComparisons  = "use one of == = != ! is not has contains misses, words with white space after them"
+	allowedRelations    = "use one of == = != ! is, not, has, contains, misses, starts with, ends with, matches, words with white space around them"
+	allowedCertificates = "use: client certificate, client subject == VALUE, client san == VALUE"
+	allowedClients      = "use: ip == ADDRESS, ip != ADDRESS, ip in NETWORK, ip in (NETWORK, NETWORK)"
 )
 
 // called are the things that have names.

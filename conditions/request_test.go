@@ -3,6 +3,7 @@
 package conditions_test
 
 import (
+	"crypto/tls"
 	"net/netip"
 	"strings"
 	"unsafe"
@@ -22,6 +23,9 @@ type field struct{ name, value string }
 
 // newRequest makes a request of lines "Name: value". A line "POST /a?b=c"
 // gives method and target, a line "client 10.0.0.1" the address of the client.
+// What is known of its TLS stand on lines "tls NAME PROTOCOL", "certificate
+// SUBJECT", "san NAME" and "unverified -", and, where the TLS passes through,
+// on a line "hello NAME PROTOCOL...". A name that is "-" is none.
 func newRequest(lines ...string) *staticRequest {
 	r := &staticRequest{method: "GET", target: "/"}
 	for _, line := range lines {
@@ -36,13 +40,54 @@ func newRequest(lines ...string) *staticRequest {
 }
 
 func (r *staticRequest) know(first, second string) {
-	if first != "client" {
+	if first != "client" && !r.knowTLS(first, second) {
 		r.method, r.target = first, second
+	}
+	if first != "client" {
 		return
 	}
 	if a, err := netip.ParseAddr(second); err == nil {
 		r.conn.Client = netip.AddrPortFrom(a, 50000)
 	}
+}
+
+func (r *staticRequest) knowTLS(first, second string) bool {
+	words := strings.Fields(second)
+	if len(words) == 0 {
+		return false
+	}
+	name := strings.TrimPrefix(words[0], "-")
+	client := func() *conditions.ClientCertificate {
+		if r.conn.TLS == nil {
+			r.conn.TLS = &conditions.TLS{Version: tls.VersionTLS13}
+		}
+		if r.conn.TLS.Client == nil {
+			r.conn.TLS.Client = &conditions.ClientCertificate{Verified: true}
+		}
+		return r.conn.TLS.Client
+	}
+	switch first {
+	case "tls":
+		r.conn.TLS = &conditions.TLS{ServerName: name, Version: tls.VersionTLS13, ALPN: strings.Join(words[1:], "")}
+	case "hello":
+		r.conn.Hello = &conditions.Hello{ServerName: name, ALPN: words[1:]}
+	case "certificate":
+		client().Subject = second
+	case "unverified":
+		client().Verified = false
+	case "san":
+		switch c := client(); {
+		case strings.Contains(name, "://"):
+			c.URIs = append(c.URIs, name)
+		case strings.Contains(name, "@"):
+			c.Emails = append(c.Emails, name)
+		default:
+			c.DNSNames = append(c.DNSNames, name)
+		}
+	default:
+		return false
+	}
+	return true
 }
 
 func (r *staticRequest) Method() string         { return r.method }

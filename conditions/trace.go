@@ -113,6 +113,8 @@ func (t *test) saw(r Request) string {
 		if client := r.Conn().Client.Addr(); client.IsValid() {
 			seen.write(client.Unmap().String())
 		}
+	case ofServerName, ofProtocol, ofCertificate, ofSubject, ofNames:
+		seen.sawTLS(t.subject, r.Conn())
 	default: // these tell themselves
 	}
 	return seen.string()
