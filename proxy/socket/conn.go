@@ -44,8 +44,9 @@ type Handler interface {
 // Conn is a TCP connection. One goroutine reads and one writes at a time;
 // Due, Expire, StopReading, Wake and Close may be called from any.
 type Conn struct {
-	tcp *net.TCPConn
-	raw syscall.RawConn
+	tcp   *net.TCPConn
+	raw   syscall.RawConn
+	layer *layer // nil without TLS
 
 	due     atomic.Int64 // when it is overdue (see Now); 0: never
 	end     atomic.Int64 // when it is, whatever due says; 0: never
@@ -183,15 +184,29 @@ var past = time.Unix(1, 0)
 // Read reads as net.Conn does. It must not be called inside Loop.
 func (c *Conn) Read(b []byte) (int, error) {
 	for {
-		n, err := c.tcp.Read(b)
+		n, err := c.receive(b)
 		if err == nil || n > 0 || !c.onlyWoken(err) {
 			return n, c.translate(err)
 		}
 	}
 }
 
+// receive reads once; a Wake ends the wait.
+func (c *Conn) receive(b []byte) (int, error) {
+	if c.layer == nil {
+		return c.tcp.Read(b)
+	}
+	if err := c.ready(); err != nil {
+		return 0, err
+	}
+	return c.layer.read(b)
+}
+
 // Write writes all of b.
 func (c *Conn) Write(b []byte) (int, error) {
+	if c.layer != nil {
+		return c.encrypt(b, 0)
+	}
 	n, err := c.write(b)
 	if err != nil || n == len(b) {
 		return n, err
@@ -204,6 +219,9 @@ func (c *Conn) Write(b []byte) (int, error) {
 // taken it after a time. That counts from when the kernel takes no more, so that
 // most writes need no clock, and beside what Due says.
 func (c *Conn) WriteWithin(b []byte, wait time.Duration) (int, error) {
+	if c.layer != nil {
+		return c.encrypt(b, wait)
+	}
 	n, err := c.write(b)
 	if err != nil || n == len(b) {
 		return n, err
@@ -250,6 +268,13 @@ func (c *Conn) translate(err error) error {
 // can, and returns how many it moved. io.ErrUnexpectedEOF means that src
 // ended before.
 func (c *Conn) ReadFrom(src *Conn, n int64) (int64, error) {
+	if c.layer != nil || src.layer != nil {
+		moved, err := c.copyFrom(src, n, 0)
+		if s, ok := errors.AsType[*SpliceError](err); ok {
+			err = s.Err
+		}
+		return moved, err
+	}
 	moved := int64(0)
 	for moved < n {
 		m, err := c.tcp.ReadFrom(&io.LimitedReader{R: src.tcp, N: n - moved})
@@ -297,32 +322,54 @@ func (c *Conn) readFromInSteps(src *Conn, n int64, wait time.Duration) (moved in
 // TCP returns the connection itself.
 func (c *Conn) TCP() *net.TCPConn { return c.tcp }
 
-// CloseWrite ends the sending half.
-func (c *Conn) CloseWrite() error { return c.tcp.CloseWrite() }
+// CloseWrite ends the sending half. Over TLS the peer is told before.
+func (c *Conn) CloseWrite() error {
+	if c.layer != nil {
+		if err := c.layer.closeWrite(); err != nil {
+			return err
+		}
+	}
+	return c.tcp.CloseWrite()
+}
 
 // Close closes the connection and reports whether it was open. Closing it
-// again does nothing.
+// again does nothing. Over TLS the peer is told, unless it takes nothing.
 func (c *Conn) Close() bool {
 	if c.closed.Swap(true) {
 		return false
 	}
+	if c.layer != nil {
+		c.layer.close()
+	}
+	c.shut()
+	return true
+}
+
+func (c *Conn) shut() {
 	c.home.remove(c)
 	_ = c.tcp.Close()
-	return true
 }
 
 // Abort closes the connection with a reset, so that the peer cannot take what
 // it has received for complete. It reports whether the connection was open.
 func (c *Conn) Abort() bool {
 	_ = c.tcp.SetLinger(0)
-	return c.Close()
+	if c.closed.Swap(true) {
+		return false
+	}
+	c.shut() // nor does TLS say that this is an orderly end
+	return true
 }
 
 // Alive looks at an idle connection without reading from it: it is alive if
-// it has neither expired nor ended nor received anything.
+// it has neither expired nor ended nor received anything. Session tickets and
+// new keys of TLS count as nothing. It is called by whoever would read.
 func (c *Conn) Alive() bool {
 	if c.expired.Load() {
 		return false
+	}
+	if l := c.layer; l != nil && (!l.quiet() || !l.wire.whole()) {
+		return l.alive()
 	}
 	if c.peekFn == nil {
 		c.peekFn = func(fd uintptr) { c.peeked = peekFD(fd) }
@@ -331,11 +378,14 @@ func (c *Conn) Alive() bool {
 	if err := c.raw.Control(c.peekFn); err != nil {
 		return false
 	}
+	if c.peeked == peekData && c.layer != nil {
+		return c.layer.alive()
+	}
 	return c.peeked == peekNothing
 }
 
 // Pending returns how many bytes can be read at once, 0 if that cannot be
-// told.
+// told. Over TLS it is about as many.
 func (c *Conn) Pending() int {
 	if c.pendFn == nil {
 		c.pendFn = func(fd uintptr) { c.pending = pendingFD(fd) }
@@ -343,6 +393,9 @@ func (c *Conn) Pending() int {
 	c.pending = 0
 	if err := c.raw.Control(c.pendFn); err != nil {
 		return 0
+	}
+	if c.layer != nil && !c.layer.quiet() {
+		c.pending++
 	}
 	return c.pending
 }

@@ -10,6 +10,11 @@
 // systems other than Linux, ordinary calls of net.Conn take its place behind
 // the same functions.
 //
+// A connection may speak TLS: crypto/tls then stands between it and its
+// socket, and is told that nothing is there where a read would wait inside
+// that callback, so that it costs no more system calls than a plain one. What
+// moves bytes inside the kernel copies them there.
+//
 // Deadlines are a number a connection, looked at by one sweep for all of
 // them, so that an exchange arms no timer. The same sweep judges peers that
 // are waited for by what the kernel has counted.

@@ -10,3 +10,11 @@ func hungUpFD(fd uintptr) bool {
 	n, err := unix.Poll(p[:], 0)
 	return err == nil && n == 1 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
 }
+
+// endedFD looks whether the peer has ended its direction, be it behind bytes
+// that were not read.
+func endedFD(fd uintptr) bool {
+	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(p[:], 0)
+	return err == nil && n == 1 && p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+}

@@ -6,3 +6,6 @@ package socket
 
 // hungUpFD cannot tell here.
 func hungUpFD(uintptr) bool { return false }
+
+// endedFD cannot tell here.
+func endedFD(uintptr) bool { return false }

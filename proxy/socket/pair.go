@@ -142,7 +142,7 @@ func (h *half) Buffer() []byte {
 func (h *half) Data(n int) Next {
 	h.pair.moving()
 	h.send(h.buf[:n])
-	if h.err != nil || n == pieceSize {
+	if h.err != nil || n == pieceSize && h.from.layer == nil && h.to.layer == nil {
 		return Done
 	}
 	return More
@@ -165,7 +165,7 @@ func (h *half) send(b []byte) {
 	if len(b) == 0 {
 		return
 	}
-	n, err := h.to.tcp.Write(b)
+	n, err := h.to.writeOut(b, 0)
 	h.moved(int64(n))
 	h.note(err)
 }

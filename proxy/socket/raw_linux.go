@@ -18,8 +18,11 @@ func (c *Conn) Loop(h Handler) error {
 	if c.loopFn == nil {
 		c.loopFn = c.loop
 	}
+	if err := c.ready(); err != nil {
+		return err
+	}
 	c.handler, c.err = h, nil
-	defer func() { c.inside = false }() // after a panic, too
+	defer c.leave() // after a panic, too
 	err := c.raw.Read(c.loopFn)
 	for err != nil && c.onlyWoken(err) {
 		if err = nil; h.Woken() == Done {
@@ -32,6 +35,14 @@ func (c *Conn) Loop(h Handler) error {
 		return c.translate(err)
 	}
 	return c.err
+}
+
+// leave ends what may only be done inside a callback.
+func (c *Conn) leave() {
+	c.inside = false
+	if c.layer != nil {
+		c.layer.wire.inside = false
+	}
 }
 
 // loop is the callback of Loop. Its first call must try a read: the edge of
@@ -78,7 +89,13 @@ func (c *Conn) RoundTrip(out []byte, h Handler) error {
 	if c.tripFn == nil {
 		c.tripFn = c.trip
 	}
+	if err := c.ready(); err != nil {
+		return &WriteError{Err: err, Unsent: true}
+	}
 	c.handler, c.out, c.err = h, out, nil
+	if c.layer != nil {
+		defer c.leave()
+	}
 	err := c.raw.Read(c.tripFn)
 	for err != nil && c.onlyWoken(err) {
 		err = c.raw.Read(c.tripFn)
