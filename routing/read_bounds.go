@@ -39,7 +39,7 @@ var sizes = []quantity{
 
 // times are the keys of timeouts.
 var times = []quantity{
-	{key: "head", least: minTimeout, most: int64(time.Hour), timeout: func(t *Timeouts) *time.Duration { return &t.Head }},
+	{key: "head", least: minTimeout, most: int64(time.Hour), forTCP: true, timeout: func(t *Timeouts) *time.Duration { return &t.Head }},
 	{key: "connect", least: minTimeout, most: int64(5 * time.Minute), forTCP: true, timeout: func(t *Timeouts) *time.Duration { return &t.Connect }},
 	{key: "first_byte", least: minTimeout, most: maxTimeout, timeout: func(t *Timeouts) *time.Duration { return &t.FirstByte }},
 	{key: "idle", least: minTimeout, most: maxTimeout, timeout: func(t *Timeouts) *time.Duration { return &t.Idle }},
@@ -78,10 +78,13 @@ func (r *reader) limits(s Section, v *value, path string, l *Limits, load *Load,
 	}
 	r.fields(s, v, path, func(e entry, path string) {
 		q := quantityOf(sizes, e.key)
-		if q == nil || !q.forTCP {
+		if e.key != "rate" && (q == nil || !q.forTCP) {
 			only.note(e.place, path)
 		}
 		if r.load(load, e, path) {
+			if e.key == "rate" && load.looksAtRequests() {
+				only.note(e.place, path)
+			}
 			return
 		}
 		if e.key == "min_rate" {
@@ -289,7 +292,7 @@ func (r *reader) checkBoundPorts(f *gatewayForm, stored bool) {
 	if f.gateway.Port.Type != TCP {
 		return
 	}
-	const problem, allowed = "the setting is for requests, and the port of the gateway is tcp", "connect and tunnel under timeouts, and connections under limits, are allowed"
+	const problem, allowed = "the setting is for requests, and the port of the gateway is tcp", "connect, head and tunnel under timeouts, connections and rate (in all or by ip) under limits, and attempts, budget and budget_min under retries are allowed"
 	if o := f.httpOnly; o.path != "" && !stored {
 		r.refuse(codeBoundPort, o.place, o.path, problem, allowed)
 	}

@@ -94,6 +94,16 @@ func (r *reader) rates(l *Load, v *value, path string) {
 	}
 }
 
+// looksAtRequests reports whether a rate counts by what only requests have.
+func (l *Load) looksAtRequests() bool {
+	for i := range l.Rates {
+		if s := l.Rates[i].Key.Source; s != KeyNone && s != KeyIP {
+			return true
+		}
+	}
+	return false
+}
+
 func (r *reader) requestRate(v *value, path string) RequestRate {
 	rate := RequestRate{Per: defaultPer}
 	at := v.place

@@ -24,7 +24,10 @@ func (r *reader) retries(v *value, path string, only *httpOnly) Retries {
 		return all
 	}
 	r.fields(SectionRetries, v, path, func(e entry, path string) {
-		only.note(e.place, path)
+		switch e.key {
+		case "statuses", "methods":
+			only.note(e.place, path)
+		}
 		switch e.key {
 		case "attempts":
 			n := int64(all.Attempts)
