@@ -69,7 +69,10 @@ type Gate struct {
 }
 
 // The reasons for which connections are refused.
-var reasons = [...]live.Reason{live.ConnectionLimit, live.AddressLimit, live.Overloaded}
+var reasons = [...]live.Reason{
+	live.ConnectionLimit, live.AddressLimit, live.Overloaded,
+	live.ProxyHeader, live.TLSOnPlain, live.TLSUnavailable,
+}
 
 const refusals = len(reasons)
 
@@ -152,7 +155,8 @@ type Seat struct {
 }
 
 // Admit gives a seat to a connection from an address, or says why there is
-// none.
+// none. The zero address is that of a connection whose client is not known yet:
+// Name says who it is.
 func (g *Gate) Admit(from netip.Addr) (Seat, live.Reason) {
 	if g.Level() == Short {
 		return Seat{}, g.Refuse(live.Overloaded)
@@ -162,18 +166,30 @@ func (g *Gate) Admit(from netip.Addr) (Seat, live.Reason) {
 		return Seat{}, g.Refuse(live.ConnectionLimit)
 	}
 	s := Seat{gate: g}
-	if g.o.PerAddress > 0 && (g.o.Exempt == nil || !g.o.Exempt(from)) {
-		s.address = network(from)
-		if !g.addresses.enter(s.address, g.o.PerAddress) {
-			g.open.Add(-1)
-			return Seat{}, g.Refuse(live.AddressLimit)
-		}
+	if s.Name(from) != live.None {
+		g.open.Add(-1)
+		return Seat{}, live.AddressLimit
 	}
 	return s, live.None
 }
 
+// Name has the connection count as one of an address, if it does not count as
+// that of any yet, or says why it may not. It is not safe for concurrent use.
+func (s *Seat) Name(from netip.Addr) live.Reason {
+	g := s.gate
+	if g == nil || s.address.IsValid() || !from.IsValid() || g.o.PerAddress == 0 || g.o.Exempt != nil && g.o.Exempt(from) {
+		return live.None
+	}
+	address := network(from)
+	if !g.addresses.enter(address, g.o.PerAddress) {
+		return g.Refuse(live.AddressLimit)
+	}
+	s.address = address
+	return live.None
+}
+
 // Leave gives the seat up. It is called once.
-func (s Seat) Leave() {
+func (s *Seat) Leave() {
 	if s.gate == nil {
 		return
 	}
@@ -183,8 +199,8 @@ func (s Seat) Leave() {
 	}
 }
 
-// Refuse counts that a connection was refused for one of the reasons that
-// Admit knows, and returns it.
+// Refuse counts that a connection was refused for one of the reasons for which
+// it may be, before its first request, and returns it. Others are not counted.
 func (g *Gate) Refuse(r live.Reason) live.Reason {
 	for i := range reasons {
 		if reasons[i] != r {

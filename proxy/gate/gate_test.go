@@ -119,10 +119,46 @@ func TestZeroGateBoundsNothing(t *testing.T) {
 		t.Errorf("Admit = %v, level %v", reason, g.Level())
 	}
 	seat.Leave()
-	gate.Seat{}.Leave()
+	new(gate.Seat).Leave()
 	if g.Open() != 0 {
 		t.Errorf("%d are in, want 0", g.Open())
 	}
+}
+
+// A connection that comes by a balancer counts as one of its client once that
+// is known.
+func TestConnectionsCountByTheClientThatIsNamed(t *testing.T) {
+	g := gate.New(gate.Options{Connections: 10, PerAddress: 1})
+	var seats [3]gate.Seat
+	for i := range seats {
+		var reason live.Reason
+		if seats[i], reason = g.Admit(netip.Addr{}); reason != live.None {
+			t.Fatalf("connection %d of nobody known: %v", i, reason)
+		}
+	}
+	one, other := address("192.0.2.1"), address("192.0.2.2")
+	for i, tt := range []struct {
+		from netip.Addr
+		want live.Reason
+	}{{one, live.None}, {one, live.AddressLimit}, {other, live.None}} {
+		if got := seats[i].Name(tt.from); got != tt.want {
+			t.Errorf("connection %d is of %v: %v, want %v", i, tt.from, got, tt.want)
+		}
+	}
+	if _, reason := g.Admit(one); reason != live.AddressLimit {
+		t.Errorf("one more that comes by itself: %v, want %v", reason, live.AddressLimit)
+	}
+	for i := range seats {
+		seats[i].Leave()
+	}
+	seat, reason := g.Admit(one)
+	if reason != live.None || g.Open() != 1 {
+		t.Errorf("after all have left: %v, %d open", reason, g.Open())
+	}
+	if reason := seat.Name(other); reason != live.None {
+		t.Errorf("it may not be named once more: %v", reason)
+	}
+	seat.Leave()
 }
 
 // watched runs a gate whose memory the test sets, in a bubble.

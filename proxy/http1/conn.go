@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/conditions"
+	"github.com/sluice-mesh/sluice/proxy/arrive"
 	"github.com/sluice-mesh/sluice/proxy/gate"
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
@@ -26,6 +27,7 @@ type conn struct {
 	*socket.Conn
 	server    *Server
 	listener  *Listener
+	door      *arrive.Door    // how it begins; nil if with a request, or once it has begun
 	ctx       context.Context //nolint:containedctx // the connection's own life, not a call's
 	facts     conditions.Conn
 	origin    origin
@@ -77,6 +79,7 @@ func newConn(ctx context.Context, s *Server, l *Listener, sc *socket.Conn) *conn
 	c.facts.Peer = addrPort(sc.TCP().RemoteAddr())
 	c.facts.Client = c.facts.Peer
 	c.facts.Local = addrPort(sc.TCP().LocalAddr())
+	c.door = l.Door()
 	c.meet()
 	return c
 }
@@ -87,6 +90,26 @@ func addrPort(a net.Addr) netip.AddrPort {
 		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 	}
 	return netip.AddrPort{}
+}
+
+// arrive has the connection begin, and reports whether it may go on.
+func (c *conn) arrive() bool {
+	a := arrive.Arrival{Facts: c.facts, Named: c.seat.Name}
+	in, why := c.door.Enter(c.ctx, c.Conn, &a)
+	c.door = nil
+	switch {
+	case in:
+		c.facts, c.asked = a.Facts, a.Asked
+		c.meet()
+		return true
+	case why == live.PlainOnTLS:
+		c.take()
+		c.w.head.reset() // nothing of it was read
+		c.refuse(why)
+	case why != live.None:
+		c.reset = true
+	}
+	return false
 }
 
 // meet notes what is known of the client by the facts.
@@ -125,6 +148,9 @@ func appendForwarded(b []byte, from *origin, facts *conditions.Conn) []byte {
 // serve serves the connection to its end.
 func (c *conn) serve() {
 	defer c.finish()
+	if c.door != nil && !c.arrive() {
+		return
+	}
 	// A connection that has not sent anything yet is not waiting: its first
 	// request may be under way. It has the time of a head.
 	c.Due(socket.Now() + int64(c.listener.bound().HeadTimeout))
@@ -287,6 +313,9 @@ func (c *conn) process() socket.Next {
 	for c.skipEmpty(); w.from < w.to; c.skipEmpty() {
 		n, reason := w.head.scanRequest(w.in[w.from:w.to])
 		switch {
+		case reason != live.None && arrive.BeginsTLS(w.in[w.from]):
+			c.refuseTLS()
+			return socket.Done
 		case reason != live.None:
 			c.refuse(reason)
 			return socket.Done
@@ -356,6 +385,13 @@ func (c *conn) incomplete() socket.Next {
 		c.Due(c.headSince + int64(c.listener.bound().HeadTimeout))
 	}
 	return socket.More
+}
+
+// refuseTLS ends a connection on which TLS begins where none is spoken. An
+// answer would not be understood.
+func (c *conn) refuseTLS() {
+	c.server.options.Gate.Refuse(live.TLSOnPlain)
+	c.unread, c.owed = true, false
 }
 
 // contentless reports whether an answer to the request, as far as it was

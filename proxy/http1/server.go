@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sluice-mesh/sluice/metrics"
+	"github.com/sluice-mesh/sluice/proxy/arrive"
 	"github.com/sluice-mesh/sluice/proxy/gate"
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
@@ -107,6 +108,7 @@ type Listener struct {
 
 	found        atomic.Pointer[found]
 	entry        atomic.Pointer[routing.Entry]
+	door         atomic.Pointer[arrive.Door]
 	virtualHosts atomic.Bool
 	draining     atomic.Bool // answers are the last of their connections
 	closing      atomic.Bool // and those that wait for a request are closed
@@ -139,6 +141,13 @@ func (l *Listener) gateway(gen *live.Generation) *routing.CompiledGateway {
 // SetVirtualHosts says whether the Host of a request chooses the gateway
 // first.
 func (l *Listener) SetVirtualHosts(on bool) { l.virtualHosts.Store(on) }
+
+// SetDoor says how connections begin that come from now on. nil means that
+// they begin with a request.
+func (l *Listener) SetDoor(d *arrive.Door) { l.door.Store(d) }
+
+// Door returns what SetDoor was told.
+func (l *Listener) Door() *arrive.Door { return l.door.Load() }
 
 // Serve takes a connection over, and its seat, which is given up when it
 // ends. It does not wait for it. ctx bounds what the connection dials.

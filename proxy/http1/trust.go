@@ -72,6 +72,15 @@ func (t *Trust) Believes(a netip.Addr) bool {
 	return false
 }
 
+// Networks returns the networks that are trusted. They are not to be changed.
+// Those of a nil Trust are none.
+func (t *Trust) Networks() []netip.Prefix {
+	if t == nil {
+		return nil
+	}
+	return t.networks
+}
+
 // maxHops bounds how far back a list of proxies is followed.
 const maxHops = 32
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sluice-mesh/sluice/conditions"
 	"github.com/sluice-mesh/sluice/metrics"
+	"github.com/sluice-mesh/sluice/proxy/arrive"
 	"github.com/sluice-mesh/sluice/proxy/gate"
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
@@ -53,6 +54,7 @@ func New(o Options) *Server {
 type Listener struct {
 	Port int
 
+	door     atomic.Pointer[arrive.Door]
 	mu       sync.Mutex // guards conns and draining
 	conns    map[*forward]struct{}
 	draining bool
@@ -106,7 +108,8 @@ type forward struct {
 	server *Server
 	client *socket.Conn
 	facts  conditions.Conn
-	random uint32 // once drawn
+	door   *arrive.Door // how it begins; nil if with what is forwarded
+	random uint32       // once drawn
 	drawn  bool
 
 	mu       sync.Mutex // guards the two below, until both directions move
@@ -125,7 +128,7 @@ func (s *Server) Serve(ctx context.Context, l *Listener, nc *net.TCPConn, seat g
 		seat.Leave()
 		return
 	}
-	f := &forward{server: s, client: client}
+	f := &forward{server: s, client: client, door: l.Door()}
 	f.facts.Client, f.facts.Local = addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
 	f.facts.Peer = f.facts.Client
 	if !l.add(f) {
@@ -135,12 +138,14 @@ func (s *Server) Serve(ctx context.Context, l *Listener, nc *net.TCPConn, seat g
 	}
 	shard := s.turn.Add(1)
 	s.running.Go(func() {
-		defer seat.Leave()
+		defer func() { seat.Leave() }()
 		defer l.remove(f)
 		s.count(shard, 1)
 		defer s.count(shard, -1)
 		defer f.finish(shard)
-		f.run(ctx, l.Port, shard)
+		if f.door == nil || f.arrive(ctx, &seat) {
+			f.run(ctx, l.Port, shard)
+		}
 	})
 }
 
@@ -171,6 +176,17 @@ func (f *forward) finish(shard uint32) {
 		return
 	}
 	f.client.Close()
+}
+
+// arrive has the connection begin, and reports whether it may go on.
+func (f *forward) arrive(ctx context.Context, seat *gate.Seat) bool {
+	a := arrive.Arrival{Facts: f.facts, Named: seat.Name}
+	in, why := f.door.Enter(ctx, f.client, &a)
+	f.facts = a.Facts
+	if !in && why != live.None {
+		f.client.Abort()
+	}
+	return in
 }
 
 // run serves one connection.
