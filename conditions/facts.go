@@ -77,9 +77,9 @@ func (f aclFetch) asks() Facts {
 		return 0
 	case fetchHelloType, fetchHelloSNI, fetchHelloALPN:
 		return FactHello
-	case fetchSNI, fetchALPN, fetchProtocol:
+	case fetchSNI, fetchALPN, fetchProtocol, fetchClientVerify:
 		return FactTLS
-	case fetchClientUsed, fetchClientVerify, fetchClientSubject:
+	case fetchClientUsed, fetchClientSubject:
 		return FactCertificate
 	default:
 		return FactRequest

@@ -2,7 +2,10 @@
 
 package conditions
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // maxAttributes bounds the attributes of a distinguished name that ACLs look
 // at. Longer names are as if they were not there.
@@ -96,13 +99,13 @@ func (t *aclTest) ofSubject(conn *Conn, c *aclCursor) (aclSample, bool) {
 	if len(all) == 0 {
 		return aclSample{}, false
 	}
-	b, ok := c.buffer()[:0], true
+	b := c.buffer()[:0]
 	if t.arg != "" {
 		a, found := attributeNamed(all, t.arg, t.number)
 		if !found {
 			return aclSample{}, false
 		}
-		b, ok = a.appendValue(b)
+		b, ok := a.appendValue(b)
 		return aclSample{text: viewACL(b)}, ok
 	}
 	for _, a := range all {
@@ -110,9 +113,11 @@ func (t *aclTest) ofSubject(conn *Conn, c *aclCursor) (aclSample, bool) {
 			return aclSample{}, false
 		}
 		b = append(append(append(b, '/'), a.name...), '=')
-		if b, ok = a.appendValue(b); !ok {
+		value, whole := a.appendValue(b)
+		if !whole {
 			return aclSample{}, false
 		}
+		b = value
 	}
 	return aclSample{text: viewACL(b)}, true
 }
@@ -121,10 +126,10 @@ func (t *aclTest) ofSubject(conn *Conn, c *aclCursor) (aclSample, bool) {
 // the last one if n is negative; 0 counts as 1.
 func attributeNamed(all []attribute, name string, n int64) (attribute, bool) {
 	if n < 0 {
-		for i := len(all) - 1; i >= 0; i-- {
-			if strings.EqualFold(all[i].name, name) {
+		for _, a := range slices.Backward(all) {
+			if strings.EqualFold(a.name, name) {
 				if n++; n == 0 {
-					return all[i], true
+					return a, true
 				}
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/hex"
+	"slices"
 	"strings"
 )
 
@@ -68,14 +69,7 @@ func (s *step) holdsOfNames(c *Conn) bool {
 		(s.comparesAny(certificate.DNSNames) || s.comparesAny(certificate.Emails) || s.comparesAny(certificate.URIs))
 }
 
-func (s *step) comparesAny(texts []string) bool {
-	for _, text := range texts {
-		if s.compares(text) {
-			return true
-		}
-	}
-	return false
-}
+func (s *step) comparesAny(texts []string) bool { return slices.ContainsFunc(texts, s.compares) }
 
 // nameStep completes the step of a test of the server name. Names have no
 // letter case, and one that begins with a star stands for all below it.
@@ -160,8 +154,8 @@ func subjectText(c *x509.Certificate) string {
 		names = c.Subject.ToRDNSequence()
 	}
 	var b strings.Builder
-	for i := len(names) - 1; i >= 0; i-- {
-		for j, a := range names[i] {
+	for _, part := range slices.Backward(names) {
+		for j, a := range part {
 			switch {
 			case j > 0:
 				b.WriteByte('+')

@@ -55,6 +55,7 @@ func Compile(prev *Snapshot, t *Table, o CompileOptions) (*Snapshot, []*Fault) {
 	c.settle()
 	c.warnOfDeadEnds()
 	c.place()
+	c.sniff()
 	c.build()
 	return c.next, c.faults()
 }
@@ -89,6 +90,7 @@ type candidate struct {
 	edits      []*Edits                // of a changed form, by route
 	port       int
 	slot       int
+	sniffs     bool
 	faults     []*Fault
 
 	// Of the walk over chains.
@@ -235,6 +237,7 @@ func (c *compilation) build() {
 		c.next.slots[one.slot] = g
 	}
 	c.next.schedules.forget(c.next.gateways)
+	c.warnOfMixedHosts()
 	for _, lost := range c.next.index() {
 		c.byName[lost.gateway].fault(Fault{
 			Code:     "VirtualHostTaken",
@@ -257,7 +260,7 @@ func (c *compilation) faults() []*Fault {
 
 // reusable reports whether a gateway is in all that it was.
 func (c *compilation) reusable(one *candidate) bool {
-	if one.changed || one.port != one.prev.Port ||
+	if one.changed || one.port != one.prev.Port || one.sniffs != one.prev.Sniffs ||
 		c.options.Seed != c.prev.options.Seed ||
 		c.options.VirtualHostsDomain != c.prev.options.VirtualHostsDomain {
 		return false
@@ -284,6 +287,7 @@ func (c *compilation) compile(one *candidate) *CompiledGateway {
 		Hosts:  hostsOf(form, c.options.VirtualHostsDomain),
 		Routes: make([]*CompiledRoute, len(form.Routes)),
 		Entry:  form.entry(),
+		Sniffs: one.sniffs,
 		Asked:  form,
 
 		Forwarded: form.Forwarded,

@@ -96,6 +96,11 @@ func (c *candidate) checkRoute(i int, r *Route) {
 				Problem: err.Error(),
 			})
 		}
+		if err == nil && c.form.Port.Type == TCP {
+			if problem := needsRequest(condition); problem != "" {
+				c.fault(Fault{Code: codeConditionPort, At: r.ConditionAt, Path: r.field(pathOfCondition), Problem: problem, Allowed: conditionPortAllowed})
+			}
+		}
 		c.conditions[i] = condition
 	}
 	if r.external() {

@@ -513,7 +513,7 @@ func rich() *routing.Gateway {
 			{
 				TLS:  &routing.DialTLS{CA: "ca.crt", Name: "shop.internal", KeyPair: routing.KeyPair{Certificate: "c.crt", Key: "c.key"}, MinVersion: tls.VersionTLS12},
 				Path: "[10.0.0.1:80]", Metadata: map[string]any{"x": "y"}, Weight: half,
-				Condition: "has cookie beta", Strength: half, Balance: "leastconn", Selector: "label(c)(d)",
+				Condition: "ip in 10.0.0.0/8", Strength: half, Balance: "leastconn", Selector: "label(c)(d)",
 				Rewrites: []routing.Rewrite{{Path: "/a if path /b"}}, Headers: richHeaders(), Redirect: &routing.Redirect{To: "/x", Code: 301},
 				At: routing.Position{Line: 2}, ConditionAt: routing.Position{Line: 3},
 				Instances: []*routing.Instance{{
@@ -566,7 +566,7 @@ func TestCompileNoticesEveryChange(t *testing.T) {
 	// Values that compile, where another value of the type would not.
 	special := map[string]any{
 		".Routes[0].Path":      "[10.0.0.3:80]",
-		".Routes[0].Condition": "has cookie alpha",
+		".Routes[0].Condition": "ip in 11.0.0.0/8",
 		".Balance":             "source",
 		".Routes[0].Balance":   "source",
 		".Routes[0].Weight":    nil, // weights are changed in pairs

@@ -6,6 +6,8 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/netip"
+
+	"github.com/sluice-mesh/sluice/conditions"
 )
 
 // checkTLS sees that what a gateway and its routes say of TLS and of the
@@ -100,4 +102,68 @@ func (g *Gateway) ExpectsProxy(from netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// sniffed are the facts that only a ClientHello tells where TLS passes through.
+const sniffed = conditions.FactName | conditions.FactHello
+
+// sniff finds the tcp gateways whose connections are looked at before they are
+// decided: those that ask, and those that lead to them.
+func (c *compilation) sniff() {
+	for _, one := range c.candidates {
+		one.sniffs = false
+		if one.form == nil || one.form.Port.Type != TCP || one.form.TLS != nil {
+			continue
+		}
+		one.sniffs = c.asksHello(one, 0)
+	}
+}
+
+// asksHello reports whether a condition of a settled candidate, or of one that
+// it leads to, asks what a ClientHello tells.
+func (c *compilation) asksHello(one *candidate, depth int) bool {
+	for i, r := range one.form.Routes {
+		if condition := one.condition(i); condition != nil && condition.Asks()&sniffed != 0 {
+			return true
+		}
+		if to := c.link(one.form, r); to != nil && depth < MaxDepth && c.asksHello(to, depth+1) {
+			return true
+		}
+	}
+	return false
+}
+
+// warnOfMixedHosts warns of virtual hosts of which one gateway speaks TLS and
+// another does not: that the paths of a host differ in it is hardly meant.
+func (c *compilation) warnOfMixedHosts() {
+	secure := make(map[string]string) // the first gateway with TLS by host
+	for _, g := range c.next.gateways {
+		if g.Type != HTTP || g.Asked.TLS == nil {
+			continue
+		}
+		for _, host := range g.Hosts {
+			if name, _ := splitPrefix(host); secure[name] == "" {
+				secure[name] = g.Name
+			}
+		}
+	}
+	if len(secure) == 0 {
+		return
+	}
+	for _, g := range c.next.gateways {
+		if g.Type != HTTP || g.Asked.TLS != nil {
+			continue
+		}
+		for _, host := range g.Hosts {
+			if name, _ := splitPrefix(host); secure[name] != "" {
+				c.byName[g.Name].fault(Fault{
+					Code:     codeMixedHosts,
+					Path:     "virtual_hosts",
+					Problem:  fmt.Sprintf("gateway %s speaks TLS for %s, and this one does not: requests for it over TLS are not answered here", secure[name], name),
+					Allowed:  "give both gateways sluice.tls with the same certificates, or neither",
+					Severity: Warning,
+				})
+			}
+		}
+	}
 }

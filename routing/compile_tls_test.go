@@ -110,3 +110,86 @@ func TestExpectsProxy(t *testing.T) {
 		t.Error("a header is expected from nobody, or of a gateway that says nothing")
 	}
 }
+
+func TestSniffsOnlyWhereAConditionAsks(t *testing.T) {
+	tcp := func(name string, port int, routes ...*routing.Route) *routing.Gateway {
+		g := gateway(name, port, routes...)
+		g.Port.Type = routing.TCP
+		return g
+	}
+	asking := func(name string, port int, condition string) *routing.Gateway {
+		return tcp(name, port, route(addr, full), when("[10.0.0.9:1]", 0, condition, full))
+	}
+	secure := asking("secure", 9009, "sni == a.example")
+	secure.TLS = listen(func(*routing.ListenTLS) {})
+	s, faults := compile(table(
+		1,
+		asking("sni", 9000, "sni == a.example"),
+		asking("alpn", 9001, "not (ip in 10.0.0.0/8 and alpn == h2)"),
+		asking("acl", 9002, "{ src 10.0.0.0/8 } or { req.ssl_sni a.example }"),
+		asking("address", 9003, "ip in 10.0.0.0/8 or < ssl_fc > or < dst_port 1 >"),
+		tcp("plain", 9004, route(addr, full)),
+		tcp("front", 9005, route("door", full)),
+		tcp("door", 9006, route("address", half), route("acl", half)),
+		tcp("quiet", 9007, route("address", full)),
+		gateway("web", 9008, route(addr, full), when("[10.0.0.9:1]", 0, "sni == a.example", full)),
+		secure,
+	))
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	for name, want := range map[string]bool{
+		"sni": true, "alpn": true, "acl": true, "address": false, "plain": false, "front": true, "door": true,
+		"quiet": false, "web": false, "secure": false,
+	} {
+		if got := s.ByName(name).Sniffs; got != want {
+			t.Errorf("%s sniffs: %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestSniffsFollowsTheGatewaysBehind(t *testing.T) {
+	tcp := func(name string, port int, routes ...*routing.Route) *routing.Gateway {
+		g := gateway(name, port, routes...)
+		g.Port.Type = routing.TCP
+		return g
+	}
+	front, quiet := tcp("front", 9000, route("back", full)), tcp("back", 9001, route(addr, full))
+	curious := tcp("back", 9001, route(addr, full), when("[10.0.0.9:1]", 0, "alpn == h2", full))
+	first, _ := compile(table(1, front, quiet))
+	second, _ := routing.Compile(first, table(2, front, curious), routing.CompileOptions{})
+	third, _ := routing.Compile(second, table(3, front, quiet), routing.CompileOptions{})
+	for i, s := range []*routing.Snapshot{first, second, third} {
+		if got, want := s.ByName("front").Sniffs, i == 1; got != want {
+			t.Errorf("table %d: the gateway in front sniffs: %v, want %v", i+1, got, want)
+		}
+	}
+}
+
+func TestMixedHostsAreWarnedOf(t *testing.T) {
+	host := func(name string, port int, secure bool, hosts ...string) *routing.Gateway {
+		g := gateway(name, port, route(addr, full))
+		g.VirtualHosts = hosts
+		if secure {
+			g.TLS = listen(func(*routing.ListenTLS) {})
+		}
+		return g
+	}
+	for _, tt := range []struct {
+		name     string
+		gateways []*routing.Gateway
+		want     string
+	}{
+		{"all secure", []*routing.Gateway{host("a", 1, true, "x.example"), host("b", 2, true, "x.example/cart")}, ""},
+		{"all plain", []*routing.Gateway{host("a", 1, false, "x.example"), host("b", 2, false, "x.example/cart")}, ""},
+		{"other hosts", []*routing.Gateway{host("a", 1, true, "x.example"), host("b", 2, false, "y.example")}, ""},
+		{"paths of one host", []*routing.Gateway{host("a", 1, false, "X.example/cart"), host("b", 2, true, "x.example")}, "(a VirtualHostMixedTLS)"},
+		{"one host", []*routing.Gateway{host("a", 1, true, "x.example"), host("b", 2, false, "x.example")}, "(b VirtualHostMixedTLS), (b VirtualHostTaken)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, faults := compile(table(1, tt.gateways...)); codes(faults) != tt.want {
+				t.Errorf("faults %q, want %q", codes(faults), tt.want)
+			}
+		})
+	}
+}

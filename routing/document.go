@@ -65,9 +65,6 @@ type conditionForm struct {
 	ref   *reference
 }
 
-// given reports whether there is a condition.
-func (c *conditionForm) given() bool { return c.text != "" || c.ref != nil }
-
 // reference names a stored artifact.
 type reference struct {
 	name  string

@@ -2,7 +2,11 @@
 
 package routing
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/sluice-mesh/sluice/conditions"
+)
 
 // The codes of what Findings finds. docs/findings.md tells of each.
 const (
@@ -14,6 +18,8 @@ const (
 	codeShadowed        = "ConditionShadowed"
 	codeWithoutEffect   = "ConditionWithoutEffect"
 	codeRegexpNoEffect  = "RegexpWithoutEffect"
+	codeTestNoEffect    = "TestWithoutEffect"
+	codeMixedHosts      = "VirtualHostMixedTLS"
 	pathOfCondition     = "condition"
 	pathOfAllRoutes     = "routes"
 	remedyWeight        = "give it a weight, or a condition with a strength, or remove it"
@@ -26,7 +32,7 @@ const (
 // is a Warning: it is served as it is written. Findings come in the order of
 // the gateways, then of their routes; what Compile warns of is not repeated.
 func Findings(s *Snapshot) []*Fault {
-	var f findings
+	f := findings{shown: s.shown()}
 	for _, g := range s.gateways {
 		f.gateway = g
 		f.look()
@@ -37,6 +43,7 @@ func Findings(s *Snapshot) []*Fault {
 // findings collects faults of one gateway after the other.
 type findings struct {
 	gateway *CompiledGateway
+	shown   []conditions.Facts // by slot: what its connections may tell
 	all     []*Fault
 }
 
@@ -128,6 +135,7 @@ func (f *findings) conditions() map[*CompiledRoute][]*Fault {
 		if len(f.all) == 0 {
 			f.regexp(c) // which may be why
 		}
+		f.facts(c)
 		found[c] = f.all
 		if decided && holds {
 			break // what comes after it is told of with it

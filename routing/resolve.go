@@ -148,8 +148,10 @@ func (s *resolver) gateway(d *Document) *Gateway {
 	for _, route := range d.gateway.routes {
 		f.routes = append(f.routes, s.route(route))
 	}
-	if d.gateway.hasReferences() && !s.refused {
+	if !s.refused {
 		s.checkConditionPorts(f, true)
+	}
+	if d.gateway.hasReferences() && !s.refused {
 		s.checkEditPorts(f, true)
 		s.checkBoundPorts(f, true)
 		s.checkDials(f, true)

@@ -5,6 +5,9 @@ package routing
 import (
 	"fmt"
 	"math"
+	"strings"
+
+	"github.com/sluice-mesh/sluice/conditions"
 )
 
 // checkWeights applies the rule for written weights: together they are
@@ -34,22 +37,54 @@ func (r *reader) checkWeights(f *gatewayForm) {
 	r.refuse(codeWeight, f.routesAt, "routes", what, "the weights that are written must add up to 0% or 100%")
 }
 
-// checkConditionPorts refuses conditions on tcp gateways, which see no
-// requests: those of stored routes if stored is set, the others if not.
+// checkConditionPorts refuses conditions that ask for requests on tcp
+// gateways, which see none: those that are stored, or of stored routes, if
+// stored is set, the others if not.
 func (r *reader) checkConditionPorts(f *gatewayForm, stored bool) {
 	if f.gateway.Port.Type != TCP {
 		return
 	}
 	for _, route := range f.routes {
-		if !route.condition.given() || (route.ref != nil) != stored {
+		byRef := route.ref != nil || route.condition.ref != nil
+		if route.condition.text == "" || byRef != stored {
 			continue
 		}
-		at, path := route.condition.place, under(under("routes", route.route.Path), "condition")
-		if stored {
-			at, path = route.ref.place, under("routes", route.route.Path)
+		condition, err := conditions.Compile(route.condition.text)
+		if err != nil {
+			continue // which was told
 		}
-		r.refuse(codeConditionPort, at, path, "the route has a condition, and the port of the gateway is tcp", "conditions need an http port")
+		problem := needsRequest(condition)
+		if problem == "" {
+			continue
+		}
+		at, path := route.condition.place, under(under("routes", route.route.Path), pathOfCondition)
+		switch {
+		case route.ref != nil:
+			at, path = route.ref.place, under("routes", route.route.Path)
+		case stored:
+			at = route.condition.ref.place
+		}
+		r.refuse(codeConditionPort, at, path, problem, conditionPortAllowed)
 	}
+}
+
+const conditionPortAllowed = "on tcp ports conditions may ask for ip, sni, alpn and client, and raw ACLs for src, dst, ssl_fc, req.ssl_sni and their like"
+
+// needsRequest says what a condition asks that only requests have; empty if it
+// asks for nothing of that kind.
+func needsRequest(c *conditions.Condition) string {
+	tests := c.TestsOf(conditions.FactRequest)
+	if len(tests) == 0 {
+		return ""
+	}
+	for i := range tests {
+		tests[i] = quote(tests[i])
+	}
+	const most = 5
+	if n := len(tests); n > most {
+		tests = append(tests[:most], fmt.Sprintf("%d more", n-most))
+	}
+	return "the condition asks " + strings.Join(tests, ", ") + " of a request, and on a tcp port there are none"
 }
 
 // applyDefaults gives the routes without weight what is left of the whole, in
