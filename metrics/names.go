@@ -140,6 +140,12 @@ var (
 		"Connections that are open, by kind.", "kind")
 	ConnectionsRefused = family(KindCounter, "sluice_connections_refused_total",
 		"Connections that were refused when they came, by reason.", "reason")
+	TLSHandshakes = family(KindCounter, "sluice_tls_handshakes_total",
+		"Handshakes of TLS, by who the other side is, how they ended, and why they failed.", "kind", "reason", "result")
+	TLSCertificateNotAfter = family(KindGauge, "sluice_tls_certificate_not_after_seconds",
+		"Time at which a certificate that is in use ends, in seconds since 1970, by the name of its file.", "certificate")
+	TLSCertificateReloads = family(KindCounter, "sluice_tls_certificate_reloads_total",
+		"Files of certificates and keys that were read anew, by result.", "result")
 	OverloadLevel = family(KindGauge, "sluice_overload_level",
 		"How short memory is: 0 it is not, 1 connections are not kept, 2 new connections and requests are refused.")
 	RequestsRefused = family(KindCounter, "sluice_requests_refused_total",
@@ -169,7 +175,7 @@ func Families() []Family {
 		GatewayRequests, GatewayRequestDuration, GatewayRequestBytes, GatewayResponseBytes,
 		GatewayRequestsInFlight, GatewayProxyErrors,
 		ConditionEvaluations, ConditionMatches, ConditionSelected,
-		TableVersion, TableAge, TableRejected, ConnectionsOpen, ConnectionsRefused, OverloadLevel, RequestsRefused, Retries, EditsSkipped, RateKeysForgotten, Panics, SeriesOverflow, BuildInfo,
+		TableVersion, TableAge, TableRejected, ConnectionsOpen, ConnectionsRefused, TLSHandshakes, TLSCertificateNotAfter, TLSCertificateReloads, OverloadLevel, RequestsRefused, Retries, EditsSkipped, RateKeysForgotten, Panics, SeriesOverflow, BuildInfo,
 	}
 }
 
@@ -199,6 +205,27 @@ func (r *Registry) ConnectionsOpen(kind string) *Gauge {
 // a reason, such as connection_limit.
 func (r *Registry) ConnectionsRefused(reason string) *Counter {
 	return r.Counter(ConnectionsRefused.Name, ConnectionsRefused.Help, Label{"reason", reason})
+}
+
+// TLSHandshakes returns the counter of handshakes with clients or instances,
+// kind "client" or "upstream", that ended in a result, "ok", "resumed" or
+// "failed". The reason is "none" unless they failed.
+func (r *Registry) TLSHandshakes(kind, result, reason string) *Counter {
+	return r.Counter(TLSHandshakes.Name, TLSHandshakes.Help, Label{"kind", kind}, Label{"result", result}, Label{"reason", reason})
+}
+
+// TLSCertificateNotAfter makes each what tells of the certificates in use when
+// they end.
+func (r *Registry) TLSCertificateNotAfter(each func(yield func(file string, seconds float64) bool)) {
+	r.GaugeEach(TLSCertificateNotAfter.Name, TLSCertificateNotAfter.Help, func(yield func(float64, ...Label) bool) {
+		each(func(file string, seconds float64) bool { return yield(seconds, Label{"certificate", file}) })
+	})
+}
+
+// TLSCertificateReloads returns the counter of files that were read anew with
+// a result, "ok" or "failed".
+func (r *Registry) TLSCertificateReloads(result string) *Counter {
+	return r.Counter(TLSCertificateReloads.Name, TLSCertificateReloads.Help, Label{"result", result})
 }
 
 // OverloadLevel makes level what tells how short memory is: 0, 1 or 2.

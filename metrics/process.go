@@ -4,6 +4,7 @@ package metrics
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -111,10 +112,33 @@ func (r *Registry) GaugeFunc(name, help string, fn func() float64, labels ...Lab
 	r.value(Family{Name: name, Help: help, Kind: KindGauge}, labels).fn = fn
 }
 
+// GaugeEach makes each the gauges of a name whose labels come and go, in place
+// of an earlier function. It is called whenever they are read, from any
+// goroutine, and calls yield once for each gauge until that returns false. The
+// labels of one name have the same names; of two gauges with equal labels the
+// first counts. Names are as for Counter.
+func (r *Registry) GaugeEach(name, help string, each func(yield func(value float64, labels ...Label) bool)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.claim(Family{Name: name, Help: help, Kind: KindGauge})
+	r.eaches[name] = each
+}
+
 // value returns the value of a family and labels, a new one at first. r is
 // locked.
 func (r *Registry) value(f Family, labels []Label) *value {
 	r.claim(f)
+	key, labels := keyOf(f.Name, labels)
+	v, ok := r.values[key]
+	if !ok {
+		v = &value{family: f.Name, labels: labels}
+		r.values[key] = v
+	}
+	return v
+}
+
+// keyOf returns the key of a value, and its labels by name.
+func keyOf(family string, labels []Label) (valueKey, []Label) {
 	labels = slices.Clone(labels)
 	slices.SortFunc(labels, func(a, b Label) int { return strings.Compare(a.Name, b.Name) })
 	var b strings.Builder
@@ -122,13 +146,7 @@ func (r *Registry) value(f Family, labels []Label) *value {
 		labels[i].Value = label(labels[i].Value)
 		b.WriteString(labels[i].Name + "\x00" + labels[i].Value + "\x00")
 	}
-	key := valueKey{f.Name, b.String()}
-	v, ok := r.values[key]
-	if !ok {
-		v = &value{family: f.Name, labels: labels}
-		r.values[key] = v
-	}
-	return v
+	return valueKey{family, b.String()}, labels
 }
 
 // claim holds a name to one kind. r is locked.
@@ -166,7 +184,21 @@ func (r *Registry) Values() []Value {
 		live[key] = *v
 		families[key.family] = r.helps[key.family]
 	}
+	eaches := maps.Clone(r.eaches)
+	for name := range eaches {
+		families[name] = r.helps[name]
+	}
 	r.mu.Unlock() // the functions below are not ours
+	for name, each := range eaches {
+		each(func(v float64, labels ...Label) bool {
+			key, labels := keyOf(name, labels)
+			if _, ok := live[key]; !ok {
+				keys = append(keys, key)
+				live[key] = value{labels: labels, fn: func() float64 { return v }}
+			}
+			return true
+		})
+	}
 	slices.SortFunc(keys, func(a, b valueKey) int {
 		if c := strings.Compare(a.family, b.family); c != 0 {
 			return c

@@ -123,3 +123,32 @@ func TestFamiliesHaveUsableNames(t *testing.T) {
 		seen[f.Name] = true
 	}
 }
+
+// What comes and goes is listed as it is when the numbers are read.
+func TestGaugeEach(t *testing.T) {
+	r := metrics.New(metrics.Options{Shards: 1})
+	ends := map[string]float64{"b.crt": 2, "a.crt": 1}
+	r.TLSCertificateNotAfter(func(yield func(string, float64) bool) {
+		for file, at := range ends {
+			if !yield(file, at) {
+				return
+			}
+		}
+		yield("a.crt", 99) // a second one does not count, unless it is the first
+	})
+	shown := func() []string {
+		return slices.DeleteFunc(values(r), func(s string) bool { return !strings.Contains(s, "not_after") })
+	}
+	const name = "gauge sluice_tls_certificate_not_after_seconds"
+	if got, want := shown(), []string{name + "{certificate=a.crt} 1", name + "{certificate=b.crt} 2"}; !slices.Equal(got, want) {
+		t.Errorf("shown are %q, want %q", got, want)
+	}
+	delete(ends, "b.crt")
+	if got, want := shown(), []string{name + "{certificate=a.crt} 1"}; !slices.Equal(got, want) {
+		t.Errorf("shown are %q once one is gone, want %q", got, want)
+	}
+	r.TLSCertificateNotAfter(func(func(string, float64) bool) {})
+	if got := shown(); len(got) != 0 {
+		t.Errorf("shown are %q, want none", got)
+	}
+}

@@ -66,6 +66,7 @@ type Registry struct {
 	gateways map[string]*Gateway
 	routes   int // how many there are, without those that are Other
 	values   map[valueKey]*value
+	eaches   map[string]func(yield func(value float64, labels ...Label) bool)
 	helps    map[string]Family
 }
 
@@ -77,6 +78,7 @@ func New(o Options) *Registry {
 		started:  o.Now(),
 		gateways: map[string]*Gateway{},
 		values:   map[valueKey]*value{},
+		eaches:   map[string]func(yield func(value float64, labels ...Label) bool){},
 		helps:    map[string]Family{},
 	}
 	r.spare.Store(maxSpread)
