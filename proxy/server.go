@@ -72,6 +72,7 @@ func New(o Options) *Server {
 	s.tcp = tcp.New(tcp.Options{
 		Handle: &s.handle, Sweeper: &s.sweeper,
 		Open: o.Metrics.ConnectionsOpen("tcp"), Panics: s.panics,
+		Retried: o.Metrics.Retries("connected"), RetrySpent: o.Metrics.Retries("retry_budget_spent"),
 	})
 	s.binder = live.Binder{Registry: o.Metrics, Pool: s.pool}
 	s.sockets.want = make(map[int]want)
@@ -225,7 +226,8 @@ func (s *Server) retryBind() {
 }
 
 // cutLeft ends the tunnels of listeners that have left for longer than the
-// drain time.
+// drain time, and connections of tcp gateways that have for longer than
+// exchanges may take to finish: nobody can tell them to.
 func (s *Server) cutLeft() {
 	ls := &s.sockets
 	ls.mu.Lock()
@@ -233,6 +235,9 @@ func (s *Server) cutLeft() {
 	for _, l := range ls.leaving {
 		if time.Since(l.left) >= s.options.Drain {
 			l.cut()
+		}
+		if l.tcp != nil && time.Since(l.left) >= s.options.HardStop {
+			l.tcp.Abort()
 		}
 	}
 }

@@ -112,6 +112,16 @@ func (x *Exchange) End(now int64) {
 	}
 }
 
+// Settle lets go of all that the decision was made from, so that an exchange
+// that lives on for hours does not hold on to a table that was replaced
+// meanwhile. Its retry, if there is one, is over, and what is left to be done
+// is to End it. The decision must have been for a route.
+func (x *Exchange) Settle() {
+	x.endRetry()
+	x.Generation = nil
+	clear(x.Decision.Hops[:x.Decision.Depth])
+}
+
 // Elapsed returns the time since the exchange began.
 func (x *Exchange) Elapsed(now int64) time.Duration { return time.Duration(now - x.start) }
 

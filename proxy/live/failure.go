@@ -52,6 +52,7 @@ const (
 	TLSOnPlain
 	ProxyHeader
 	TLSUnavailable
+	BadHello
 	reasonCount
 )
 
@@ -94,6 +95,7 @@ var failures = [reasonCount]struct {
 	PlainOnTLS:          {"plain_on_tls", 400, "this port speaks TLS: begin the address with https://"},
 	TLSOnPlain:          {"tls_on_plain", 400, "this port does not speak TLS"},
 	ProxyHeader:         {"proxy_header", 400, "the connection does not begin with a whole PROXY header, as it must"},
+	BadHello:            {"bad_hello", 400, "the connection begins with TLS, but with no ClientHello that can be read"},
 	TLSUnavailable:      {"tls_unavailable", 503, "the gateway has no certificate that it could show"},
 }
 

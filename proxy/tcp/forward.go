@@ -3,175 +3,53 @@
 package tcp
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"math/rand/v2"
-	"net"
-	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sluice-mesh/sluice/conditions"
 	"github.com/sluice-mesh/sluice/metrics"
 	"github.com/sluice-mesh/sluice/proxy/arrive"
+	"github.com/sluice-mesh/sluice/proxy/balance"
 	"github.com/sluice-mesh/sluice/proxy/gate"
 	"github.com/sluice-mesh/sluice/proxy/live"
+	"github.com/sluice-mesh/sluice/proxy/sniff"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
-// Options shape a Server. Handle and Sweeper are required.
-type Options struct {
-	Handle  *live.Handle
-	Sweeper *socket.Sweeper
-	// Attempts is how many instances are tried when connecting fails. Zero
-	// means 3.
-	Attempts int
-	// Open counts the client connections. Nil means that nobody does.
-	Open *metrics.Gauge
-	// Panics takes note of faults that were caught. Nil means that nobody
-	// does.
-	Panics *live.Panics
-}
-
-// Server forwards connections.
-type Server struct {
-	options Options
-	turn    atomic.Uint32
-	running sync.WaitGroup
-}
-
-// New returns a Server.
-func New(o Options) *Server {
-	o.Attempts = cmp.Or(o.Attempts, 3)
-	return &Server{options: o}
-}
-
-// Listener is where connections were accepted.
-type Listener struct {
-	Port int
-
-	door     atomic.Pointer[arrive.Door]
-	mu       sync.Mutex // guards conns and draining
-	conns    map[*forward]struct{}
-	draining bool
-}
-
-// Announce refuses further connections. Those that are there go on.
-func (l *Listener) Announce() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.draining = true
-}
-
-// Abort ends all connections at once, with a reset on both sides.
-func (l *Listener) Abort() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.draining = true
-	for f := range l.conns {
-		f.expire()
-	}
-}
-
-// Open counts the connections.
-func (l *Listener) Open() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.conns)
-}
-
-func (l *Listener) add(f *forward) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.draining {
-		return false
-	}
-	if l.conns == nil {
-		l.conns = make(map[*forward]struct{})
-	}
-	l.conns[f] = struct{}{}
-	return true
-}
-
-func (l *Listener) remove(f *forward) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.conns, f)
-}
-
 // forward is one connection under way.
 type forward struct {
 	server *Server
 	client *socket.Conn
-	facts  conditions.Conn
+	seat   gate.Seat
 	door   *arrive.Door // how it begins; nil if with what is forwarded
-	random uint32       // once drawn
+	shard  uint32
+	facts  conditions.Conn
+	tlvs   []byte // of the PROXY header that it began with
+	random uint32 // once drawn
 	drawn  bool
 
 	mu       sync.Mutex // guards the two below, until both directions move
 	instance *upstream.Conn
 	expired  bool
 
-	in, out atomic.Int64 // bytes from the client, and to it
+	seen    live.Tunnel
+	in, out int64 // bytes from the client, and to it
 }
 
-// Serve takes a connection over, and its seat, which is given up when it
-// ends. It does not wait for it.
-func (s *Server) Serve(ctx context.Context, l *Listener, nc *net.TCPConn, seat gate.Seat) {
-	client, err := s.options.Sweeper.Open(nc)
-	if err != nil {
-		_ = nc.Close()
-		seat.Leave()
-		return
-	}
-	f := &forward{server: s, client: client, door: l.Door()}
-	f.facts.Client, f.facts.Local = addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
-	f.facts.Peer = f.facts.Client
-	if !l.add(f) {
-		client.Abort()
-		seat.Leave()
-		return
-	}
-	shard := s.turn.Add(1)
-	s.running.Go(func() {
-		defer func() { seat.Leave() }()
-		defer l.remove(f)
-		s.count(shard, 1)
-		defer s.count(shard, -1)
-		defer f.finish(shard)
-		if f.door == nil || f.arrive(ctx, &seat) {
-			f.run(ctx, l.Port, shard)
-		}
-	})
-}
-
-func (s *Server) count(shard uint32, n int64) {
-	if s.options.Open != nil {
-		s.options.Open.Add(shard, n)
-	}
-}
-
-// Close waits for all connections to end. Abort their listeners first to end
-// them.
-func (s *Server) Close() { s.running.Wait() }
-
-func addrPort(a net.Addr) netip.AddrPort {
-	if t, ok := a.(*net.TCPAddr); ok {
-		ap := t.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	return netip.AddrPort{}
+// leave gives up what the connection took of what all share.
+func (f *forward) leave(l *Listener) {
+	l.remove(f)
+	f.seat.Leave()
 }
 
 // finish closes what is still open. A fault ends this connection, not the
 // process.
-func (f *forward) finish(shard uint32) {
+func (f *forward) finish() {
 	if p := recover(); p != nil {
-		f.server.options.Panics.Caught(shard, "forwarding a connection", p)
+		f.server.options.Panics.Caught(f.shard, "forwarding a connection", p)
 		f.abort()
 		return
 	}
@@ -179,10 +57,11 @@ func (f *forward) finish(shard uint32) {
 }
 
 // arrive has the connection begin, and reports whether it may go on.
-func (f *forward) arrive(ctx context.Context, seat *gate.Seat) bool {
-	a := arrive.Arrival{Facts: f.facts, Named: seat.Name}
+func (f *forward) arrive(ctx context.Context) bool {
+	a := arrive.Arrival{Facts: f.facts, Named: f.seat.Name}
 	in, why := f.door.Enter(ctx, f.client, &a)
-	f.facts = a.Facts
+	f.door = nil
+	f.facts, f.tlvs = a.Facts, a.TLVs
 	if !in && why != live.None {
 		f.client.Abort()
 	}
@@ -190,61 +69,139 @@ func (f *forward) arrive(ctx context.Context, seat *gate.Seat) bool {
 }
 
 // run serves one connection.
-func (f *forward) run(ctx context.Context, port int, shard uint32) {
+func (f *forward) run(ctx context.Context, l *Listener) {
+	began := socket.Now()
+	if !f.begin(l, began) {
+		return
+	}
 	gen := f.server.options.Handle.Load()
-	g := gen.Snapshot.ByPort(port)
+	g := gen.Snapshot.ByPort(l.Port)
 	if g == nil || g.Type != routing.TCP {
 		f.client.Abort() // the table changed since the connection was accepted
 		return
 	}
 	var x live.Exchange
-	var walk upstream.Walk
-	var bounds *routing.Bounds
-	defer walk.End()
-	reason := x.Decide(gen, g, (*request)(f), socket.Now(), shard)
+	defer func() {
+		if x.Open() { // a fault
+			x.Fail(live.InternalError)
+			x.End(socket.Now())
+		}
+	}()
+	hold, idle, reason := f.reach(ctx, &x, gen, g, began)
 	if reason == live.None {
-		x.Target().Begin(&walk, (*request)(f), socket.Now())
-		bounds = x.Decision.Bounds(new(routing.Bounds))
-		reason = f.connect(ctx, &walk, bounds.Connect)
-	}
-	if reason == live.None {
-		reason = f.copyBoth(bounds.Tunnel)
+		f.seen = x.Tunnel()
+		x.Settle()
+		reason = f.join(&hold, idle)
 	}
 	if reason != live.None {
 		x.Fail(reason)
 		f.client.Abort()
 	}
-	x.Seen.BytesIn, x.Seen.BytesOut = f.in.Load(), f.out.Load()
+	x.Seen.BytesIn, x.Seen.BytesOut = f.in, f.out
 	x.End(socket.Now())
 }
 
-// connect reaches an instance: the next one where the first cannot be. How
-// fast one is to connect is all that is known of its speed.
-func (f *forward) connect(ctx context.Context, walk *upstream.Walk, within time.Duration) live.Reason {
+// begin finds out what has to be known before a route is decided, and reports
+// whether the connection goes on.
+func (f *forward) begin(l *Listener, began int64) bool {
+	gen := f.server.options.Handle.Load()
+	g := gen.Snapshot.ByPort(l.Port)
+	if g == nil || !g.Sniffs || f.facts.TLS != nil {
+		return true
+	}
+	quiet, reason := f.listen(g.Entry.HeadTimeout)
+	if reason == live.None {
+		return !quiet
+	}
+	f.client.Abort()
+	series := gen.Gateway(g).Series
+	series.Begin(f.shard)
+	series.End(f.shard, &metrics.Observation{Duration: time.Duration(socket.Now() - began), Reason: uint8(reason)})
+	return false
+}
+
+// reach decides the route and connects to an instance of it. What it returns
+// outlives the choice: the instance has one connection more until the hold ends,
+// and idle is how long the connection may stand still.
+func (f *forward) reach(ctx context.Context, x *live.Exchange, gen *live.Generation, g *routing.CompiledGateway, began int64) (hold balance.Hold, idle time.Duration, reason live.Reason) {
+	if reason = x.Decide(gen, g, (*request)(f), began, f.shard); reason != live.None {
+		return hold, 0, reason
+	}
+	if x.Limited() {
+		if reason = x.Admit((*request)(f), nil, socket.Now()); reason != live.None {
+			return hold, 0, reason
+		}
+	}
+	var walk upstream.Walk
+	defer walk.End()
+	x.Target().Begin(&walk, (*request)(f), socket.Now())
+	bounds := x.Decision.Bounds(new(routing.Bounds))
+	if reason = f.connect(ctx, x, &walk, bounds.Connect); reason != live.None {
+		return hold, 0, reason
+	}
+	return walk.Hold(), bounds.Tunnel, live.None
+}
+
+// connect reaches an instance: the next one where the first cannot be, as far
+// as the route allows it. How fast one is to connect is all that is known of its
+// speed.
+func (f *forward) connect(ctx context.Context, x *live.Exchange, walk *upstream.Walk, within time.Duration) live.Reason {
+	asked := live.RetriesOf(x.Decision.Last().Route)
 	reason := live.NoReadyInstance
-	for range f.server.options.Attempts {
-		i := walk.Next()
-		if i == nil {
-			break
-		}
+	i := walk.Next()
+	for tried := 0; i != nil; tried++ {
 		began := socket.Now()
-		u, err := i.Dial(ctx, within)
+		u, err := i.DialFor(ctx, within, &sniff.Header{Source: f.facts.Client, Destination: f.facts.Local, TLVs: f.tlvs})
 		now := socket.Now()
-		if err != nil {
-			walk.Unreached(now, time.Duration(now-began), err)
-			reason = live.ConnectFailure(err)
-			continue
+		took := time.Duration(now - began)
+		if err == nil {
+			walk.Answered(now, took, 0)
+			x.Seen.Upstream = took
+			f.meet(u)
+			return live.None
 		}
-		walk.Answered(now, time.Duration(now-began), 0)
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.instance = u
-		if f.expired {
-			u.Expire()
-		}
-		return live.None
+		walk.Unreached(now, took, err)
+		reason = live.ConnectFailure(err)
+		i = f.another(x, walk, tried, asked, reason == live.ConnectRefused)
 	}
 	return reason
+}
+
+// another chooses the instance to try after so many, nil if none is to be.
+func (f *forward) another(x *live.Exchange, walk *upstream.Walk, tried int, asked *routing.Retries, free bool) *upstream.Instance {
+	if tried >= asked.Attempts || f.over() {
+		return nil
+	}
+	i := walk.Next()
+	if i == nil {
+		return nil
+	}
+	o := &f.server.options
+	counter := o.Retried
+	if !x.Retry(asked, free) {
+		i, counter = nil, o.RetrySpent
+	}
+	if counter != nil {
+		counter.Add(f.shard, 1)
+	}
+	return i
+}
+
+// meet notes the instance's side, so that both can be ended.
+func (f *forward) meet(u *upstream.Conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.instance = u
+	if f.expired {
+		u.Expire()
+	}
+}
+
+// over reports whether the connection was ended from outside.
+func (f *forward) over() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.expired
 }
 
 // expire ends both directions, wherever they wait.
@@ -266,51 +223,4 @@ func (f *forward) abort() {
 	if f.instance != nil {
 		f.instance.Abort()
 	}
-}
-
-// copyBoth moves bytes both ways until both halves have ended. A connection of
-// which a half did not come to its end is reset on both sides.
-func (f *forward) copyBoth(idle time.Duration) live.Reason {
-	defer f.instance.Close()
-	p := socket.Pair{
-		A: f.client, B: f.instance.Conn, Idle: idle,
-		FromA: func(n int64) { f.in.Add(n) },
-		FromB: func(n int64) { f.out.Add(n) },
-	}
-	err := p.Run()
-	if err == nil {
-		return live.None
-	}
-	f.abort()
-	broken, ok := errors.AsType[*socket.BrokenError](err)
-	switch {
-	case !ok: // it stood still for too long, or was ended by us
-		return live.None
-	case broken.Side == f.client:
-		return live.RequestAborted
-	default:
-		return live.UpstreamReset
-	}
-}
-
-// request shows a connection as a conditions.Request: TCP gateways know no
-// more of it.
-type request forward
-
-var _ conditions.Request = (*request)(nil)
-
-func (*request) Method() string                  { return "" }
-func (*request) Host() string                    { return "" }
-func (*request) Target() string                  { return "" }
-func (*request) Path() string                    { return "" }
-func (*request) Query() string                   { return "" }
-func (*request) Field(string, int) (string, int) { return "", -1 }
-func (r *request) Conn() *conditions.Conn        { return &r.facts }
-
-// Random draws when it is asked first: few conditions ask.
-func (r *request) Random() uint32 {
-	if !r.drawn {
-		r.random, r.drawn = rand.Uint32(), true
-	}
-	return r.random
 }

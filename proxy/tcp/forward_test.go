@@ -375,8 +375,8 @@ func TestAnInstanceThatRefusesIsPassedOver(t *testing.T) {
 		{"one alone", 1, 10, 20},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			routes := fmt.Sprintf(`{"[shop.test.:%s]": {balance: roundrobin}}`, p)
-			b := newBed(t, routes, func(o *tcp.Options) { o.Attempts = tt.attempts })
+			routes := fmt.Sprintf(`{"[shop.test.:%s]": {balance: roundrobin, sluice: {retries: {attempts: %d}}}}`, p, tt.attempts-1)
+			b := newBed(t, routes, nil)
 			served := 0
 			for range 30 {
 				c := b.connect()
