@@ -411,6 +411,9 @@ var aclBenchmarks = []struct{ name, text string }{
 	{"dst_port", "dst_port 8080"},
 	{"ssl_fc", "ssl_fc"},
 	{"ssl_fc_sni", "ssl_fc_sni -m found"},
+	{"ssl_c_s_dn", "ssl_c_s_dn -m sub /CN=cart"},
+	{"ssl_c_s_dn(cn)", "ssl_c_s_dn(cn) cart"},
+	{"req.ssl_alpn", "req.ssl_alpn -m sub h2"},
 	{"rand", "rand(100) lt 5"},
 	{"lower", "path,lower -m beg /shop"},
 	{"url_dec", "url,url_dec -m sub cart"},
@@ -423,6 +426,7 @@ var aclBenchmarks = []struct{ name, text string }{
 
 func aclBrowserRequest() *aclRequest {
 	r := newACLRequest("GET /shop/cart?page=2&sort=price")
+	secured(r.staticRequest)
 	r.fields = slices.Concat(browserRequest().fields, []field{{"X-Forwarded-For", "192.168.1.1, 10.1.2.3"}})
 	return r
 }

@@ -2,7 +2,10 @@
 
 package conditions
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // ReadACL returns the canonical form of a text as a raw ACL, if it is one.
 func ReadACL(text string) (canonical string, ok bool) {
@@ -34,4 +37,21 @@ func ACLNames() []string {
 // ProgramNames returns the names of all that a program may hold.
 func ProgramNames() []string {
 	return slices.Concat(programVariables, programFunctions, programBuiltins, programOperators[:len(programOperators)-1])
+}
+
+// AttributeValue returns a text as the value of an attribute of a
+// distinguished name.
+func AttributeValue(text string) string {
+	var b strings.Builder
+	writeAttributeValue(&b, text)
+	return b.String()
+}
+
+// SubjectOf returns what ssl_c_s_dn yields of a connection.
+func SubjectOf(conn *Conn, name string) (string, bool) {
+	var c aclCursor
+	defer c.release()
+	t := aclTest{arg: name}
+	s, ok := t.ofSubject(conn, &c)
+	return strings.Clone(s.text), ok
 }

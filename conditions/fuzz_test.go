@@ -85,7 +85,8 @@ func refusedRightly(t *testing.T, text string, err error) {
 // gives, walked naively, and Explain against both.
 func FuzzHolds(f *testing.F) {
 	request := "POST /a/b.jpg?a=1&b=x+%41&c\nclient 10.1.2.3\nHost: Shop.example\nCookie: a=1; b=; A=\"x;y\"\n" +
-		"X-Stage: canary\nx-stage: blue\nUser-Agent: Version/17 Safari/605"
+		"X-Stage: canary\nx-stage: blue\nUser-Agent: Version/17 Safari/605\n" +
+		"tls eu.shop.example h2\ncertificate CN=cart,O=Example\nsan cart.internal\nsan spiffe://shop.example/cart"
 	for _, file := range []string{"testdata/holds.txt", "testdata/parse.txt"} {
 		for _, text := range caseTexts(f, file) {
 			f.Add(text, request)

@@ -64,6 +64,7 @@ func (r *loggingRequest) Field(name string, _ int) (string, int) {
 
 func TestHoldsDoesNotAllocate(t *testing.T) {
 	r := browserRequest()
+	secured(r)
 	for _, text := range []string{
 		"host == shop.example",
 		"host != other.example:8080",
@@ -90,6 +91,12 @@ func TestHoldsDoesNotAllocate(t *testing.T) {
 		"ip == 10.1.2.3",
 		"ip in (192.168.0.0/16, 2001:db8::/32, 10.0.0.0/8)",
 		"< path_beg /shop >",
+		"sni == *.shop.example and sni ends with .example",
+		`sni matches "^eu[.]"`,
+		"alpn == h2",
+		"client certificate and client subject has CN=cart",
+		`client subject matches "CN=cart" and not client san == other`,
+		"client san == spiffe://shop.example/cart",
 	} {
 		c := mustCompile(t, text)
 		var held bool

@@ -77,6 +77,17 @@ func TestImplies(t *testing.T) {
 		{"another ACL", "< path_beg /a >", "< path_beg /b >", false},
 		{"the same program", `expr(path == "a") and has cookie b`, `expr(path == "a")`, true},
 		{"another program", `expr(path == "a")`, `expr(path == "b")`, false},
+		{"a server name in any letter case", "sni == A.example", "sni == a.EXAMPLE", true},
+		{"a name below another", "sni == b.a.example", "sni == *.a.example", true},
+		{"names below names below", "sni == *.b.a.example", "sni == *.example", true},
+		{"not the other way", "sni == *.example", "sni == *.b.example", false},
+		{"a star is an end", "sni == *.a.example", "sni ends with .A.example", true},
+		{"another server name", "sni == a.example", "sni != b.example", true},
+		{"several protocols", "alpn == a", "alpn != b", false},
+		{"several names of a certificate", "client san == a", "client san != b", false},
+		{"one subject", "client subject == a", "client subject != b", true},
+		{"a certificate is one", "client certificate and has cookie a", "client certificate", true},
+		{"a server name is no host", "sni == a.example", "host == a.example", false},
 		{"header and cookie differ", "header a has b", "has cookie a", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -216,7 +227,13 @@ func randomTest(random *rand.Rand) string {
 		return pick(random, "path", "header X", "cookie x", "query x") + " matches " + pick(random, ".*", "^.*$", "a*", "a?b?", "$", "^a*$")
 	}
 	relation := pick(random, "==", "!=", "has", "misses", "starts with", "ends with", "matches")
-	switch random.IntN(10) {
+	switch random.IntN(13) {
+	case 10:
+		return pick(random, "sni ", "sni ", "alpn ", "client subject ", "client san ") + relation + " " + value
+	case 11:
+		return "sni == " + pick(random, "*.a", "*.b.a", "b.a", "*.A", "c.b.a")
+	case 12:
+		return "client certificate"
 	case 0:
 		return "host " + pick(random, "==", "!=") + " " + pick(random, "a", "A", "b", "a:1", "A:1")
 	case 1:
@@ -251,6 +268,19 @@ func randomRequest(random *rand.Rand) *staticRequest {
 		}
 	}
 	r.fields = append(r.fields, field{"Host", pick(random, "a", "A", "b", "a:1", "A:1", "B:1")})
+	name := pick(random, "-", "a", "b", "ab", "b.a", "c.b.a", ".a")
+	switch random.IntN(4) {
+	case 0:
+		r.know("hello", name+pick(random, "", " a", " a b", " aba ab"))
+	case 1, 2:
+		r.know("tls", name+pick(random, "", " a", " aba"))
+	}
+	if r.conn.TLS != nil && random.IntN(2) == 0 {
+		r.know("certificate", pick(random, "a", "b", "ab", "-"))
+		r.know("san", pick(random, "a", "b", "ab"))
+		r.know("san", pick(random, "a", "ba", "aba"))
+		r.conn.TLS.Client.Verified = random.IntN(3) > 0
+	}
 	for range random.IntN(3) {
 		r.fields = append(r.fields, field{"Cookie", "x=" + value() + "; x=" + value()})
 	}

@@ -146,8 +146,8 @@ var attributeNames = map[string]string{
 	"1.2.840.113549.1.9.1": "emailAddress",
 }
 
-// subjectText writes the subject of a certificate as RFC 2253 has it: the last
-// part first.
+// subjectText writes the subject of a certificate as RFC 2253 has it: all in the
+// opposite order.
 func subjectText(c *x509.Certificate) string {
 	var names pkix.RDNSequence
 	if rest, err := asn1.Unmarshal(c.RawSubject, &names); err != nil || len(rest) > 0 {
@@ -155,9 +155,9 @@ func subjectText(c *x509.Certificate) string {
 	}
 	var b strings.Builder
 	for _, part := range slices.Backward(names) {
-		for j, a := range part {
+		for j, a := range slices.Backward(part) {
 			switch {
-			case j > 0:
+			case j < len(part)-1:
 				b.WriteByte('+')
 			case b.Len() > 0:
 				b.WriteByte(',')

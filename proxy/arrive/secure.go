@@ -4,10 +4,7 @@ package arrive
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"strings"
 
@@ -66,23 +63,7 @@ func Facts(state *tls.ConnectionState) *conditions.TLS {
 		ALPN:       state.NegotiatedProtocol,
 	}
 	if len(state.PeerCertificates) > 0 {
-		t.Client = certificate(state.PeerCertificates[0], len(state.VerifiedChains) > 0)
+		t.Client = conditions.NewClientCertificate(state.PeerCertificates[0], len(state.VerifiedChains) > 0)
 	}
 	return t
-}
-
-func certificate(c *x509.Certificate, verified bool) *conditions.ClientCertificate {
-	sum := sha256.Sum256(c.Raw)
-	out := &conditions.ClientCertificate{
-		Subject:     c.Subject.String(),
-		CommonName:  c.Subject.CommonName,
-		DNSNames:    c.DNSNames,
-		Emails:      c.EmailAddresses,
-		Fingerprint: hex.EncodeToString(sum[:]),
-		Verified:    verified,
-	}
-	for _, u := range c.URIs {
-		out.URIs = append(out.URIs, u.String())
-	}
-	return out
 }
