@@ -67,12 +67,29 @@ func (c *Conn) TLS() bool { return c.layer != nil }
 // use; the peer has been told why, where the protocol has a word for it.
 // An end of ctx expires the connection.
 func (c *Conn) Handshake(ctx context.Context) error {
-	l := c.layer
-	if l == nil || l.state.Load() != nil {
+	if c.shaken() {
 		return nil
 	}
-	l.wire.shaking = true
-	err := l.tls.HandshakeContext(ctx)
+	c.layer.wire.shaking = true
+	return c.shook(c.layer.tls.HandshakeContext(ctx))
+}
+
+// ready makes sure that the handshake is done. It is bounded as reads and
+// writes are.
+func (c *Conn) ready() error {
+	if c.shaken() {
+		return nil
+	}
+	c.layer.wire.shaking = true
+	return c.shook(c.layer.tls.Handshake()) //nolint:noctx // by when the connection is due
+}
+
+// shaken reports that there is no handshake to wait for.
+func (c *Conn) shaken() bool { return c.layer == nil || c.layer.state.Load() != nil }
+
+// shook takes in how a handshake ended.
+func (c *Conn) shook(err error) error {
+	l := c.layer
 	l.wire.shaking = false
 	if err != nil {
 		return c.translate(err)
@@ -80,14 +97,6 @@ func (c *Conn) Handshake(ctx context.Context) error {
 	state := l.tls.ConnectionState()
 	l.state.Store(&state)
 	return nil
-}
-
-// ready makes sure that the handshake is done.
-func (c *Conn) ready() error {
-	if c.layer == nil || c.layer.state.Load() != nil {
-		return nil
-	}
-	return c.Handshake(context.Background())
 }
 
 // TLSState returns what the handshake agreed on; nil without TLS or before the
@@ -119,6 +128,15 @@ func (l *layer) read(b []byte) (int, error) {
 
 // quiet reports whether nothing that can be read has been taken off the wire.
 func (l *layer) quiet() bool { return l.drained && l.wire.records <= 1 && !l.kept }
+
+// Quiet reports whether nothing was taken off the network beyond what was read:
+// true without TLS, which takes nothing ahead. It costs nothing, and does not
+// look at the network as Alive does, which tells what a connection that is not
+// quiet has in store. It is called by whoever would read.
+func (c *Conn) Quiet() bool {
+	l := c.layer
+	return l == nil || l.quiet() && l.wire.whole()
+}
 
 // pieceOfWrite is what is encrypted at a time. If the connection expires, as
 // much is kept at most to be sent should it be revived.
