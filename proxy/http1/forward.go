@@ -183,6 +183,9 @@ func (c *conn) roundTrip(u *upstream.Conn) (keep bool, then sequel) {
 		}
 	}
 	w.now = socket.Now()
+	if err != nil {
+		err = u.Late(err)
+	}
 	w.exchange.Seen.Upstream = w.exchange.Since(began, w.now)
 	stray := err == nil && u.Reused && w.stray()
 	if err == nil && w.fault == live.None && !stray {
@@ -202,7 +205,7 @@ func (c *conn) roundTrip(u *upstream.Conn) (keep bool, then sequel) {
 		return false, afresh
 	}
 	if p == nil {
-		c.blame(c.lost(err)) // before another instance takes its place
+		c.blame(c.lost(err), err) // before another instance takes its place
 		if c.again(p, err) {
 			u.Close()
 			return false, elsewhere
@@ -229,7 +232,7 @@ func (c *conn) abandon(u *upstream.Conn, p *pump, err error) (keep bool) {
 		if r := p.stop(); r != live.None {
 			reason = r
 		}
-		c.blame(reason)
+		c.blame(reason, err)
 	}
 	return c.fail(c.w.late(reason))
 }
@@ -245,14 +248,18 @@ func (c *conn) lost(err error) live.Reason {
 		return c.w.fault
 	case errors.Is(err, socket.ErrExpired):
 		return live.ResponseTimeout
+	case live.IsTLS(err):
+		return live.TLSFailed
 	default:
 		return live.UpstreamReset
 	}
 }
 
 // blame counts against the instance what it is to blame for.
-func (c *conn) blame(reason live.Reason) {
+func (c *conn) blame(reason live.Reason, err error) {
 	switch reason {
+	case live.TLSFailed:
+		c.w.walk.Unreached(c.w.now, c.w.exchange.Seen.Upstream, err)
 	case live.UpstreamReset, live.UpstreamProtocol, live.ResponseTimeout:
 		c.w.walk.Failed(c.w.now, c.w.exchange.Seen.Upstream)
 	default:

@@ -128,8 +128,10 @@ func (c *conn) again(p *pump, err error) bool {
 // unsent reports whether a request failed before an instance could have got any
 // of it.
 func unsent(err error) bool {
-	we, ok := errors.AsType[*socket.WriteError](err)
-	return ok && we.Unsent
+	if we, ok := errors.AsType[*socket.WriteError](err); ok {
+		return we.Unsent
+	}
+	return live.IsTLS(err) // which failed, so that nothing of it was read
 }
 
 // unwelcome reports whether the answer in the work is one after which another

@@ -90,7 +90,7 @@ func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *G
 		if route.Target != nil {
 			route.Target = b.Pool.Balanced(route.Target, upstream.Choosing{
 				Balance: r.Balance, Locality: g.Asked.Locality, Room: route.Limits.room(r.Load), Watch: r.Watch,
-				Way: wayOf(g, r),
+				Way: wayOf(g, r), Route: r.Path,
 			})
 		}
 		showInstances(route.Series, route.Target)

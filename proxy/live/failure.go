@@ -53,6 +53,7 @@ const (
 	ProxyHeader
 	TLSUnavailable
 	BadHello
+	TLSFailed
 	reasonCount
 )
 
@@ -97,6 +98,7 @@ var failures = [reasonCount]struct {
 	ProxyHeader:         {"proxy_header", 400, "the connection does not begin with a whole PROXY header, as it must"},
 	BadHello:            {"bad_hello", 400, "the connection begins with TLS, but with no ClientHello that can be read"},
 	TLSUnavailable:      {"tls_unavailable", 503, "the gateway has no certificate that it could show"},
+	TLSFailed:           {"tls_failed", 502, "the instance could not be spoken to by TLS"},
 }
 
 // String returns the stable name, such as no_route.
@@ -140,7 +142,16 @@ func ConnectFailure(err error) Reason {
 		return ConnectRefused
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
 		return ConnectTimeout
+	case IsTLS(err), errors.Is(err, upstream.ErrSettings):
+		return TLSFailed
 	default:
 		return ConnectFailed
 	}
+}
+
+// IsTLS reports whether an error is that an instance could not be spoken to by
+// TLS.
+func IsTLS(err error) bool {
+	_, ok := errors.AsType[*upstream.TLSError](err)
+	return ok
 }

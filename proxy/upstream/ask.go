@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -20,12 +21,12 @@ import (
 )
 
 // requestOf returns the request of a check by HTTP; nil of other checks.
-func requestOf(at netip.AddrPort, h *routing.Health) []byte {
+func requestOf(at netip.AddrPort, way *Way, h *routing.Health) []byte {
 	if h.Kind != routing.HealthHTTP {
 		return nil
 	}
 	return fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: sluice-health\r\nConnection: close\r\n%s\r\n",
-		h.Method, h.Path, cmp.Or(h.Host, at.String()), h.Fields)
+		h.Method, h.Path, cmp.Or(h.Host, way.TLS.Name, at.String()), h.Fields)
 }
 
 // ask makes one check, in the way in which requests come: nil is a success.
@@ -46,8 +47,9 @@ func (p *Pool) ask(ctx context.Context, k *check) error {
 			return err
 		}
 	}
-	if k.key.way.Secure {
-		return ErrSettings
+	stream, err := p.spoken(ctx, nc, k)
+	if err != nil {
+		return err
 	}
 	if k.key.ask.Kind == routing.HealthTCP {
 		// A reset leaves no socket behind that waits for its time to pass: there
@@ -55,10 +57,32 @@ func (p *Pool) ask(ctx context.Context, k *check) error {
 		_ = nc.(*net.TCPConn).SetLinger(0)
 		return nil
 	}
-	if _, err := nc.Write(k.request); err != nil {
+	if _, err := stream.Write(k.request); err != nil {
 		return err
 	}
-	return judge(nc, &k.key.ask)
+	return judge(stream, &k.key.ask)
+}
+
+// spoken returns what a check is spoken through: TLS, if it is to be, with a
+// handshake of its own each time, since the certificate is part of what is to be
+// looked at.
+func (p *Pool) spoken(ctx context.Context, nc net.Conn, k *check) (net.Conn, error) {
+	way := &k.key.way
+	if !way.Secure {
+		return nc, nil
+	}
+	base, err := p.configOf(way)
+	if err != nil {
+		return nil, err
+	}
+	c := tls.Client(nc, way.config(base))
+	if err := c.HandshakeContext(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, &TLSError{Instance: k.key.at.String(), Way: *way, Err: err}
+	}
+	return c, nil
 }
 
 const (
@@ -111,6 +135,9 @@ func accepts(answer *http.Response, h *routing.Health) error {
 
 // innermost says what went wrong, without the address, which is known.
 func innermost(err error) string {
+	if e, ok := errors.AsType[*TLSError](err); ok {
+		return e.Why()
+	}
 	if n, ok := errors.AsType[syscall.Errno](err); ok {
 		return n.Error()
 	}

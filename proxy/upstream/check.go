@@ -90,7 +90,7 @@ func (c *checker) want(at netip.AddrPort, way Way, h routing.Health, before *che
 	if k != nil {
 		return k
 	}
-	k = &check{key: key, request: requestOf(at, &h)}
+	k = &check{key: key, request: requestOf(at, &way, &h)}
 	if before != nil {
 		k.state.Store(before.state.Load())
 		k.since, k.why = before.since, before.why

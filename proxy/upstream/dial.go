@@ -74,7 +74,7 @@ func (i *Instance) begin(ctx context.Context, c *Conn, client *sniff.Header) err
 	stop := context.AfterFunc(ctx, c.Expire)
 	err := i.introduce(c, client)
 	if err == nil && i.way.Secure {
-		err = ErrSettings
+		err = i.secure(ctx, c)
 	}
 	if !stop() { // it is expired, or will be in a moment
 		return fmt.Errorf("connect: %w", ctx.Err())

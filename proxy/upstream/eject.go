@@ -81,7 +81,7 @@ func (p *Pool) raise() {
 // blames reports whether a connection that could not be made says anything of
 // the instance: what the proxy lacks itself, or has given up, does not.
 func blames(err error) bool {
-	for _, own := range []error{ErrFull, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL, context.Canceled} {
+	for _, own := range []error{ErrFull, ErrSettings, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL, context.Canceled} {
 		if errors.Is(err, own) {
 			return false
 		}

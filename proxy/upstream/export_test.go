@@ -35,7 +35,7 @@ func (p *Pool) SetAsk(ask func(ctx context.Context, at netip.AddrPort) error) {
 // Ask makes one check over the network, within its time.
 func Ask(ctx context.Context, at netip.AddrPort, h routing.Health) error {
 	c := checker{ask: new(Pool).ask}
-	return c.try(ctx, &check{key: checkKey{at: at, ask: h}, request: requestOf(at, &h)})
+	return c.try(ctx, &check{key: checkKey{at: at, ask: h}, request: requestOf(at, new(Way), &h)})
 }
 
 // Judge judges the answer to a check.

@@ -31,6 +31,9 @@ type Instance struct {
 	own     bool // connections belong to clients: they rest, and shards are empty
 	resting resting
 
+	sessions sessions
+	refusal  atomic.Pointer[TLSError] // nil if it can be spoken to, or nobody tried
+
 	listing sync.Mutex // guards first, and the links of what it leads to
 	first   *Conn      // of all that are open
 }
@@ -89,7 +92,7 @@ const (
 
 // Get returns an idle connection, or nil if there is none. The connection is
 // looked at before it is handed out if it has been idle for long, or little is
-// under way at the instance, or if look asks for it since the request cannot be
+// under way at the instance, if TLS has taken in more than was read, or if look asks for it since the request cannot be
 // sent twice. shard is any number
 // that spreads callers; now is socket.Now().
 func (i *Instance) Get(shard uint32, now int64, look bool) *Conn {
@@ -113,7 +116,7 @@ func (i *Instance) Get(shard uint32, now int64, look bool) *Conn {
 
 // usable reports whether an idle connection may carry a request.
 func (c *Conn) usable(now int64, look bool) bool {
-	if !look && now-c.idleSince < lookAfter && c.Instance.load.InFlight() > quiet {
+	if !look && now-c.idleSince < lookAfter && c.Instance.load.InFlight() > quiet && c.Quiet() {
 		return !c.Expired() && now < c.idleUntil
 	}
 	return now < c.idleUntil && c.Alive()

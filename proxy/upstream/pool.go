@@ -5,6 +5,7 @@ package upstream
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"maps"
 	"net"
@@ -42,6 +43,13 @@ type Options struct {
 	Shards int
 	// Own is where the proxy runs; empty parts are unknown.
 	Own balance.Place
+	// TLS returns the configuration by which instances are spoken to that want
+	// TLS: the same one until the files change of which it was made. It is asked
+	// for each connection, by many goroutines. Nil means that none can be spoken
+	// to.
+	TLS func(Way) (*tls.Config, error)
+	// Handshakes count them.
+	Handshakes Handshakes
 	// Open counts the connections to instances. Nil means that nobody does.
 	Open *metrics.Gauge
 	// Log tells of look-ups that begin to fail and that work again. Nil means

@@ -18,11 +18,13 @@ type Choosing struct {
 	Locality routing.Locality
 	Room     balance.Room // what each instance may have in flight
 	Watch    routing.Watch
-	Way      Way // how each is spoken to
+	Way      Way    // how each is spoken to
+	Route    string // what it is for, to be told in logs
 }
 
 // chosen is a list of instances and how one of them is chosen.
 type chosen struct {
+	of        *Target
 	instances []*Instance
 	set       *balance.Set
 	usable    bool // one is not known to fail
@@ -75,7 +77,7 @@ func (t *Target) choose(now time.Time) {
 			}
 		}
 	}
-	c := &chosen{instances: is, made: now}
+	c := &chosen{of: t, instances: is, made: now}
 	usable := t.lookAfter(c, list, now) // before the set, which follows it
 	c.set = balance.New(list, &t.turns, balance.Options{Balance: t.choosing.Balance, Locality: t.choosing.Locality, Own: t.record.pool.options.Own, Room: t.choosing.Room})
 	c.usable = usable > 0
@@ -175,8 +177,18 @@ func (w *Walk) Full() bool { return w.walk.Full() }
 // 0 for what is no HTTP.
 func (w *Walk) Answered(now int64, took time.Duration, status int) {
 	w.walk.Answered(now, took)
+	w.spoken()
 	if w.member != nil {
 		w.chosen.tally.answered(w.member, status)
+	}
+}
+
+// spoken notes that TLS with the present instance works, should it have failed.
+func (w *Walk) spoken() {
+	if i := w.present; i != nil {
+		if before := i.refusal.Load(); before != nil {
+			i.accepts(before)
+		}
 	}
 }
 
@@ -184,6 +196,7 @@ func (w *Walk) Answered(now int64, took time.Duration, status int) {
 // may be fast, but is not taken for speed.
 func (w *Walk) Unwelcome(now int64, took time.Duration, status int) {
 	w.walk.Failed(now, took)
+	w.spoken()
 	if w.member != nil {
 		w.chosen.tally.answered(w.member, status)
 	}
@@ -200,6 +213,7 @@ func (w *Walk) Failed(now int64, took time.Duration) {
 // Unreached notes why the present instance could not be connected to.
 func (w *Walk) Unreached(now int64, took time.Duration, err error) {
 	w.walk.Failed(now, took)
+	w.chosen.of.tell(err)
 	if w.member != nil && blames(err) {
 		w.chosen.tally.failed(w.member, oneConnect)
 	}
