@@ -11,7 +11,7 @@ import (
 
 func TestAPanicEndsItsConnectionOnly(t *testing.T) {
 	address := origin(t, func(nc *net.TCPConn) { _, _ = io.Copy(nc, nc) })
-	b := newBed(t, fmt.Sprintf("{\"[%s]\": {}}", address), nil)
+	b := newBed(t, fmt.Sprintf("{\"[%s]\": {}}", address))
 	series := b.gateway.Routes[0].Series
 	b.gateway.Routes[0].Series = nil // which is a fault
 	got, err := io.ReadAll(b.connect())

@@ -40,14 +40,22 @@ type bed struct {
 	listener tcp.Listener
 	gateway  *live.Gateway
 	registry *metrics.Registry
+	handle   live.Handle
 	ctx      context.Context //nolint:containedctx // the life of the bed
 }
 
 const port = 9001
 
-func newBed(t *testing.T, routes string, shape func(*tcp.Options)) *bed {
+// newBed forwards to routes, by what else the lines say of the gateway.
+func newBed(t *testing.T, routes string, lines ...string) *bed {
 	t.Helper()
-	docs, faults := routing.Read("test.yaml", fmt.Appendf(nil, "name: g\nport: %d/tcp\nroutes: %s\n", port, routes))
+	return newBedWith(t, upstream.Options{}, routes, lines...)
+}
+
+// newBedWith is newBed with a pool of other options.
+func newBedWith(t *testing.T, o upstream.Options, routes string, lines ...string) *bed {
+	t.Helper()
+	docs, faults := routing.Read("test.yaml", fmt.Appendf(nil, "name: g\nport: %d/tcp\n%s\nroutes: %s\n", port, strings.Join(lines, "\n"), routes))
 	table, more := routing.Resolve(docs)
 	table.Version = routing.Version{Epoch: 1, Revision: 1}
 	snapshot, last := routing.Compile(nil, table, routing.CompileOptions{Seed: 1})
@@ -63,19 +71,16 @@ func newBed(t *testing.T, routes string, shape func(*tcp.Options)) *bed {
 		listener: tcp.Listener{Port: port},
 	}
 	names := upstreamtest.ServeNames(t, "127.0.0.1", "127.0.0.2", "127.0.0.3")
-	pool := upstream.New(upstream.Options{
-		Sweeper: b.sweeper, Open: b.registry.ConnectionsOpen("upstream"), Resolver: upstream.ResolverAt(names.Addr()),
-	})
-	binder := live.Binder{Registry: b.registry, Pool: pool}
-	var handle live.Handle
-	gen := binder.Bind(t.Context(), handle.Load(), snapshot)
-	handle.Store(gen)
+	o.Sweeper, o.Open, o.Resolver = b.sweeper, b.registry.ConnectionsOpen("upstream"), upstream.ResolverAt(names.Addr())
+	binder := live.Binder{Registry: b.registry, Pool: upstream.New(o)}
+	gen := binder.Bind(t.Context(), b.handle.Load(), snapshot)
+	b.handle.Store(gen)
 	b.gateway = gen.Gateway(snapshot.ByName("g"))
-	o := tcp.Options{Handle: &handle, Sweeper: b.sweeper, Open: b.registry.ConnectionsOpen("tcp"), Panics: live.NewPanics(b.registry.Panics(), nil)}
-	if shape != nil {
-		shape(&o)
-	}
-	b.server = tcp.New(o)
+	b.server = tcp.New(tcp.Options{
+		Handle: &b.handle, Sweeper: b.sweeper,
+		Open: b.registry.ConnectionsOpen("tcp"), Panics: live.NewPanics(b.registry.Panics(), nil),
+		Retried: b.registry.Retries("connected"), RetrySpent: b.registry.Retries("retry_budget_spent"),
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	b.ctx = ctx
 	t.Cleanup(func() {
@@ -238,7 +243,7 @@ func expectEnd(t *testing.T, r io.Reader, want error) {
 func TestHalvesEndByThemselves(t *testing.T) {
 	t.Run("the client's first", func(t *testing.T) {
 		addr, conns := held(t)
-		b := newBed(t, only(addr), nil)
+		b := newBed(t, only(addr))
 		c := b.connect()
 		write(t, c, "question")
 		_ = c.CloseWrite()
@@ -255,7 +260,7 @@ func TestHalvesEndByThemselves(t *testing.T) {
 	})
 	t.Run("the instance's first", func(t *testing.T) {
 		addr, conns := held(t)
-		b := newBed(t, only(addr), nil)
+		b := newBed(t, only(addr))
 		c := b.connect()
 		i := <-conns
 		write(t, i, "greeting")
@@ -272,7 +277,7 @@ func TestHalvesEndByThemselves(t *testing.T) {
 
 func TestLargeTransfers(t *testing.T) {
 	const size = 24 << 20
-	b := newBed(t, only(origin(t, echo)), nil)
+	b := newBed(t, only(origin(t, echo)))
 	c := b.connect()
 	sum := sha256.New()
 	var sent sync.WaitGroup
@@ -307,7 +312,7 @@ func TestLargeTransfers(t *testing.T) {
 
 func TestBytesAreCountedByDirection(t *testing.T) {
 	addr, conns := held(t)
-	b := newBed(t, only(addr), nil)
+	b := newBed(t, only(addr))
 	c := b.connect()
 	i := <-conns
 	write(t, c, "12345")
@@ -329,7 +334,7 @@ func TestBytesAreCountedByDirection(t *testing.T) {
 
 func TestStandingStillForTooLong(t *testing.T) {
 	addr, conns := held(t)
-	b := newBed(t, fmt.Sprintf(`{"[%s]": {sluice: {timeouts: {tunnel: 10ms}}}}`, addr), nil)
+	b := newBed(t, fmt.Sprintf(`{"[%s]": {sluice: {timeouts: {tunnel: 10ms}}}}`, addr))
 	ctx, cancel := context.WithCancel(t.Context())
 	var sweeping sync.WaitGroup
 	c := b.connect()
@@ -345,17 +350,17 @@ func TestStandingStillForTooLong(t *testing.T) {
 
 func TestUnreachableInstances(t *testing.T) {
 	t.Run("no instance: the client is reset", func(t *testing.T) {
-		b := newBed(t, only(refusing(t)), nil)
+		b := newBed(t, only(refusing(t)))
 		expectEnd(t, b.connect(), syscall.ECONNRESET)
 		b.check(live.ConnectRefused, 1)
 	})
 	t.Run("no route", func(t *testing.T) {
-		b := newBed(t, fmt.Sprintf(`{"[%s]": {weight: 0%%}}`, refusing(t)), nil)
+		b := newBed(t, fmt.Sprintf(`{"[%s]": {weight: 0%%}}`, refusing(t)))
 		expectEnd(t, b.connect(), syscall.ECONNRESET)
 		b.check(live.NoRoute, 1)
 	})
 	t.Run("a route that leads nowhere", func(t *testing.T) {
-		b := newBed(t, "{other: {}}", nil)
+		b := newBed(t, "{other: {}}")
 		expectEnd(t, b.connect(), syscall.ECONNRESET)
 		b.check(live.NoReadyInstance, 1)
 	})
@@ -376,7 +381,7 @@ func TestAnInstanceThatRefusesIsPassedOver(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			routes := fmt.Sprintf(`{"[shop.test.:%s]": {balance: roundrobin, sluice: {retries: {attempts: %d}}}}`, p, tt.attempts-1)
-			b := newBed(t, routes, nil)
+			b := newBed(t, routes)
 			served := 0
 			for range 30 {
 				c := b.connect()
@@ -400,7 +405,7 @@ func TestAnInstanceThatRefusesIsPassedOver(t *testing.T) {
 func TestConnectionsThatStayAreCounted(t *testing.T) {
 	addr := origin(t, echo)
 	_, p, _ := net.SplitHostPort(addr)
-	b := newBed(t, only(net.JoinHostPort("shop.test.", p)), nil)
+	b := newBed(t, only(net.JoinHostPort("shop.test.", p)))
 	for range 9 {
 		c := b.connect()
 		_, _ = io.WriteString(c, "p")
@@ -437,7 +442,7 @@ func TestBrokenConnections(t *testing.T) {
 	} {
 		t.Run(tt.name+": so the other side is reset", func(t *testing.T) {
 			addr, conns := held(t)
-			b := newBed(t, only(addr), nil)
+			b := newBed(t, only(addr))
 			c := b.connect()
 			i := <-conns
 			write(t, c, "ping")
@@ -461,7 +466,7 @@ func TestReceiverGoesAway(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			addr, conns := held(t)
-			b := newBed(t, only(addr), nil)
+			b := newBed(t, only(addr))
 			sender, receiver := tt.sides(b.connect(), <-conns)
 			sent := make(chan error, 1)
 			go func() {
@@ -487,7 +492,7 @@ func (endless) Read(b []byte) (int, error) { return len(b), nil }
 
 func TestAbort(t *testing.T) {
 	addr, conns := held(t)
-	b := newBed(t, only(addr), nil)
+	b := newBed(t, only(addr))
 	c := b.connect()
 	i := <-conns
 	write(t, c, "ping")
@@ -508,7 +513,7 @@ func TestAbort(t *testing.T) {
 
 func TestAnnounce(t *testing.T) {
 	addr, conns := held(t)
-	b := newBed(t, only(addr), nil)
+	b := newBed(t, only(addr))
 	c := b.connect()
 	i := <-conns
 	b.listener.Announce()
@@ -522,7 +527,7 @@ func TestAnnounce(t *testing.T) {
 }
 
 func TestAPortOfNoGateway(t *testing.T) {
-	b := newBed(t, only(refusing(t)), nil)
+	b := newBed(t, only(refusing(t)))
 	b.listener.Port = port + 1
 	expectEnd(t, b.connect(), syscall.ECONNRESET)
 	b.check(live.None, 0)
@@ -536,7 +541,7 @@ func TestWeightsAreExactByConnection(t *testing.T) {
 			_, _ = io.Copy(io.Discard, nc)
 		})
 	}
-	b := newBed(t, fmt.Sprintf(`{"[%s]": {weight: 90%%}, "[%s]": {weight: 10%%}}`, named("a"), named("b")), nil)
+	b := newBed(t, fmt.Sprintf(`{"[%s]": {weight: 90%%}, "[%s]": {weight: 10%%}}`, named("a"), named("b")))
 	counts := map[string]int{}
 	for range 200 {
 		c := b.connect()
