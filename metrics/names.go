@@ -62,7 +62,8 @@ var (
 		"Share of the requests decided by weight: asked for, and achieved since the weights changed.", "gateway", "kind", "route")
 )
 
-// What routes count of tunnels: connections that changed their protocol.
+// What routes count of tunnels: connections that changed their protocol, and
+// those of tcp gateways.
 var (
 	TunnelsOpen = perSeries(KindGauge, "sluice_tunnels_open",
 		"Tunnels that are open, by route.", "gateway", "route")

@@ -8,7 +8,7 @@ import (
 )
 
 // Tunnel is a connection that changed its protocol, as observed after its
-// exchange has ended. It holds on to no generation. Bytes may be counted by
+// exchange has ended, or one of a tcp gateway, as observed beside it. It holds on to no generation. Bytes may be counted by
 // two goroutines, one for each direction.
 type Tunnel struct {
 	shard  uint32
