@@ -85,7 +85,11 @@ func (s *Server) enter(ctx context.Context, l *listener, nc *net.TCPConn) {
 		s.refuse(l, nc, s.gate.Refuse(live.ConnectionLimit))
 		return
 	}
-	seat, reason := s.gate.Admit(clientOf(nc))
+	from := clientOf(nc)
+	if l.door().Expects(from) {
+		from = netip.Addr{} // whoever it is made for is said by the header
+	}
+	seat, reason := s.gate.Admit(from)
 	if reason != live.None {
 		s.refuse(l, nc, reason)
 		return
@@ -113,18 +117,19 @@ func clientOf(nc *net.TCPConn) netip.Addr {
 
 // refuse ends a connection that was not let in.
 func (s *Server) refuse(l *listener, nc *net.TCPConn, reason live.Reason) {
-	if l.tcp != nil {
+	answer := l.refusal(reason)
+	if answer == nil {
 		_ = nc.SetLinger(0) // a reset: it must not look like an answer
 		_ = nc.Close()
 		return
 	}
-	s.leaving.Dismiss(nc, l.refusal(reason))
+	s.leaving.Dismiss(nc, answer)
 }
 
 // refusal returns what a client that is not let in is told; nothing where
-// nothing can be said.
+// nothing can be said without a handshake.
 func (l *listener) refusal(reason live.Reason) []byte {
-	if l.tcp != nil {
+	if d := l.door(); l.tcp != nil || d != nil && d.TLS != nil {
 		return nil
 	}
 	return http1.Refusal(reason)

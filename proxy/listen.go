@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-mesh/sluice/proxy/arrive"
 	"github.com/sluice-mesh/sluice/proxy/http1"
 	"github.com/sluice-mesh/sluice/proxy/tcp"
 	"github.com/sluice-mesh/sluice/routing"
@@ -22,7 +24,15 @@ type want struct {
 	kind         routing.PortType
 	virtualHosts bool
 	entry        *routing.Entry // what heads are read by; nil on tcp ports
+	door         *arrive.Door   // how connections begin; nil if with nothing special
 }
+
+// unready reports whether no connection could be let in. A port is not bound
+// for that.
+func (w want) unready() bool { return w.door != nil && w.door.TLS != nil && w.door.TLS.Config == nil }
+
+// tls reports whether TLS is spoken.
+func (w want) tls() bool { return w.door != nil && w.door.TLS != nil }
 
 // listener accepts on one port for as long as it is wanted.
 type listener struct {
@@ -35,31 +45,69 @@ type listener struct {
 	left   time.Time     // when it was no longer wanted
 }
 
-// wanted returns what a snapshot asks to listen on, by port. The port of
-// virtual hosts serves a gateway of its own besides.
-func (s *Server) wanted(snap *routing.Snapshot) map[int]want {
-	ws := make(map[int]want)
+// wanted returns what a snapshot asks to listen on, by port, and which ports of
+// virtual hosts cannot serve them. Such a port may be a gateway's own besides, if
+// the same is spoken there.
+func (s *Server) wanted(snap *routing.Snapshot, d *doors) (ws map[int]want, taken map[int]error) {
+	ws, taken = make(map[int]want), make(map[int]error)
 	for _, g := range snap.Gateways() {
-		ws[g.Port] = want{port: g.Port, kind: g.Type}
+		ws[g.Port] = want{port: g.Port, kind: g.Type, door: s.at(d, g)}
 		if g.Type == routing.HTTP {
-			ws[g.Port] = want{port: g.Port, entry: &g.Entry}
+			ws[g.Port] = want{port: g.Port, entry: &g.Entry, door: s.at(d, g)}
 		}
 	}
-	p := s.options.VirtualHostsPort
-	if w, taken := ws[p]; !taken || w.kind == routing.HTTP {
-		if e := widest(snap, w.entry); e != nil {
-			ws[p] = want{port: p, virtualHosts: true, entry: e}
+	for _, p := range [...]struct {
+		port int
+		tls  bool
+	}{{s.options.VirtualHostsPort, false}, {s.options.VirtualHostsTLSPort, true}} {
+		own, owned := ws[p.port]
+		e := widest(snap, own.entry, p.tls)
+		switch {
+		case e == nil:
+		case owned && (own.kind != routing.HTTP || own.tls() != p.tls):
+			taken[p.port] = fmt.Errorf("port %d is that of gateway %s, which does not speak the same", p.port, snap.ByPort(p.port).Name)
+		case p.tls:
+			ws[p.port] = want{port: p.port, virtualHosts: true, entry: e, door: s.shared(own, namesOf(snap, d, p.port), e)}
+		default:
+			ws[p.port] = want{port: p.port, virtualHosts: true, entry: e, door: s.shared(own, nil, e)}
 		}
 	}
-	return ws
+	return ws, taken
 }
 
-// widest returns what may be a request for a gateway with virtual hosts, or
-// for the one whose own port it is, if there is one; nil if no gateway has
-// virtual hosts.
-func widest(snap *routing.Snapshot, own *routing.Entry) (e *routing.Entry) {
+// hosted reports whether requests for the virtual hosts of a gateway may come
+// to the port for TLS, or for plain text.
+func hosted(g *routing.CompiledGateway, tls bool) bool {
+	switch asks := g.Asked.TLS; {
+	case len(g.Hosts) == 0 || g.Type != routing.HTTP:
+		return false
+	case tls:
+		return asks != nil
+	default:
+		return asks == nil || asks.Plain != routing.PlainRefuse
+	}
+}
+
+// namesOf returns how TLS is spoken by name on the port of virtual hosts.
+func namesOf(snap *routing.Snapshot, d *doors, port int) *names {
+	n := &names{exact: make(map[string]*entrance), below: make(map[string]*entrance)}
+	if own := snap.ByPort(port); own != nil {
+		n.first = d.entrances[own.Name]
+	}
 	for _, g := range snap.Gateways() {
-		if len(g.Hosts) == 0 || g.Type != routing.HTTP {
+		if hosted(g, true) {
+			n.add(g.Hosts, d.entrances[g.Name], func(host string) bool { return snap.ByHost(host) == g })
+		}
+	}
+	return n
+}
+
+// widest returns what may be a request for a gateway whose virtual hosts are
+// reached by TLS, or in plain text, or for the one whose own port it is, if
+// there is one; nil if there are no such virtual hosts.
+func widest(snap *routing.Snapshot, own *routing.Entry, tls bool) (e *routing.Entry) {
+	for _, g := range snap.Gateways() {
+		if !hosted(g, tls) {
 			continue
 		}
 		if e == nil {
@@ -91,10 +139,29 @@ func newListener(w want, ln *net.TCPListener) *listener {
 		l.tcp = &tcp.Listener{Port: w.port}
 	} else {
 		l.http = &http1.Listener{Port: w.port}
-		l.http.SetVirtualHosts(w.virtualHosts)
-		l.http.SetEntry(w.entry)
 	}
+	l.shape(w)
 	return l
+}
+
+// shape makes connections that come from now on be what is wanted, which is of
+// the same kind as before.
+func (l *listener) shape(w want) {
+	if l.tcp != nil {
+		l.tcp.SetDoor(w.door)
+		return
+	}
+	l.http.SetVirtualHosts(w.virtualHosts)
+	l.http.SetEntry(w.entry)
+	l.http.SetDoor(w.door)
+}
+
+// door returns how connections begin.
+func (l *listener) door() *arrive.Door {
+	if l.tcp != nil {
+		return l.tcp.Door()
+	}
+	return l.http.Door()
 }
 
 // handOn returns a listener of another kind on the socket of l, which is to
@@ -183,6 +250,8 @@ type listeners struct {
 	want    map[int]want
 	bound   map[int]*listener
 	failed  map[int]error
+	taken   map[int]error // why a port does not serve virtual hosts
+	doors   *doors
 	leaving []*listener // no longer wanted; their connections finish
 }
 

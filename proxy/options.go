@@ -5,6 +5,7 @@ package proxy
 import (
 	"cmp"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/sluice-mesh/sluice/metrics"
@@ -20,6 +21,15 @@ type Options struct {
 	// VirtualHostsPort is where gateways with virtual hosts are reached by
 	// name. Zero means 80.
 	VirtualHostsPort int
+	// VirtualHostsTLSPort is where those of them are reached that speak TLS.
+	// Zero means 443.
+	VirtualHostsTLSPort int
+	// VirtualHostsProxyFrom are the networks whose connections to these two
+	// ports must begin with a PROXY header. Empty means that none must.
+	VirtualHostsProxyFrom []netip.Prefix
+	// TLSDir is the directory that the relative names of certificates and keys
+	// are below. Empty means the working directory.
+	TLSDir string
 	// Resolver is the DNS server, host:port, that is asked for the names of
 	// targets. Empty means the system's.
 	Resolver string
@@ -63,6 +73,7 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	o.GatewayAddress = cmp.Or(o.GatewayAddress, "0.0.0.0")
 	o.VirtualHostsPort = cmp.Or(o.VirtualHostsPort, 80)
+	o.VirtualHostsTLSPort = cmp.Or(o.VirtualHostsTLSPort, 443)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	o.Drain = cmp.Or(o.Drain, 30*time.Second)
 	o.HardStop = cmp.Or(o.HardStop, 5*time.Minute)

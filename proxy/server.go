@@ -3,7 +3,9 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"maps"
 	"runtime"
@@ -17,6 +19,7 @@ import (
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/proxy/tcp"
+	"github.com/sluice-mesh/sluice/proxy/tlsconf"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
 	"github.com/sluice-mesh/sluice/routing"
 )
@@ -34,6 +37,7 @@ type Server struct {
 	gate    *gate.Gate
 	reserve gate.Reserve
 	leaving gate.Leaving
+	store   *tlsconf.Store
 
 	publishing sync.Mutex // guards binder and ended: one table at a time
 	binder     live.Binder
@@ -50,7 +54,9 @@ func New(o Options) *Server {
 	o = o.withDefaults()
 	s := &Server{options: o, panics: live.NewPanics(o.Metrics.Panics(), o.Log), draining: make(chan struct{})}
 	s.life, s.endLife = context.WithCancel(context.Background())
+	s.store = tlsconf.New(tlsconf.Options{Dir: o.TLSDir, Metrics: o.Metrics, Log: o.Log})
 	s.pool = upstream.New(upstream.Options{
+		TLS: s.dialing, Handshakes: upstream.NewHandshakes(o.Metrics),
 		Sweeper:  &s.sweeper,
 		Resolver: upstream.ResolverAt(o.Resolver),
 		Shards:   shards(),
@@ -67,7 +73,7 @@ func New(o Options) *Server {
 	s.http = http1.New(http1.Options{
 		Gate:   s.gate,
 		Handle: &s.handle, Sweeper: &s.sweeper, Counters: http1.NewCounters(o.Metrics), Panics: s.panics,
-		Trust: o.Trust, Explain: o.Explain, Explainer: s.explainOn,
+		Trust: o.Trust, Explain: o.Explain, Explainer: s.explainOn, TLSPort: o.VirtualHostsTLSPort,
 	})
 	s.tcp = tcp.New(tcp.Options{
 		Handle: &s.handle, Sweeper: &s.sweeper,
@@ -78,7 +84,17 @@ func New(o Options) *Server {
 	s.sockets.want = make(map[int]want)
 	s.sockets.bound = make(map[int]*listener)
 	s.sockets.failed = make(map[int]error)
+	s.sockets.doors = new(doors)
 	return s
+}
+
+// dialing returns what instances are spoken to with that want TLS.
+func (s *Server) dialing(w upstream.Way) (*tls.Config, error) {
+	c, err := s.store.Client(&w.TLS, w.TLS.Name)
+	if err != nil {
+		return nil, err
+	}
+	return c.Config(), nil
 }
 
 // shards returns a power of two that is at least the number of processors in
@@ -107,13 +123,19 @@ func (s *Server) Publish(snap *routing.Snapshot) {
 	ctx, cancel := context.WithTimeout(s.life, settleTime)
 	defer cancel()
 	next := s.binder.Bind(ctx, s.handle.Load(), snap)
-	fresh, gone := s.reshape(s.wanted(snap))
+	fresh, gone := s.reshape(snap)
 	for _, l := range gone {
 		if l.handed {
 			l.pause()
 		}
 	}
 	s.handle.Store(next)
+	s.take(fresh, gone)
+	s.binder.Retain(next)
+}
+
+// take begins to accept where that is new, and ends where it is over.
+func (s *Server) take(fresh, gone []*listener) {
 	for _, l := range fresh {
 		go s.accept(s.life, l)
 	}
@@ -123,25 +145,24 @@ func (s *Server) Publish(snap *routing.Snapshot) {
 		}
 		l.drain()
 	}
-	s.binder.Retain(next)
 }
 
 // reshape binds the ports that are wanted and were not, and gives up those
 // that no longer are. What is fresh does not accept yet, and what is gone
 // still does. A port whose kind changes is both: its socket is handed on.
-func (s *Server) reshape(wanted map[int]want) (fresh, gone []*listener) {
+func (s *Server) reshape(snap *routing.Snapshot) (fresh, gone []*listener) {
 	ls := &s.sockets
+	doors := doorsOf(s.store, snap, ls.doors) // written by who publishes alone
+	wanted, taken := s.wanted(snap, doors)
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	ls.want = wanted
+	s.tellTLS(doors)
+	ls.want, ls.taken, ls.doors = wanted, taken, doors
 	ls.leaving = slices.DeleteFunc(ls.leaving, func(l *listener) bool { return l.open() == 0 })
 	for port, l := range ls.bound {
 		w, ok := wanted[port]
 		if ok && w.kind == l.kind {
-			if l.http != nil {
-				l.http.SetVirtualHosts(w.virtualHosts)
-				l.http.SetEntry(w.entry)
-			}
+			l.shape(w)
 			continue
 		}
 		l.left = time.Now()
@@ -161,7 +182,7 @@ func (s *Server) reshape(wanted map[int]want) (fresh, gone []*listener) {
 func (s *Server) bindMissing() (fresh []*listener) {
 	ls := &s.sockets
 	for port, w := range ls.want {
-		if ls.bound[port] != nil {
+		if ls.bound[port] != nil || w.unready() {
 			continue
 		}
 		l, err := s.bind(s.life, w)
@@ -189,6 +210,7 @@ func (s *Server) Run(ctx context.Context) error {
 	wg.Go(func() { s.panics.Steady(helpers, "keeping connections", s.pool.Run) })
 	wg.Go(func() { s.panics.Steady(helpers, "watching the load", s.gate.Run) })
 	wg.Go(func() { s.panics.Steady(helpers, "turning connections away", s.leaving.Run) })
+	wg.Go(func() { s.panics.Steady(helpers, "watching certificates", s.store.Run) })
 	defer s.reserve.Close()
 	s.retryUntil(ctx)
 	s.shutDown()
@@ -207,6 +229,7 @@ func (s *Server) retryUntil(ctx context.Context) {
 			return
 		case <-tick.C:
 			s.retryBind()
+			s.retryTLS()
 			s.cutLeft()
 		}
 	}
@@ -223,6 +246,30 @@ func (s *Server) retryBind() {
 		s.options.Log.Info("listening at last", "port", l.port)
 		go s.accept(s.life, l)
 	}
+}
+
+// tellTLS logs why gateways cannot speak TLS, once each. The mutex is held.
+func (s *Server) tellTLS(next *doors) {
+	for name, err := range next.failed {
+		if old := s.sockets.doors.failed[name]; old == nil || old.Error() != err.Error() {
+			s.options.Log.Error("a gateway cannot speak TLS as it should; trying again", "gateway", name, "error", err)
+		}
+	}
+	for name := range s.sockets.doors.failed {
+		if next.failed[name] == nil && next.entrances[name] != nil {
+			s.options.Log.Info("a gateway speaks TLS at last", "gateway", name)
+		}
+	}
+}
+
+// retryTLS looks again at files that could not be used.
+func (s *Server) retryTLS() {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	if s.ended || len(s.sockets.doors.failed) == 0 {
+		return
+	}
+	s.take(s.reshape(s.handle.Load().Snapshot))
 }
 
 // cutLeft ends the tunnels of listeners that have left for longer than the
@@ -318,9 +365,23 @@ type GatewayStatus struct {
 	Port     int           `json:"port"`
 	Type     string        `json:"type"`
 	Hosts    []string      `json:"virtual_hosts,omitempty"`
+	TLS      *TLSStatus    `json:"tls,omitempty"` // nil unless it speaks TLS
 	Deployed bool          `json:"deployed"`
 	Reason   string        `json:"reason,omitempty"` // why it is not deployed
 	Routes   []RouteStatus `json:"routes"`
+}
+
+// TLSStatus tells how a gateway speaks TLS to its clients. Keys are never part
+// of it.
+type TLSStatus struct {
+	MinVersion string `json:"min_version"` // such as 1.2
+	ClientAuth string `json:"client_auth"`
+	// Files are those that are in use, in the order of the table, those who vouch
+	// for clients last; empty if the gateway is not deployed.
+	Files []tlsconf.CertificateStatus `json:"files,omitempty"`
+	// Problem says why the files that are asked for are not in use; those of
+	// before are, if there were any.
+	Problem string `json:"problem,omitempty"`
 }
 
 // RouteStatus tells where a route leads.
@@ -352,12 +413,35 @@ func (s *Server) Status() []GatewayStatus {
 		if err := s.failure(g); err != nil {
 			st.Deployed, st.Reason = false, err.Error()
 		}
+		st.TLS = s.tlsStatus(g)
 		for _, r := range g.Routes {
 			st.Routes = append(st.Routes, routeStatus(gen, g, r))
 		}
 		out = append(out, st)
 	}
 	return out
+}
+
+// tlsStatus tells how a gateway speaks TLS; nil if it does not.
+func (s *Server) tlsStatus(g *routing.CompiledGateway) *TLSStatus {
+	asks := g.Asked.TLS
+	if asks == nil {
+		return nil
+	}
+	st := &TLSStatus{MinVersion: "1.2", ClientAuth: asks.ClientAuth.String()}
+	if asks.MinVersion == tls.VersionTLS13 {
+		st.MinVersion = "1.3"
+	}
+	s.sockets.mu.Lock()
+	e, err := s.sockets.doors.entrances[g.Name], s.sockets.doors.failed[g.Name]
+	s.sockets.mu.Unlock()
+	if err != nil {
+		st.Problem = err.Error()
+	}
+	if e != nil && e.server != nil {
+		st.Files = s.store.ServerStatus(e.server)
+	}
+	return st
 }
 
 // failure returns why a gateway does not listen, nil if it does.
@@ -368,8 +452,18 @@ func (s *Server) failure(g *routing.CompiledGateway) error {
 	if err := ls.failed[g.Port]; err != nil {
 		return err
 	}
-	if len(g.Hosts) > 0 {
-		if err := ls.failed[s.options.VirtualHostsPort]; err != nil {
+	if e := ls.doors.entrances[g.Name]; e != nil && e.server == nil {
+		return ls.doors.failed[g.Name]
+	}
+	for _, tls := range [...]bool{false, true} {
+		if !hosted(g, tls) {
+			continue
+		}
+		port := s.options.VirtualHostsPort
+		if tls {
+			port = s.options.VirtualHostsTLSPort
+		}
+		if err := cmp.Or(ls.failed[port], ls.taken[port]); err != nil {
 			return fmt.Errorf("virtual hosts: %w", err)
 		}
 	}

@@ -62,6 +62,9 @@ that are held back, such as a file that became empty.`,
 	f.instances.flags(cmd)
 	meshFlags(cmd, &f.mesh, "0.0.0.0")
 	flags.IntVar(&f.mesh.VirtualHostsPort, "virtual-hosts-port", 80, "port of all virtual hosts; opened if there are any")
+	flags.IntVar(&f.mesh.VirtualHostsTLSPort, "virtual-hosts-tls-port", 443, "port of those that speak TLS; opened if there are any")
+	balancersFlag(cmd, &f.mesh.VirtualHostsProxyFrom)
+	flags.StringVar(&f.mesh.TLSDir, "tls-dir", "", "directory below which the files of certificates and keys are (default the working directory)")
 	flags.StringVar(&f.mesh.VirtualHostsDomain, "virtual-hosts-domain", "", "domain below which every gateway gets a virtual host (default none)")
 	flags.StringVar(&f.mesh.Zone, "zone", "", "zone in which this proxy runs, for gateways that prefer near instances")
 	flags.StringVar(&f.mesh.Node, "node", "", "machine on which this proxy runs, for the same")
@@ -108,12 +111,34 @@ func checkMesh(o mesh.Options) error {
 	return nil
 }
 
+// checkVirtualHosts refuses flags by which no virtual host can be served.
+func checkVirtualHosts(o mesh.Options) error {
+	for _, flag := range [...]struct {
+		name string
+		port int
+	}{{"virtual-hosts-port", o.VirtualHostsPort}, {"virtual-hosts-tls-port", o.VirtualHostsTLSPort}} {
+		if flag.port < 1 || flag.port > 65535 {
+			return usagef("--%s: %d is not a port; 1 to 65535", flag.name, flag.port)
+		}
+	}
+	if o.VirtualHostsPort == o.VirtualHostsTLSPort {
+		return usagef("--virtual-hosts-tls-port: %d is the port of plain virtual hosts, too; two ports are needed", o.VirtualHostsTLSPort)
+	}
+	if o.TLSDir == "" {
+		return nil
+	}
+	if info, err := os.Stat(o.TLSDir); err != nil || !info.IsDir() {
+		return usagef("--tls-dir: %q is not a directory", o.TLSDir)
+	}
+	return nil
+}
+
 func run(ctx context.Context, f runFlags, stdout, stderr io.Writer) error {
 	if len(f.files) == 0 {
 		return usagef("which gateways? name a file or a directory with -f")
 	}
-	if p := f.mesh.VirtualHostsPort; p < 1 || p > 65535 {
-		return usagef("--virtual-hosts-port: %d is not a port; 1 to 65535", p)
+	if err := checkVirtualHosts(f.mesh); err != nil {
+		return err
 	}
 	if err := checkMesh(f.mesh); err != nil {
 		return err

@@ -30,8 +30,8 @@ type Door struct {
 	HTTP bool
 	// Within is how long all of it may take together.
 	Within time.Duration
-	// Refused is told why a connection was not let in, unless it is to be
-	// answered. Nil means that nobody is.
+	// Refused is told why a connection was not let in, unless that was what
+	// Arrival.Named said, or it is to be answered. Nil means that nobody is.
 	Refused func(live.Reason)
 }
 
@@ -85,37 +85,36 @@ func (d *Door) Expects(from netip.Addr) bool {
 func (d *Door) Enter(ctx context.Context, c *socket.Conn, a *Arrival) (in bool, why live.Reason) {
 	c.Due(socket.Now() + int64(d.Within))
 	if d.Expects(a.Facts.Peer.Addr()) {
-		if in, why = readHeader(c, a); !in {
-			return false, d.refuse(why)
+		if in, why = d.readHeader(c, a); !in {
+			return false, why
 		}
 	}
 	if d.TLS != nil {
 		if in, why = d.secure(ctx, c, a); !in {
-			return false, d.refuse(why)
+			return false, why
 		}
 	}
 	c.Due(0)
 	return true, live.None
 }
 
-// refuse tells of a connection that is not let in, unless that is left to who
-// answers it.
-func (d *Door) refuse(why live.Reason) live.Reason {
-	if why != live.None && why != live.PlainOnTLS && d.Refused != nil {
+// refuse tells of a connection that is not let in.
+func (d *Door) refuse(why live.Reason) (in bool, _ live.Reason) {
+	if d.Refused != nil {
 		d.Refused(why)
 	}
-	return why
+	return false, why
 }
 
 // readHeader takes the PROXY header off the connection. Who has ended it
 // before he sent anything only looked whether somebody is there.
-func readHeader(c *socket.Conn, a *Arrival) (in bool, why live.Reason) {
+func (d *Door) readHeader(c *socket.Conn, a *Arrival) (in bool, why live.Reason) {
 	h, ok := takeHeader(c)
 	if !ok {
 		return false, live.None
 	}
 	if h == nil {
-		return false, live.ProxyHeader
+		return d.refuse(live.ProxyHeader)
 	}
 	if h.Local {
 		return true, live.None

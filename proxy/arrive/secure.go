@@ -24,7 +24,7 @@ func BeginsTLS(first byte) bool { return first == recordHandshake }
 // secure runs the handshake.
 func (d *Door) secure(ctx context.Context, c *socket.Conn, a *Arrival) (in bool, why live.Reason) {
 	if d.TLS.Config == nil {
-		return false, live.TLSUnavailable
+		return d.refuse(live.TLSUnavailable)
 	}
 	if d.HTTP {
 		var first [1]byte

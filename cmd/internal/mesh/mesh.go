@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -35,6 +36,14 @@ type Options struct {
 	GatewayAddress string
 	// VirtualHostsPort is the port of all virtual hosts.
 	VirtualHostsPort int
+	// VirtualHostsTLSPort is the port of those of them that speak TLS.
+	VirtualHostsTLSPort int
+	// VirtualHostsProxyFrom are the networks whose connections to these two
+	// ports must begin with a PROXY header.
+	VirtualHostsProxyFrom []netip.Prefix
+	// TLSDir is the directory that relative names of certificates and keys are
+	// below; empty means the working directory.
+	TLSDir string
 	// VirtualHostsDomain, if not empty, gives every gateway an automatic
 	// virtual host below it.
 	VirtualHostsDomain string
@@ -110,10 +119,13 @@ func Open(ctx context.Context, o Options) (*Mesh, error) {
 	m.server = proxy.New(proxy.Options{
 		GatewayAddress:   o.GatewayAddress,
 		VirtualHostsPort: o.VirtualHostsPort,
+		TLSDir:           o.TLSDir,
 		Resolver:         o.Resolver,
 		Connections:      o.Connections,
 		Requests:         o.Requests,
 
+		VirtualHostsTLSPort:   o.VirtualHostsTLSPort,
+		VirtualHostsProxyFrom: o.VirtualHostsProxyFrom,
 		ConnectionsPerAddress: o.ConnectionsPerAddress,
 		Zone:                  o.Zone,
 		Node:                  o.Node,
