@@ -39,8 +39,10 @@ type conn struct {
 
 	aborted   atomic.Bool                   // ended by Listener.Abort or Cut
 	tunnelled atomic.Bool                   // tunnel runs
-	gone      atomic.Bool                   // the client can take nothing any more
-	still     int64                         // of the sweeper: when the instance was due at the last sweep
+	gone      atomic.Bool                   // the client can take nothing any more, or is taken not to
+	patience  atomic.Int64                  // how long the exchange under way may stand still for a half-closed client
+	moved     atomic.Uint32                 // counts what comes of an answer before its head is complete
+	still     standstill                    // of the sweeper
 	upstream  atomic.Pointer[upstream.Conn] // of the exchange under way that may wait long
 	tunnel    *tunnel                       // what the last exchange left behind; mostly nil
 	pump      *pump                         // of the exchange under way; mostly nil

@@ -112,10 +112,7 @@ func (c *conn) forward() (keep bool) {
 	}
 	w.out = appendRequest(w.out[:0], &w.head, own, &w.edits, w.now)
 	w.out = append(w.out, w.body.have...)
-	w.toClient = nil
-	if !w.plan.http10 {
-		w.toClient = c
-	}
+	w.client = c
 	if w.retries = w.exchange.Decision.Last().Route.Retries; w.retries != nil {
 		c.adopt()
 	}
@@ -148,6 +145,7 @@ func (c *conn) connect(i *upstream.Instance, fresh bool) (*upstream.Conn, live.R
 // trip sends the request over one connection and brings the answer back, or
 // says what is to be done instead.
 func (c *conn) trip(u *upstream.Conn) (keep bool, then sequel) {
+	c.bear(!c.w.plan.buffered)
 	c.upstream.Store(u)
 	if c.aborted.Load() {
 		u.Expire() // Abort may have looked before

@@ -79,8 +79,8 @@ type Conn struct {
 	sweepPeek  int
 	sweepFn    func(uintptr)
 	watcher    Watcher // nil if nobody is to be asked
-	hung       bool
-	hungFn     func(uintptr)
+	peer       int
+	peerFn     func(uintptr)
 }
 
 // ErrExpired reports that a connection was given up since it was overdue or
@@ -145,8 +145,8 @@ func (c *Conn) Expire() {
 }
 
 // expireIfDue expires the connection if one of its deadlines is still at that
-// time.
-func (c *Conn) expireIfDue(deadline *atomic.Int64, at int64) {
+// time, and then makes gone true unless it is nil.
+func (c *Conn) expireIfDue(deadline *atomic.Int64, at int64, gone *atomic.Bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.expired.Swap(true) {
@@ -155,6 +155,9 @@ func (c *Conn) expireIfDue(deadline *atomic.Int64, at int64) {
 	if !deadline.CompareAndSwap(at, 0) {
 		c.expired.Store(false)
 		return
+	}
+	if gone != nil {
+		gone.Store(true)
 	}
 	_ = c.tcp.SetDeadline(past)
 }
