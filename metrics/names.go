@@ -150,6 +150,8 @@ var (
 		"Rewrites and header fields that were left out since a request made no valid one of them, by kind.", "kind")
 	Panics = family(KindCounter, "sluice_panics_total",
 		"Faults in the proxy that ended one exchange.")
+	Unaccounted = family(KindGauge, "sluice_exchanges_unaccounted",
+		"Exchanges that are over for the connections which carried them and for no gateway; below 0: that ended more than once. Always 0.")
 	SeriesOverflow = family(KindCounter, "sluice_series_overflow_total",
 		"Times that a gateway or route above the limit of series was bound to the series \"other\".")
 	RateKeysForgotten = family(KindCounter, "sluice_rate_keys_forgotten_total",
@@ -169,7 +171,7 @@ func Families() []Family {
 		GatewayRequests, GatewayRequestDuration, GatewayRequestBytes, GatewayResponseBytes,
 		GatewayRequestsInFlight, GatewayProxyErrors,
 		ConditionEvaluations, ConditionMatches, ConditionSelected,
-		TableVersion, TableAge, TableRejected, ConnectionsOpen, ConnectionsRefused, OverloadLevel, RequestsRefused, Retries, EditsSkipped, RateKeysForgotten, Panics, SeriesOverflow, BuildInfo,
+		TableVersion, TableAge, TableRejected, ConnectionsOpen, ConnectionsRefused, OverloadLevel, RequestsRefused, Retries, EditsSkipped, RateKeysForgotten, Panics, Unaccounted, SeriesOverflow, BuildInfo,
 	}
 }
 

@@ -67,6 +67,8 @@ type Registry struct {
 	routes   int // how many there are, without those that are Other
 	values   map[valueKey]*value
 	helps    map[string]Family
+	books    *Books // nil before somebody keeps them
+	past     past
 }
 
 // New returns an empty registry.
@@ -231,6 +233,7 @@ func (r *Registry) prune(now time.Time) {
 		if whole && len(g.routes) == 0 {
 			delete(r.gateways, name)
 			g.release()
+			g.legacy.leave(g, &r.past)
 		}
 	}
 }

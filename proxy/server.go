@@ -71,7 +71,7 @@ func New(o Options) *Server {
 	})
 	s.tcp = tcp.New(tcp.Options{
 		Handle: &s.handle, Sweeper: &s.sweeper,
-		Open: o.Metrics.ConnectionsOpen("tcp"), Panics: s.panics,
+		Open: o.Metrics.ConnectionsOpen("tcp"), Books: o.Metrics.Books(), Panics: s.panics,
 	})
 	s.binder = live.Binder{Registry: o.Metrics, Pool: s.pool}
 	s.sockets.want = make(map[int]want)

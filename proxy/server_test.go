@@ -52,6 +52,7 @@ func start(t *testing.T, shape func(*proxy.Options)) *bed {
 				t.Errorf("%v panics while serving", v.Value)
 			}
 		}
+		b.balanced()
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -66,6 +67,26 @@ func start(t *testing.T, shape func(*proxy.Options)) *bed {
 		}
 	})
 	return b
+}
+
+// balanced holds, once the proxy has ended, that all that began at a gateway
+// ended there, and that the connections know of as many exchanges.
+func (b *bed) balanced() {
+	b.t.Helper()
+	ended := int64(0)
+	for _, g := range b.registry.Gateways() {
+		var now metrics.Totals
+		g.Read(&now)
+		for _, n := range now.Requests {
+			ended += int64(n)
+		}
+		if now.InFlight != 0 {
+			b.t.Errorf("gateway %s: %d exchanges have no end", g.Name(), int64(now.InFlight))
+		}
+	}
+	if over := b.registry.Books().Total(); over != ended || b.registry.Unaccounted() != 0 {
+		b.t.Errorf("connections carried %d exchanges, gateways counted %d; %d are unaccounted", over, ended, b.registry.Unaccounted())
+	}
 }
 
 // apply makes the proxy serve a text of gateways.

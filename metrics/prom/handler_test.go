@@ -54,6 +54,7 @@ func sample() *metrics.Registry {
 	r.EditsSkipped("rewrite").Add(0, 1)
 	r.RateKeysForgotten().Add(0, 6)
 	r.Panics()
+	r.Books()
 	gw := r.Gateway("shop")
 	stable, canary := gw.Route("shop/1.0.0"), gw.Route(`[::1]:80 "\`)
 	gw.SetShares([]metrics.Share{{Route: stable, Asked: 0.9}, {Route: canary, Asked: 0.1}})

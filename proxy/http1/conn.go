@@ -55,6 +55,7 @@ type conn struct {
 	took      int64        // how long a head took that came in pieces; 0: it did not
 	keepAlive int64        // how long the next request may take to begin
 	rate      routing.Rate // that the client is held to
+	hops      int          // gateways that the exchange under way went through; 0 once it is in the books
 	outside   bool         // the exchange in w must run outside the wait for the client
 	owed      bool         // nothing of the answer to the present request was sent
 	unread    bool         // the client may still be sending when the connection ends

@@ -43,6 +43,7 @@ func (c *conn) transact(last bool) (keep bool) {
 		return false
 	}
 	reason := w.exchange.Decide(gen, g, &w.view, w.now, c.shard)
+	c.hops = w.exchange.Decision.Depth
 	w.exchange.Seen.BytesIn = int64(len(w.head.raw) + len(w.body.have))
 	c.bind()
 	c.tell()
@@ -52,6 +53,15 @@ func (c *conn) transact(last bool) (keep bool) {
 	if reason == live.None && w.exchange.Limited() {
 		reason = c.admit()
 	}
+	keep = c.conclude(reason)
+	c.over()
+	return keep
+}
+
+// conclude has the request answered: reason says why no instance may, None if
+// one does.
+func (c *conn) conclude(reason live.Reason) (keep bool) {
+	w := c.w
 	if reason != live.None {
 		return c.fail(reason)
 	}
@@ -63,6 +73,13 @@ func (c *conn) transact(last bool) (keep bool) {
 	}
 	c.keep()
 	return c.forward()
+}
+
+// over enters the exchange in the books, which are not those of its gateways:
+// once for each, after they counted it, and whatever became of it.
+func (c *conn) over() {
+	c.server.options.Counters.Books.Over(c.shard, c.hops)
+	c.hops = 0
 }
 
 // gateway finds who takes the request: on the port of virtual hosts by Host

@@ -31,6 +31,9 @@ type Options struct {
 	Attempts int
 	// Open counts the client connections. Nil means that nobody does.
 	Open *metrics.Gauge
+	// Books take note of the connections that are over. Nil means that nobody
+	// does.
+	Books *metrics.Books
 	// Panics takes note of faults that were caught. Nil means that nobody
 	// does.
 	Panics *live.Panics
@@ -108,6 +111,7 @@ type forward struct {
 	facts  conditions.Conn
 	random uint32 // once drawn
 	drawn  bool
+	served bool // to its end, whichever
 
 	mu       sync.Mutex // guards the two below, until both directions move
 	instance *upstream.Conn
@@ -185,6 +189,7 @@ func (f *forward) run(ctx context.Context, port int, shard uint32) {
 	var walk upstream.Walk
 	var bounds *routing.Bounds
 	defer walk.End()
+	defer f.conclude(&x, shard)
 	reason := x.Decide(gen, g, (*request)(f), socket.Now(), shard)
 	if reason == live.None {
 		x.Target().Begin(&walk, (*request)(f), socket.Now())
@@ -198,8 +203,24 @@ func (f *forward) run(ctx context.Context, port int, shard uint32) {
 		x.Fail(reason)
 		f.client.Abort()
 	}
+	f.served = true
+}
+
+// conclude counts what came of a connection that was decided: in the series of
+// its gateways first, then in the books. One that was not served to its end
+// met with a fault, of which finish takes note.
+func (f *forward) conclude(x *live.Exchange, shard uint32) {
+	if !x.Open() {
+		return // the fault was in the decision
+	}
+	if !f.served {
+		x.Fail(live.InternalError)
+	}
 	x.Seen.BytesIn, x.Seen.BytesOut = f.in.Load(), f.out.Load()
 	x.End(socket.Now())
+	if f.server.options.Books != nil {
+		f.server.options.Books.Over(shard, x.Decision.Depth)
+	}
 }
 
 // connect reaches an instance: the next one where the first cannot be. How

@@ -71,7 +71,7 @@ func newBed(t *testing.T, routes string, shape func(*tcp.Options)) *bed {
 	gen := binder.Bind(t.Context(), handle.Load(), snapshot)
 	handle.Store(gen)
 	b.gateway = gen.Gateway(snapshot.ByName("g"))
-	o := tcp.Options{Handle: &handle, Sweeper: b.sweeper, Open: b.registry.ConnectionsOpen("tcp"), Panics: live.NewPanics(b.registry.Panics(), nil)}
+	o := tcp.Options{Handle: &handle, Sweeper: b.sweeper, Open: b.registry.ConnectionsOpen("tcp"), Books: b.registry.Books(), Panics: live.NewPanics(b.registry.Panics(), nil)}
 	if shape != nil {
 		shape(&o)
 	}
