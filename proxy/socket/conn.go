@@ -276,25 +276,31 @@ type SpliceError struct{ Err error }
 func (e *SpliceError) Error() string { return "splice: " + e.Err.Error() }
 func (e *SpliceError) Unwrap() error { return e.Err }
 
-// step is what readFromInSteps moves before it gives both sides time anew.
+// step is what copyFrom moves at once.
 const step = 64 << 10
 
-// readFromInSteps is Splice where that cannot be had.
-func (c *Conn) readFromInSteps(src *Conn, n int64, wait time.Duration) (moved int64, err error) {
-	defer c.stuck.Store(0)
-	for moved < n && err == nil {
-		now := Now()
-		src.Due(now + int64(wait))
-		c.stuck.Store(now + int64(wait+max(wait, time.Second))) // the source is to blame first
-		var m int64
-		m, err = c.ReadFrom(src, min(n-moved, step))
-		moved += m
+// copyFrom is Splice where that cannot be had. Each side has its time only while
+// it is waited for: a sweep can tell which one stands still.
+func (c *Conn) copyFrom(src *Conn, n int64, wait time.Duration) (moved int64, err error) {
+	buf := make([]byte, min(n, step))
+	for moved < n {
+		src.Due(Now() + int64(wait))
+		got, err := src.Read(buf[:min(int64(len(buf)), n-moved)])
+		src.Due(0)
+		switch {
+		case got > 0:
+		case err == nil || errors.Is(err, io.EOF):
+			return moved, io.ErrUnexpectedEOF
+		default:
+			return moved, err
+		}
+		took, err := c.WriteWithin(buf[:got], wait)
+		moved += int64(took)
+		if err != nil {
+			return moved, &SpliceError{err}
+		}
 	}
-	src.Due(0)
-	if err != nil && (c.expired.Load() || src.Pending() > 0) { // there was something to take
-		err = &SpliceError{err}
-	}
-	return moved, err
+	return moved, nil
 }
 
 // TCP returns the connection itself.

@@ -10,5 +10,5 @@ import "time"
 // and returns how many c took. Either side expires if it stands still for as
 // long as wait. io.ErrUnexpectedEOF means that src ended before.
 func (c *Conn) Splice(src *Conn, n int64, wait time.Duration) (int64, error) {
-	return c.readFromInSteps(src, n, wait)
+	return c.copyFrom(src, n, wait)
 }
