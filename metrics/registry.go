@@ -150,7 +150,10 @@ func (r *Registry) route(g *Gateway, path string) *Route {
 		t = &Route{gateway: g, path: path, created: r.o.Now()}
 		t.init(r)
 		g.routes[path] = t
-		if path != Other {
+		switch {
+		case g.legacy.past != nil: // the gateway is gone, and this never shown
+			g.legacy.inherit(t)
+		case path != Other:
 			r.routes++
 		}
 	}
