@@ -96,6 +96,8 @@ var (
 		"Instances of a route, by state.", "gateway", "route", "state")
 	InstanceEjections = perSeries(KindCounter, "sluice_instance_ejections_total",
 		"Instances of a route that were left alone for a while, by what they did.", "cause", "gateway", "route")
+	HealthChecks = perSeries(KindCounter, "sluice_health_checks_total",
+		"Health checks that were made of instances of a route, by result.", "gateway", "result", "route")
 	InstancesPanic = perSeries(KindGauge, "sluice_instances_panic",
 		"Whether all instances of a route are used since too few are usable: 1 if so.", "gateway", "route")
 	InstancesPanics = perSeries(KindCounter, "sluice_instances_panics_total",
@@ -167,7 +169,7 @@ func Families() []Family {
 		RequestsInFlight, ProxyErrors, RouteWeight, RequestsQueued, BreakerState, BreakerOpened,
 		RouteRetriesTotal, RetryBudget,
 		TunnelsOpen, TunnelsEnded, TunnelBytes,
-		InstancesKnown, InstanceEjections, InstancesPanic, InstancesPanics,
+		InstancesKnown, InstanceEjections, HealthChecks, InstancesPanic, InstancesPanics,
 		GatewayRequests, GatewayRequestDuration, GatewayRequestBytes, GatewayResponseBytes,
 		GatewayRequestsInFlight, GatewayProxyErrors,
 		ConditionEvaluations, ConditionMatches, ConditionSelected,

@@ -58,6 +58,7 @@ func New(o Options) *Server {
 		Own:      balance.Place{Zone: o.Zone, Node: o.Node},
 		Log:      o.Log,
 		Open:     o.Metrics.ConnectionsOpen("upstream"),
+		Caught:   func(during string, fault any) { s.panics.Caught(0, during, fault) },
 	})
 	s.gate = gate.New(gate.Options{
 		Connections: o.Connections, PerAddress: o.ConnectionsPerAddress, Requests: o.Requests,

@@ -76,7 +76,7 @@ func sample() *metrics.Registry {
 	canary.SetLoad(func() metrics.Load { return metrics.Load{Breaks: true, Breaker: 2, Opened: 3} })
 	canary.SetRetries(func(uint64) metrics.RouteRetries { return metrics.RouteRetries{Begun: 8, Spent: 2, Budget: 0.25} })
 	stable.SetInstances(func() metrics.Instances {
-		return metrics.Instances{Watched: true, States: [4]int{5, 1, 0, 2}, Ejections: [3]uint64{4, 0, 6}, Panic: true, Panics: 3}
+		return metrics.Instances{Watched: true, States: [4]int{5, 1, 0, 2}, Ejections: [3]uint64{4, 0, 6}, Panic: true, Panics: 3, Checked: true, Checks: [2]uint64{9, 2}}
 	})
 	tunnels := stable.Tunnels()
 	tunnels.Open()
