@@ -128,6 +128,9 @@ func (c *conn) forward() (keep bool) {
 		own = w.ask(own)
 	}
 	w.out = appendRequest(w.out[:0], &w.head, own, &w.edits, w.now)
+	if w.end != 0 {
+		w.tellTimeLeft()
+	}
 	w.out = append(w.out, w.body.have...)
 	w.client = c
 	if w.retries = w.exchange.Decision.Last().Route.Retries; w.retries != nil {
@@ -147,10 +150,12 @@ func (c *conn) connect(i *upstream.Instance, fresh bool) (*upstream.Conn, live.R
 			return u, live.None
 		}
 	}
-	u, err := i.Dial(c.ctx, c.w.bounds.Connect)
+	u, err := i.Dial(c.ctx, c.w.reachWithin())
 	c.w.now = socket.Now()
 	if err != nil {
-		c.w.walk.Unreached(c.w.now, 0, err)
+		if !c.outrun(c.w.now) {
+			c.w.walk.Unreached(c.w.now, 0, err)
+		}
 		if c.w.retried > 0 {
 			c.server.options.Counters.RetryFailed.Add(c.shard, 1)
 		}
@@ -181,6 +186,9 @@ func (c *conn) roundTrip(u *upstream.Conn) (keep bool, then sequel) {
 	began := w.now
 	w.answer.most = w.bounds.AnswerHead
 	c.started(u, began)
+	if w.end != 0 {
+		w.retellTimeLeft()
+	}
 	var p *pump
 	var err error
 	if w.plan.buffered {
@@ -261,6 +269,9 @@ func (c *conn) lost(err error) live.Reason {
 
 // blame counts against the instance what it is to blame for.
 func (c *conn) blame(reason live.Reason) {
+	if c.outrun(c.w.now) {
+		return
+	}
 	switch reason {
 	case live.UpstreamReset, live.UpstreamProtocol, live.ResponseTimeout:
 		c.w.walk.Failed(c.w.now, c.w.exchange.Seen.Upstream)

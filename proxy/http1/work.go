@@ -29,6 +29,8 @@ type work struct {
 	bounds     *routing.Bounds // of the exchange
 	room       routing.Bounds  // for them
 	end        int64           // when the exchange must be over; 0: never
+	left       span            // where out says how long that is, if it must
+	hurried    bool            // end is sooner than the bounds say
 	walk       upstream.Walk
 	found      *upstream.Instance // by one that waited
 	halfClosed int64              // when a client that waits was first seen so; 0: it was not
