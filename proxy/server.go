@@ -310,13 +310,15 @@ func (s *Server) Connections() int {
 
 // GatewayStatus tells how a gateway is served.
 type GatewayStatus struct {
-	Name     string        `json:"name"`
-	Port     int           `json:"port"`
-	Type     string        `json:"type"`
-	Hosts    []string      `json:"virtual_hosts,omitempty"`
-	Deployed bool          `json:"deployed"`
-	Reason   string        `json:"reason,omitempty"` // why it is not deployed
-	Routes   []RouteStatus `json:"routes"`
+	Name     string   `json:"name"`
+	Port     int      `json:"port"`
+	Type     string   `json:"type"`
+	Hosts    []string `json:"virtual_hosts,omitempty"`
+	Deployed bool     `json:"deployed"`
+	Reason   string   `json:"reason,omitempty"` // why it is not deployed
+	// InForce is what holds beside the defaults for all requests of it.
+	routing.InForce
+	Routes []RouteStatus `json:"routes"`
 }
 
 // RouteStatus tells where a route leads.
@@ -337,6 +339,8 @@ type RouteStatus struct {
 	Health []routing.InstanceState `json:"health,omitempty"`
 	// Panic reports that all instances are used since too few are usable.
 	Panic bool `json:"panic,omitempty"`
+	// InForce is what holds beside the defaults for its exchanges.
+	routing.InForce
 }
 
 // Status tells of each gateway, in table order, how it is served.
@@ -344,7 +348,7 @@ func (s *Server) Status() []GatewayStatus {
 	gen := s.handle.Load()
 	out := make([]GatewayStatus, 0, len(gen.Snapshot.Gateways()))
 	for _, g := range gen.Snapshot.Gateways() {
-		st := GatewayStatus{Name: g.Name, Port: g.Port, Type: g.Type.String(), Hosts: g.Hosts, Deployed: true}
+		st := GatewayStatus{Name: g.Name, Port: g.Port, Type: g.Type.String(), Hosts: g.Hosts, Deployed: true, InForce: g.InForce()}
 		if err := s.failure(g); err != nil {
 			st.Deployed, st.Reason = false, err.Error()
 		}
@@ -373,7 +377,7 @@ func (s *Server) failure(g *routing.CompiledGateway) error {
 }
 
 func routeStatus(gen *live.Generation, g *routing.CompiledGateway, r *routing.CompiledRoute) RouteStatus {
-	st := RouteStatus{Path: r.Path, Weight: r.Weight.String()}
+	st := RouteStatus{Path: r.Path, Weight: r.Weight.String(), InForce: g.RouteInForce(r)}
 	if r.Condition != nil {
 		st.Condition, st.Strength = r.Condition.String(), r.Strength.String()
 	}

@@ -65,7 +65,7 @@ type checker struct {
 	ask   func(context.Context, *check) error
 	// caught takes note of faults; nil means that nobody does.
 	caught func(during string, fault any)
-	wake  chan struct{} // something is due earlier than was known
+	wake   chan struct{} // something is due earlier than was known
 
 	mu     sync.Mutex // guards the fields below
 	checks map[checkKey]*check
