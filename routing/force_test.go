@@ -31,33 +31,35 @@ func TestInForce(t *testing.T) {
 		name, gateway, route string // what is written under sluice
 		whole, own           string // what is in force
 	}{
-		{"nothing but the defaults", "{}", "{}", "map[], map[], []", "map[], map[], []"},
+		{"nothing but the defaults", "{}", "{}", "map[] then map[] then []", "map[] then map[] then []"},
 		{
 			"what is written as the default is one", "{limits: {body: unlimited, min_rate: 1KB over 30s}, timeouts: {total: none, idle: 50s}}", "{}",
-			"map[], map[], []", "map[], map[], []",
+			"map[] then map[] then []", "map[] then map[] then []",
 		},
 		{
 			"what a gateway says of exchanges holds for its routes", "{limits: {body: 1MB, head: 8KB}, timeouts: {total: 90s, head: 5s}}", "{}",
-			"map[body:1MB head:8KB target:8KB], map[head:5s total:1m30s], []", "map[body:1MB], map[total:1m30s], []",
+			"map[body:1MB head:8KB target:8KB] then map[head:5s total:1m30s] then []", "map[body:1MB] then map[total:1m30s] then []",
 		},
 		{
 			"what a route says comes first", "{limits: {body: 1MB, min_rate: none}, timeouts: {connect: 1s, total: 10s}}",
 			"{limits: {body: 2KB, min_rate: 4KB over 10s}, timeouts: {connect: 2s, total: none}}",
-			"map[body:1MB min_rate:none], map[connect:1s total:10s], []", "map[body:2KB min_rate:4KB over 10s], map[connect:2s], []",
+			"map[body:1MB min_rate:none] then map[connect:1s total:10s] then []", "map[body:2KB min_rate:4KB over 10s] then map[connect:2s] then []",
 		},
 		{
 			"the connections of a gateway, and a half-closed client", "{limits: {connections: 70, fields: 50}, timeouts: {half_closed: 0s}}", "{timeouts: {half_closed: none}}",
-			"map[connections:70 fields:50], map[half_closed:0s], []", "map[], map[half_closed:none], []",
+			"map[connections:70 fields:50] then map[half_closed:0s] then []", "map[] then map[half_closed:none] then []",
 		},
 		{
 			"bounds of the load", "{limits: {rate: {requests: 10}}}", "{limits: {requests: 5, queue: 0}}",
-			"map[], map[], [at most 10 requests per 1s to the gateway, 10 at once]",
-			"map[], map[], [at most 5 requests at a time on the route; the others are answered 503]",
+			"map[] then map[] then [at most 10 requests per 1s to the gateway, 10 at once]",
+			"map[] then map[] then [at most 5 requests at a time on the route; the others are answered 503]",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			g := inForce(t, fmt.Sprintf("name: shop\nport: 9000\nsluice: %s\nroutes: {\"[a:1]\": {sluice: %s}}\n", tt.gateway, tt.route))
-			show := func(in routing.InForce) string { return fmt.Sprint(in.Limits, ", ", in.Timeouts, ", ", in.Load) }
+			show := func(in routing.InForce) string {
+				return fmt.Sprint(in.Limits, " then ", in.Timeouts, " then ", in.Load)
+			}
 			if got := show(g.InForce()); got != tt.whole {
 				t.Errorf("of the gateway: %s, want %s", got, tt.whole)
 			}
