@@ -9,6 +9,10 @@ var InstanceStates = [...]string{"healthy", "unhealthy", "unknown", "ejected"}
 // Instances.Ejections.
 var EjectionCauses = [...]string{"failures", "connects", "errors"}
 
+// CheckResults are the results of health checks, in the order of
+// Instances.Checks.
+var CheckResults = [...]string{"passed", "failed"}
+
 // Instances is how those of a route stand at one moment.
 type Instances struct {
 	Watched   bool // somebody looks after them; nothing else is known if not
@@ -16,6 +20,9 @@ type Instances struct {
 	Ejections [len(EjectionCauses)]uint64
 	Panic     bool   // too few are usable, so all are used
 	Panics    uint64 // how often it came to that
+	// Checked reports that they are checked, or were; Checks counts by result.
+	Checked bool
+	Checks  [len(CheckResults)]uint64
 }
 
 // SetInstances says who tells how the instances of the route stand; nil if

@@ -24,6 +24,7 @@ type legacy struct {
 	folds *[maxReasons]uint8
 	open  map[*slot]slots // of routes that may still count, by their first slot
 	final *Totals         // of all others; nil while there are none
+	past  *past           // where it goes once nothing of a gateway that is gone may count; nil before that
 }
 
 // inherit takes over what a route counted, and what it will. mu is held.
@@ -35,7 +36,22 @@ func (l *legacy) inherit(t *Route) {
 	runtime.AddCleanup(t, l.fold, t.slots)
 }
 
-// fold adds up the counts of a route that nobody holds.
+// leave takes over what the gateway itself counted that is gone, and moves to
+// the past what becomes final. mu is held.
+func (l *legacy) leave(g *Gateway, to *past) {
+	if l.open == nil {
+		l.open = map[*slot]slots{}
+	}
+	l.open[&g.slots[0]] = g.slots
+	runtime.AddCleanup(g, l.fold, g.slots)
+	if to.open == nil {
+		to.open = map[*legacy]bool{}
+	}
+	to.open[l], l.past = true, to
+}
+
+// fold adds up the counts of a route, or of a gateway that is gone, which
+// nobody holds.
 func (l *legacy) fold(s slots) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -46,4 +62,8 @@ func (l *legacy) fold(s slots) {
 	// An exchange that did not end by now was given up: nobody can end it.
 	l.final.InFlight = 0
 	delete(l.open, &s[0])
+	if l.past != nil && len(l.open) == 0 {
+		l.past.ended += l.ended()
+		delete(l.past.open, l)
+	}
 }

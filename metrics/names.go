@@ -97,6 +97,8 @@ var (
 		"Instances of a route, by state.", "gateway", "route", "state")
 	InstanceEjections = perSeries(KindCounter, "sluice_instance_ejections_total",
 		"Instances of a route that were left alone for a while, by what they did.", "cause", "gateway", "route")
+	HealthChecks = perSeries(KindCounter, "sluice_health_checks_total",
+		"Health checks that were made of instances of a route, by result.", "gateway", "result", "route")
 	InstancesPanic = perSeries(KindGauge, "sluice_instances_panic",
 		"Whether all instances of a route are used since too few are usable: 1 if so.", "gateway", "route")
 	InstancesPanics = perSeries(KindCounter, "sluice_instances_panics_total",
@@ -157,6 +159,8 @@ var (
 		"Rewrites and header fields that were left out since a request made no valid one of them, by kind.", "kind")
 	Panics = family(KindCounter, "sluice_panics_total",
 		"Faults in the proxy that ended one exchange.")
+	Unaccounted = family(KindGauge, "sluice_exchanges_unaccounted",
+		"Exchanges that are over for the connections which carried them and for no gateway; below 0: that ended more than once. Always 0.")
 	SeriesOverflow = family(KindCounter, "sluice_series_overflow_total",
 		"Times that a gateway or route above the limit of series was bound to the series \"other\".")
 	RateKeysForgotten = family(KindCounter, "sluice_rate_keys_forgotten_total",
@@ -172,11 +176,11 @@ func Families() []Family {
 		RequestsInFlight, ProxyErrors, RouteWeight, RequestsQueued, BreakerState, BreakerOpened,
 		RouteRetriesTotal, RetryBudget,
 		TunnelsOpen, TunnelsEnded, TunnelBytes,
-		InstancesKnown, InstanceEjections, InstancesPanic, InstancesPanics,
+		InstancesKnown, InstanceEjections, HealthChecks, InstancesPanic, InstancesPanics,
 		GatewayRequests, GatewayRequestDuration, GatewayRequestBytes, GatewayResponseBytes,
 		GatewayRequestsInFlight, GatewayProxyErrors,
 		ConditionEvaluations, ConditionMatches, ConditionSelected,
-		TableVersion, TableAge, TableRejected, ConnectionsOpen, ConnectionsRefused, TLSHandshakes, TLSCertificateNotAfter, TLSCertificateReloads, OverloadLevel, RequestsRefused, Retries, EditsSkipped, RateKeysForgotten, Panics, SeriesOverflow, BuildInfo,
+		TableVersion, TableAge, TableRejected, ConnectionsOpen, ConnectionsRefused, TLSHandshakes, TLSCertificateNotAfter, TLSCertificateReloads, OverloadLevel, RequestsRefused, Retries, EditsSkipped, RateKeysForgotten, Panics, Unaccounted, SeriesOverflow, BuildInfo,
 	}
 }
 

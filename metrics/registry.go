@@ -68,6 +68,8 @@ type Registry struct {
 	values   map[valueKey]*value
 	eaches   map[string]func(yield func(value float64, labels ...Label) bool)
 	helps    map[string]Family
+	books    *Books // nil before somebody keeps them
+	past     past
 }
 
 // New returns an empty registry.
@@ -150,7 +152,10 @@ func (r *Registry) route(g *Gateway, path string) *Route {
 		t = &Route{gateway: g, path: path, created: r.o.Now()}
 		t.init(r)
 		g.routes[path] = t
-		if path != Other {
+		switch {
+		case g.legacy.past != nil: // the gateway is gone, and this never shown
+			g.legacy.inherit(t)
+		case path != Other:
 			r.routes++
 		}
 	}
@@ -233,6 +238,7 @@ func (r *Registry) prune(now time.Time) {
 		if whole && len(g.routes) == 0 {
 			delete(r.gateways, name)
 			g.release()
+			g.legacy.leave(g, &r.past)
 		}
 	}
 }

@@ -372,10 +372,16 @@ func (g *Gateway) Created() time.Time { return g.created }
 // Begin counts that an exchange entered the gateway which no route of it
 // serves. One End must follow. Any other exchange is counted by its route, and
 // by that for the gateway.
-func (g *Gateway) Begin(shard uint32) { g.begin(shard, byWeight) }
+func (g *Gateway) Begin(shard uint32) {
+	g.begin(shard, byWeight)
+	runtime.KeepAlive(g) // see legacy
+}
 
 // End counts the end of an exchange that began at the gateway itself.
-func (g *Gateway) End(shard uint32, o *Observation) { g.end(shard, o) }
+func (g *Gateway) End(shard uint32, o *Observation) {
+	g.end(shard, o)
+	runtime.KeepAlive(g) // see legacy
+}
 
 // Read fills t with the counts of now. It takes time in proportion to the
 // number of routes.

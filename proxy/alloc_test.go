@@ -109,11 +109,13 @@ func TestExchangeDoesNotAllocate(t *testing.T) {
 		name, line, cookie string
 		body               int
 		shares             [3]int // percent, of the routes
+		total              time.Duration
 	}{
-		{"GET that no condition takes", get, "a=1; b=2", 0, [3]int{40, 30, 30}},
-		{"GET that the last condition takes half of", get, "a=1; beta=2", 0, [3]int{20, 15, 65}},
-		{"POST of 1 KB that no condition takes", post, "a=1; b=2", 1024, [3]int{40, 30, 30}},
-		{"POST of 1 KB that the last condition takes half of", post, "a=1; beta=2", 1024, [3]int{20, 15, 65}},
+		{"GET that no condition takes", get, "a=1; b=2", 0, [3]int{40, 30, 30}, 0},
+		{"GET that the last condition takes half of", get, "a=1; beta=2", 0, [3]int{20, 15, 65}, 0},
+		{"POST of 1 KB that no condition takes", post, "a=1; b=2", 1024, [3]int{40, 30, 30}, 0},
+		{"POST of 1 KB that the last condition takes half of", post, "a=1; beta=2", 1024, [3]int{20, 15, 65}, 0},
+		{"POST of 1 KB that must be over at some time", post, "a=1; b=2", 1024, [3]int{40, 30, 30}, time.Hour},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := freeport.One(t)
@@ -121,6 +123,7 @@ func TestExchangeDoesNotAllocate(t *testing.T) {
 				routingtest.Conditional("a", routing.FullWeight*4/10, "header X-Tier has gold", routing.FullWeight),
 				routingtest.Conditional("b", routing.FullWeight*3/10, "User-Agent = Chrome", routing.FullWeight),
 				routingtest.Conditional("c", routing.FullWeight*3/10, "has cookie beta", routing.FullWeight/2))
+			gateway.Timeouts.Total = tt.total
 			for i, r := range gateway.Routes {
 				instance := func(k int) string { return rawOrigin(t, tt.body, fmt.Sprintf("%s%d", answer, 2*i+k)) }
 				r.Instances = instancesAt(instance(0), instance(1))

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/proxy"
+	"github.com/sluice-mesh/sluice/proxy/http1"
 	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
@@ -79,6 +80,24 @@ func TestConnectionsBeyondTheBoundAreRefused(t *testing.T) {
 				return a.body == "a"
 			})
 		})
+	}
+}
+
+// Many clients come by the address of a proxy in front.
+func TestTrustedProxiesHaveNoBoundByAddress(t *testing.T) {
+	trust, err := http1.NewTrust([]string{"127.0.0.0/8"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := through(t, origin(t, named("a")), func(o *proxy.Options) {
+		o.ConnectionsPerAddress, o.Trust = 1, trust
+	})
+	for range 3 {
+		k := keep(t, url) // until the test ends
+		k.send(t, "/")
+		if a, _ := k.receive(t); a.body != "a" {
+			t.Errorf("got %d %q, want the answer", a.status, a.body)
+		}
 	}
 }
 

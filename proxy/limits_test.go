@@ -77,9 +77,7 @@ func TestRateIsAnswered(t *testing.T) {
 			t.Errorf("RateLimit: %s, want %s", got, want)
 		}
 	}
-	if n := b.failures(live.RateLimited); n != 2 {
-		t.Errorf("%d failures counted, want 2", n)
-	}
+	eventually(t, "both are counted", func() bool { return b.failures(live.RateLimited) == 2 })
 }
 
 func TestRatesOfKeysAndRoutes(t *testing.T) {
@@ -204,25 +202,6 @@ func TestWaitingEndsInTime(t *testing.T) {
 	if status != http.StatusServiceUnavailable || reason != "overloaded" || head.Get("Retry-After") != "1" {
 		t.Errorf("status %d, %s, Retry-After %q; want 503 overloaded, after 1", status, reason, head.Get("Retry-After"))
 	}
-	o.let <- struct{}{}
-	wantAnswer(t, "the first", first, "200")
-	if n := len(o.came); n != 0 {
-		t.Errorf("%d more requests came to the origin, want none", n)
-	}
-}
-
-func TestWaitingEndsWithItsClient(t *testing.T) {
-	t.Parallel()
-	o := newGated(t)
-	b, url := bounded(t, o.address, "limits: {requests: 1, queue_time: 1m}")
-	first := asks(t, client(t), url+"/1")
-	<-o.came
-	nc := dial(t, url)
-	_, _ = io.WriteString(nc, "GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
-	eventually(t, "the second request waits", func() bool { return b.load().Queued == 1 })
-	_ = nc.Close()
-	eventually(t, "the second request is gone", func() bool { return b.load().Queued == 0 })
-	eventually(t, "it is counted", func() bool { return b.failures(live.RequestAborted) == 1 })
 	o.let <- struct{}{}
 	wantAnswer(t, "the first", first, "200")
 	if n := len(o.came); n != 0 {

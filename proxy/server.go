@@ -64,6 +64,7 @@ func New(o Options) *Server {
 		Own:      balance.Place{Zone: o.Zone, Node: o.Node},
 		Log:      o.Log,
 		Open:     o.Metrics.ConnectionsOpen("upstream"),
+		Caught:   func(during string, fault any) { s.panics.Caught(0, during, fault) },
 	})
 	s.gate = gate.New(gate.Options{
 		Connections: o.Connections, PerAddress: o.ConnectionsPerAddress, Requests: o.Requests,
@@ -77,7 +78,7 @@ func New(o Options) *Server {
 	})
 	s.tcp = tcp.New(tcp.Options{
 		Handle: &s.handle, Sweeper: &s.sweeper,
-		Open: o.Metrics.ConnectionsOpen("tcp"), Panics: s.panics,
+		Open: o.Metrics.ConnectionsOpen("tcp"), Books: o.Metrics.Books(), Panics: s.panics,
 		Retried: o.Metrics.Retries("connected"), RetrySpent: o.Metrics.Retries("retry_budget_spent"),
 	})
 	s.binder = live.Binder{Registry: o.Metrics, Pool: s.pool}
@@ -361,14 +362,16 @@ func (s *Server) Connections() int {
 
 // GatewayStatus tells how a gateway is served.
 type GatewayStatus struct {
-	Name     string        `json:"name"`
-	Port     int           `json:"port"`
-	Type     string        `json:"type"`
-	Hosts    []string      `json:"virtual_hosts,omitempty"`
-	TLS      *TLSStatus    `json:"tls,omitempty"` // nil unless it speaks TLS
-	Deployed bool          `json:"deployed"`
-	Reason   string        `json:"reason,omitempty"` // why it is not deployed
-	Routes   []RouteStatus `json:"routes"`
+	Name     string     `json:"name"`
+	Port     int        `json:"port"`
+	Type     string     `json:"type"`
+	Hosts    []string   `json:"virtual_hosts,omitempty"`
+	TLS      *TLSStatus `json:"tls,omitempty"` // nil unless it speaks TLS
+	Deployed bool       `json:"deployed"`
+	Reason   string     `json:"reason,omitempty"` // why it is not deployed
+	// InForce is what holds beside the defaults for all requests of it.
+	routing.InForce
+	Routes []RouteStatus `json:"routes"`
 }
 
 // TLSStatus tells how a gateway speaks TLS to its clients. Keys are never part
@@ -402,6 +405,8 @@ type RouteStatus struct {
 	Health []routing.InstanceState `json:"health,omitempty"`
 	// Panic reports that all instances are used since too few are usable.
 	Panic bool `json:"panic,omitempty"`
+	// InForce is what holds beside the defaults for its exchanges.
+	routing.InForce
 }
 
 // Status tells of each gateway, in table order, how it is served.
@@ -409,7 +414,7 @@ func (s *Server) Status() []GatewayStatus {
 	gen := s.handle.Load()
 	out := make([]GatewayStatus, 0, len(gen.Snapshot.Gateways()))
 	for _, g := range gen.Snapshot.Gateways() {
-		st := GatewayStatus{Name: g.Name, Port: g.Port, Type: g.Type.String(), Hosts: g.Hosts, Deployed: true}
+		st := GatewayStatus{Name: g.Name, Port: g.Port, Type: g.Type.String(), Hosts: g.Hosts, Deployed: true, InForce: g.InForce()}
 		if err := s.failure(g); err != nil {
 			st.Deployed, st.Reason = false, err.Error()
 		}
@@ -471,7 +476,7 @@ func (s *Server) failure(g *routing.CompiledGateway) error {
 }
 
 func routeStatus(gen *live.Generation, g *routing.CompiledGateway, r *routing.CompiledRoute) RouteStatus {
-	st := RouteStatus{Path: r.Path, Weight: r.Weight.String()}
+	st := RouteStatus{Path: r.Path, Weight: r.Weight.String(), InForce: g.RouteInForce(r)}
 	if r.Condition != nil {
 		st.Condition, st.Strength = r.Condition.String(), r.Strength.String()
 	}

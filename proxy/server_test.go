@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -52,6 +53,7 @@ func start(t *testing.T, shape func(*proxy.Options)) *bed {
 				t.Errorf("%v panics while serving", v.Value)
 			}
 		}
+		b.balanced()
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -66,6 +68,26 @@ func start(t *testing.T, shape func(*proxy.Options)) *bed {
 		}
 	})
 	return b
+}
+
+// balanced holds, once the proxy has ended, that all that began at a gateway
+// ended there, and that the connections know of as many exchanges.
+func (b *bed) balanced() {
+	b.t.Helper()
+	ended := int64(0)
+	for _, g := range b.registry.Gateways() {
+		var now metrics.Totals
+		g.Read(&now)
+		for _, n := range now.Requests {
+			ended += int64(n)
+		}
+		if now.InFlight != 0 {
+			b.t.Errorf("gateway %s: %d exchanges have no end", g.Name(), int64(now.InFlight))
+		}
+	}
+	if over := b.registry.Books().Total(); over != ended || b.registry.Unaccounted() != 0 {
+		b.t.Errorf("connections carried %d exchanges, gateways counted %d; %d are unaccounted", over, ended, b.registry.Unaccounted())
+	}
 }
 
 // apply makes the proxy serve a text of gateways.
@@ -447,4 +469,28 @@ func TestExpectContinue(t *testing.T) {
 		t.Fatalf("got %v, %v; want 417", r, err)
 	}
 	_ = r.Body.Close()
+}
+
+// What holds beside the defaults is told, by gateway and route.
+func TestStatusTellsOfLimitsAndTimeouts(t *testing.T) {
+	b := start(t, nil)
+	ports, err := freeport.Take(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.apply(fmt.Sprintf("name: shop\nport: %d\nsluice: {limits: {body: 1MB}, timeouts: {head: 5s}}\n"+
+		"routes:\n  \"[127.0.0.1:1]\": {weight: 50%%, sluice: {timeouts: {total: 9s}, limits: {requests: 7}}}\n  \"[127.0.0.1:2]\": {weight: 50%%}\n", ports[0]))
+	text, err := json.Marshal(b.server.Status())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`"limits":{"body":"1MB"},"timeouts":{"head":"5s"},"routes":[`,
+		`"limits":{"body":"1MB"},"timeouts":{"total":"9s"},"load":["at most 7 requests at a time on the route`,
+		`"balance":"roundrobin","instances":["127.0.0.1:2"],"limits":{"body":"1MB"}}`,
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s is not in\n%s", want, text)
+		}
+	}
 }

@@ -32,14 +32,22 @@ type Timeouts struct {
 	UpstreamKeepAlive time.Duration // between requests to an instance
 	Tunnel            time.Duration // how long a tunnel may stand still
 	Total             time.Duration // the whole exchange; Never lifts what else would hold
+	// HalfClosed is how long an exchange that stands still goes on for a client
+	// that has ended its own direction. Never lifts what else would hold; AtOnce
+	// does not wait.
+	HalfClosed time.Duration
 }
 
 // Unlimited is the Limits.Body of those who want none.
 const Unlimited = math.MaxInt64
 
-// Never is the Timeouts.Total of those who want none, and longer than any
-// other.
+// Never is the Timeouts.Total and HalfClosed of those who want none, and longer
+// than any other.
 const Never time.Duration = math.MaxInt64
+
+// AtOnce is the Timeouts.HalfClosed of those who wrote 0s: a zero field is not
+// written.
+const AtOnce time.Duration = -1
 
 // Rate is how slowly a client may send or take a body: Bytes a second, over
 // each Window in which nothing but the client is waited for. The zero Rate is
@@ -81,6 +89,7 @@ type Bounds struct {
 	UpstreamKeepAlive time.Duration
 	Tunnel            time.Duration
 	Total             time.Duration // Never if there is none
+	HalfClosed        time.Duration // Never if there is none; 0 for at once
 }
 
 // DefaultEntry returns the Entry of a gateway that says nothing.
@@ -100,6 +109,7 @@ func DefaultBounds() Bounds {
 		UpstreamKeepAlive: 30 * time.Second,
 		Tunnel:            time.Hour,
 		Total:             Never,
+		HalfClosed:        5 * time.Second,
 	}
 }
 
@@ -138,6 +148,8 @@ func (b *Bounds) take(l *Limits, t *Timeouts) {
 	put(&b.UpstreamKeepAlive, t.UpstreamKeepAlive)
 	put(&b.Tunnel, t.Tunnel)
 	put(&b.Total, t.Total)
+	put(&b.HalfClosed, t.HalfClosed)
+	b.HalfClosed = max(b.HalfClosed, 0) // AtOnce
 }
 
 // put replaces to by what is written.

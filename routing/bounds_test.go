@@ -71,6 +71,7 @@ func TestBounds(t *testing.T) {
 			Body: routing.Unlimited, AnswerHead: 65536, MinRate: routing.Rate{Bytes: 1024, Window: 30 * time.Second},
 			Connect: 5 * time.Second, FirstByte: 50 * time.Second, Idle: 50 * time.Second,
 			UpstreamKeepAlive: 30 * time.Second, Tunnel: time.Hour, Total: routing.Never,
+			HalfClosed: 5 * time.Second,
 		}
 		change(&b)
 		return b
@@ -86,17 +87,27 @@ func TestBounds(t *testing.T) {
 		},
 		{
 			"what the gateway says holds for its routes",
-			"{name: a, port: 1, routes: '[b:1]', sluice: {limits: {body: 3GB, answer_head: 2KB, min_rate: 5KB over 1m}, timeouts: {connect: 1s, first_byte: 2s, idle: 3s, upstream_keep_alive: 4s, tunnel: 5s, total: 6s}}}",
+			"{name: a, port: 1, routes: '[b:1]', sluice: {limits: {body: 3GB, answer_head: 2KB, min_rate: 5KB over 1m}, timeouts: {connect: 1s, first_byte: 2s, idle: 3s, upstream_keep_alive: 4s, tunnel: 5s, total: 6s, half_closed: 7s}}}",
 			routing.Bounds{
 				Body: 3 << 30, AnswerHead: 2048, MinRate: routing.Rate{Bytes: 5120, Window: time.Minute},
 				Connect: time.Second, FirstByte: 2 * time.Second, Idle: 3 * time.Second,
-				UpstreamKeepAlive: 4 * time.Second, Tunnel: 5 * time.Second, Total: 6 * time.Second,
+				UpstreamKeepAlive: 4 * time.Second, Tunnel: 5 * time.Second, Total: 6 * time.Second, HalfClosed: 7 * time.Second,
 			},
 		},
 		{
 			"a route wins over its gateway, also by lifting a limit",
 			"{name: a, port: 1, sluice: {limits: {body: 1KB, min_rate: 5KB}, timeouts: {idle: 1s, total: 1m}}, routes: {'[b:1]': {sluice: {limits: {body: unlimited, min_rate: none}, timeouts: {idle: 2s, total: none}}}}}",
 			with(func(b *routing.Bounds) { b.MinRate, b.Idle = routing.Any, 2*time.Second }),
+		},
+		{
+			"a half-closed client may be waited with not at all",
+			"{name: a, port: 1, sluice: {timeouts: {half_closed: 0s}}, routes: '[b:1]'}",
+			with(func(b *routing.Bounds) { b.HalfClosed = 0 }),
+		},
+		{
+			"a route waits with half-closed clients though its gateway does not",
+			"{name: a, port: 1, sluice: {timeouts: {half_closed: 0s}}, routes: {'[b:1]': {sluice: {timeouts: {half_closed: none}}}}}",
+			with(func(b *routing.Bounds) { b.HalfClosed = routing.Never }),
 		},
 		{
 			"a rate without a window is judged over 30 s",

@@ -5,8 +5,6 @@ package routing_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,41 +56,7 @@ func way(d *routing.Decision) string {
 //
 // Each line of requests starts with fresh tickets.
 func TestDecideCases(t *testing.T) {
-	files, err := filepath.Glob("testdata/decide/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no cases: %v, %v", files, err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			intro, rest, _ := strings.Cut(string(text), "=== ")
-			var updated strings.Builder
-			updated.WriteString(intro)
-			for one := range strings.SplitSeq(rest, "\n=== ") {
-				name, body, _ := strings.Cut(one, "\n")
-				yaml, asked, found := strings.Cut(body, "--- what is asked\n")
-				if !found {
-					t.Fatalf("%s: nothing is asked", name)
-				}
-				var got string
-				t.Run(name, func(t *testing.T) {
-					got = runDecideCase(t, yaml, asked)
-					if want := strings.TrimSpace(asked); got != want && !*update {
-						t.Errorf("got\n%s\nwant\n%s", got, want)
-					}
-				})
-				fmt.Fprintf(&updated, "=== %s\n%s--- what is asked\n%s\n\n", name, yaml, got)
-			}
-			if *update {
-				if err := os.WriteFile(file, []byte(strings.TrimRight(updated.String(), "\n")+"\n"), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-		})
-	}
+	runCases(t, "decide", runDecideCase)
 }
 
 func runDecideCase(t *testing.T, yaml, asked string) string {

@@ -239,8 +239,9 @@ type ExplainOptions struct {
 	// front is trusted.
 	Client func(g *CompiledGateway, r conditions.Request) (client netip.AddrPort, from string)
 	// Headers returns the fields that a proxy adds to a request that came to
-	// gateway g, which is of HTTP, before it sends it on. Nil means none.
-	Headers func(g *CompiledGateway, r conditions.Request) []HeaderField
+	// gateway g, which is of HTTP, and keeps to the bounds b, before it sends it
+	// on. Nil means none.
+	Headers func(g *CompiledGateway, b *Bounds, r conditions.Request) []HeaderField
 }
 
 // Explain decides the request that e describes, as Decide would, and says
@@ -550,7 +551,7 @@ func (x *explainer) outcome() Outcome {
 			out.Target = sent.Target()
 		}
 		if x.options.Headers != nil && h.Gateway.Type == HTTP {
-			out.Headers = x.options.Headers(x.decision.Hops[0].Gateway, x.request)
+			out.Headers = x.options.Headers(x.decision.Hops[0].Gateway, x.decision.Bounds(new(Bounds)), x.request)
 		}
 		return out
 	case ReasonNoRoute:

@@ -167,7 +167,7 @@ func explainCase(t *testing.T, yaml, asked string) *routing.Explanation {
 	e, err := s.Explain(r, routing.ExplainOptions{
 		VirtualHostsPort: 8080,
 		Live:             live,
-		Headers: func(_ *routing.CompiledGateway, r conditions.Request) []routing.HeaderField {
+		Headers: func(_ *routing.CompiledGateway, _ *routing.Bounds, r conditions.Request) []routing.HeaderField {
 			return []routing.HeaderField{{Name: "X-Forwarded-For", Value: r.Conn().Client.Addr().String()}}
 		},
 	})

@@ -63,6 +63,7 @@ func (f *findings) add(r *CompiledRoute, code, field, problem, allowed string) {
 func (f *findings) look() {
 	g := f.gateway
 	f.bounds()
+	f.chains()
 	if len(g.Routes) == 0 {
 		return // which nobody overlooks
 	}

@@ -67,8 +67,8 @@ func (f *boundFindings) exchange(b *Bounds) {
 		key     string
 		written time.Duration
 		holds   time.Duration
-	}{{"connect", t.Connect, b.Connect}, {"first_byte", t.FirstByte, b.FirstByte}, {"idle", t.Idle, b.Idle}} {
-		if part.written != 0 && part.holds >= b.Total {
+	}{{"connect", t.Connect, b.Connect}, {"first_byte", t.FirstByte, b.FirstByte}, {"idle", t.Idle, b.Idle}, {"half_closed", t.HalfClosed, b.HalfClosed}} {
+		if part.written != 0 && part.holds != Never && part.holds >= b.Total {
 			f.found(codeBoundNoEffect, "timeouts."+part.key,
 				fmt.Sprintf("%s is never reached: timeouts.total ends the exchange after %s", formatTime(int64(part.holds)), formatTime(int64(b.Total))),
 				"make it shorter than total, or leave it out")

@@ -47,6 +47,7 @@ var times = []quantity{
 	{key: "upstream_keep_alive", least: minTimeout, most: maxTimeout, timeout: func(t *Timeouts) *time.Duration { return &t.UpstreamKeepAlive }},
 	{key: "tunnel", least: minTimeout, most: 30 * maxTimeout, forTCP: true, timeout: func(t *Timeouts) *time.Duration { return &t.Tunnel }},
 	{key: "total", least: minTimeout, most: maxTimeout, none: "none", timeout: func(t *Timeouts) *time.Duration { return &t.Total }},
+	{key: "half_closed", most: int64(time.Hour), none: "none", timeout: func(t *Timeouts) *time.Duration { return &t.HalfClosed }},
 }
 
 func quantityOf(list []quantity, key string) *quantity {
@@ -109,6 +110,9 @@ func (r *reader) timeouts(s Section, v *value, path string, t *Timeouts, only *h
 			only.note(e.place, path)
 		}
 		if d, ok := r.duration(q, e.value, path); ok {
+			if d == 0 {
+				d = AtOnce
+			}
 			*q.timeout(t) = d
 		}
 	})

@@ -115,6 +115,7 @@ const (
 	minVersionMeaning        = "the oldest version of TLS that is spoken"
 	fileForm                 = "PEM file, below --tls-dir unless it is absolute"
 	totalMeaning             = "the whole exchange, from the end of the head; then 504, or the answer is cut"
+	halfClosedMeaning        = "how long an exchange goes on, while nothing comes from its instance, for a client that has ended its own direction"
 )
 
 // schema is the one list of keys: reading, suggestions and the reference all
@@ -214,6 +215,7 @@ var schema = []Key{
 	{SectionTimeouts, "upstream_keep_alive", Supported, timeForm, "30s", boundOf(times, "upstream_keep_alive"), upstreamKeepAliveMeaning},
 	{SectionTimeouts, "tunnel", Supported, timeForm, "1h", boundOf(times, "tunnel"), tunnelMeaning},
 	{SectionTimeouts, "total", Supported, totalForm, "none", boundOf(times, "total"), totalMeaning},
+	{SectionTimeouts, "half_closed", Supported, totalForm, "5s", boundOf(times, "half_closed"), halfClosedMeaning},
 
 	{SectionHealth, "type", Supported, "tcp or http", "http if a key of http is written, otherwise tcp", "", "tcp: a connection can be made; http: a request is answered as it should be"},
 	{SectionHealth, "every", Supported, timeForm, "2s", boundOf(healthKeys, "every"), "how often each instance is checked, give or take a tenth"},
@@ -300,6 +302,7 @@ var schema = []Key{
 	{SectionRouteTimeouts, "upstream_keep_alive", Supported, timeForm, ofGateway, boundOf(times, "upstream_keep_alive"), upstreamKeepAliveMeaning},
 	{SectionRouteTimeouts, "tunnel", Supported, timeForm, ofGateway, boundOf(times, "tunnel"), tunnelMeaning},
 	{SectionRouteTimeouts, "total", Supported, totalForm, ofGateway, boundOf(times, "total"), totalMeaning},
+	{SectionRouteTimeouts, "half_closed", Supported, totalForm, ofGateway, boundOf(times, "half_closed"), halfClosedMeaning},
 
 	{SectionRetries, "attempts", Supported, "number", "2", boundOf(retryKeys, "attempts"), "how many instances are tried after the first one"},
 	{SectionRetries, "statuses", Supported, "status or list of statuses", "none", "400 to 599", "the answers after which another instance is asked, if the request may be sent twice"},

@@ -102,7 +102,7 @@ var sample = map[string]string{
 	"breaker": "{errors: 50%}", "per": "1m", "burst": "20", "key": "cookie(a)", "level": "instance", "at_zero": "",
 	"errors": "12.5%", "latency": "p99 > 500ms", "over": "1m", "at_least": "5", "open_for": "1s", "trials": "1",
 	"retries": "{attempts: 1}", "attempts": "0", "statuses": "[502, 503]", "methods": "[PUT]", "budget": "12.5%", "budget_min": "0",
-	"upstream_keep_alive": "1s", "tunnel": "1h", "total": "1m",
+	"upstream_keep_alive": "1s", "tunnel": "1h", "total": "1m", "half_closed": "0s",
 	"health": "http", "ejection": "none", "slow_start": "30s", "type": "http", "every": "1s", "timeout": "1s", "fall": "1", "rise": "1", "panic": "none",
 	"*.sluice.health path": "\"/healthz?full\"", "method": "HEAD", "*.sluice.health headers": "{X-Check: '1'}", "status": "[200-299, 404]",
 	"failures": "10", "connects": "none", "*.sluice.ejection errors": "30%", "*.sluice.ejection over": "1m", "*.sluice.ejection at_least": "5",

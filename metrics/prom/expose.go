@@ -149,6 +149,11 @@ func (e *exposition) instances(gateway, route *dto.LabelPair, r *metrics.Route) 
 	for cause, n := range now.Ejections {
 		e.add(metrics.InstanceEjections, counter(float64(n), created), pair("cause", metrics.EjectionCauses[cause]), gateway, route)
 	}
+	if now.Checked {
+		for result, n := range now.Checks {
+			e.add(metrics.HealthChecks, counter(float64(n), created), gateway, pair("result", metrics.CheckResults[result]), route)
+		}
+	}
 	panics := 0.0
 	if now.Panic {
 		panics = 1

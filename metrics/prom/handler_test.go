@@ -57,6 +57,7 @@ func sample() *metrics.Registry {
 	r.EditsSkipped("rewrite").Add(0, 1)
 	r.RateKeysForgotten().Add(0, 6)
 	r.Panics()
+	r.Books()
 	gw := r.Gateway("shop")
 	stable, canary := gw.Route("shop/1.0.0"), gw.Route(`[::1]:80 "\`)
 	gw.SetShares([]metrics.Share{{Route: stable, Asked: 0.9}, {Route: canary, Asked: 0.1}})
@@ -78,7 +79,7 @@ func sample() *metrics.Registry {
 	canary.SetLoad(func() metrics.Load { return metrics.Load{Breaks: true, Breaker: 2, Opened: 3} })
 	canary.SetRetries(func(uint64) metrics.RouteRetries { return metrics.RouteRetries{Begun: 8, Spent: 2, Budget: 0.25} })
 	stable.SetInstances(func() metrics.Instances {
-		return metrics.Instances{Watched: true, States: [4]int{5, 1, 0, 2}, Ejections: [3]uint64{4, 0, 6}, Panic: true, Panics: 3}
+		return metrics.Instances{Watched: true, States: [4]int{5, 1, 0, 2}, Ejections: [3]uint64{4, 0, 6}, Panic: true, Panics: 3, Checked: true, Checks: [2]uint64{9, 2}}
 	})
 	tunnels := stable.Tunnels()
 	tunnels.Open()

@@ -116,11 +116,11 @@ func (c *conn) cutShort(err error, f framing) {
 		c.w.exchange.Fail(live.RequestAborted)
 		return
 	}
-	if c.gone.Load() {
-		c.w.exchange.Fail(live.RequestAborted)
-		return
+	reason := live.RequestAborted
+	if !c.gone.Load() {
+		reason = c.w.late(live.ResponseAborted)
 	}
-	c.w.exchange.Fail(c.w.late(live.ResponseAborted))
+	c.w.exchange.Fail(reason)
 	c.reset = f == byClose || c.w.plan.http10
 }
 

@@ -3,6 +3,8 @@
 package http1
 
 import (
+	"time"
+
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
@@ -62,8 +64,13 @@ func (c *conn) bind() {
 		c.rate = b.MinRate
 		c.Pace(b.MinRate.Bytes, b.MinRate.Window)
 	}
-	if b.Total != routing.Never {
-		w.end = w.now + int64(b.Total)
+	total := b.Total
+	if c.trusted {
+		total = w.claims.within(total)
+		w.hurried = total < b.Total
+	}
+	if total != routing.Never {
+		w.end = w.now + int64(total)
 		c.Until(w.end)
 	}
 }
@@ -78,6 +85,18 @@ func (c *conn) unbind() {
 
 // overrun reports whether the exchange was ended since it took too long.
 func (w *work) overrun(now int64) bool { return w.end != 0 && now >= w.end }
+
+// outrun reports whether the exchange was ended since whoever sent it does not
+// wait as long as it may take here: no instance is to blame for that.
+func (c *conn) outrun(now int64) bool { return c.trusted && c.w.hurried && c.w.overrun(now) }
+
+// reachWithin returns how long an attempt to reach an instance may take.
+func (w *work) reachWithin() time.Duration {
+	if w.end == 0 {
+		return w.bounds.Connect
+	}
+	return max(min(w.bounds.Connect, time.Duration(w.end-w.now)), time.Millisecond)
+}
 
 // tooLarge reports whether the content is known to be more than is allowed,
 // and makes the rest of it be watched.

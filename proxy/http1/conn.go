@@ -43,8 +43,10 @@ type conn struct {
 
 	aborted   atomic.Bool                   // ended by Listener.Abort or Cut
 	tunnelled atomic.Bool                   // tunnel runs
-	gone      atomic.Bool                   // the client can take nothing any more
-	still     int64                         // of the sweeper: when the instance was due at the last sweep
+	gone      atomic.Bool                   // the client can take nothing any more, or is taken not to
+	patience  atomic.Int64                  // how long the exchange under way may stand still for a half-closed client
+	moved     atomic.Uint32                 // counts what comes of an answer before its head is complete
+	still     standstill                    // of the sweeper
 	upstream  atomic.Pointer[upstream.Conn] // of the exchange under way that may wait long
 	tunnel    *tunnel                       // what the last exchange left behind; mostly nil
 	own       *own                          // connections to instances that belong to the client; mostly nil
@@ -58,6 +60,7 @@ type conn struct {
 	took      int64        // how long a head took that came in pieces; 0: it did not
 	keepAlive int64        // how long the next request may take to begin
 	rate      routing.Rate // that the client is held to
+	hops      int          // gateways that the exchange under way went through; 0 once it is in the books
 	outside   bool         // the exchange in w must run outside the wait for the client
 	owed      bool         // nothing of the answer to the present request was sent
 	unread    bool         // the client may still be sending when the connection ends

@@ -29,6 +29,7 @@ func (c *conn) collapse(fault any) {
 	if w != nil {
 		bodiless, ended = c.settle(w, owed)
 	}
+	c.over() // if it is not in the books yet
 	switch {
 	case owed && !c.aborted.Load():
 		c.Revive()

@@ -79,6 +79,7 @@ func newFaulty(t *testing.T, origin string) *faulty {
 		cancel()
 		f.listener.Abort()
 		f.server.Close()
+		f.balanced(t)
 	})
 	return f
 }
@@ -97,6 +98,21 @@ func (f *faulty) ask(t *testing.T, text string) (string, error) {
 	}
 	b, err := io.ReadAll(nc)
 	return string(b), err
+}
+
+// balanced holds that the connections know of as many exchanges as their
+// gateway.
+func (f *faulty) balanced(t *testing.T) {
+	t.Helper()
+	var now metrics.Totals
+	f.gateway.Series.Read(&now)
+	ended := int64(0)
+	for _, n := range now.Requests {
+		ended += int64(n)
+	}
+	if over := f.registry.Books().Total(); over != ended || f.registry.Unaccounted() != 0 {
+		t.Errorf("connections carried %d exchanges, the gateway counted %d; %d are unaccounted", over, ended, f.registry.Unaccounted())
+	}
 }
 
 // panics returns how many were counted.
@@ -195,6 +211,7 @@ func TestAPanicEndsWhatItHappenedIn(t *testing.T) {
 			w.view = request{head: &w.head, conn: &c.facts}
 			if gen := c.server.options.Handle.Load(); tt.decided {
 				w.exchange.Decide(gen, f.listener.gateway(gen), &w.view, socket.Now(), 0)
+				c.hops = w.exchange.Decision.Depth
 			}
 			c.owed = tt.owed
 			c.aborted.Store(tt.aborted)

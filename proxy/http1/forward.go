@@ -49,6 +49,7 @@ func (c *conn) transact(last bool) (keep bool) {
 		}
 	}
 	reason := w.exchange.Decide(gen, g, &w.view, w.now, c.shard)
+	c.hops = w.exchange.Decision.Depth
 	w.exchange.Seen.BytesIn = int64(len(w.head.raw) + len(w.body.have))
 	c.bind()
 	c.tell()
@@ -58,6 +59,15 @@ func (c *conn) transact(last bool) (keep bool) {
 	if reason == live.None && w.exchange.Limited() {
 		reason = c.admit()
 	}
+	keep = c.conclude(reason)
+	c.over()
+	return keep
+}
+
+// conclude has the request answered: reason says why no instance may, None if
+// one does.
+func (c *conn) conclude(reason live.Reason) (keep bool) {
+	w := c.w
 	if reason != live.None {
 		return c.fail(reason)
 	}
@@ -69,6 +79,13 @@ func (c *conn) transact(last bool) (keep bool) {
 	}
 	c.keep()
 	return c.forward()
+}
+
+// over enters the exchange in the books, which are not those of its gateways:
+// once for each, after they counted it, and whatever became of it.
+func (c *conn) over() {
+	c.server.options.Counters.Books.Over(c.shard, c.hops)
+	c.hops = 0
 }
 
 // gateway finds who takes the request: on the port of virtual hosts by Host
@@ -117,11 +134,11 @@ func (c *conn) forward() (keep bool) {
 		own = w.ask(own)
 	}
 	w.out = appendRequest(w.out[:0], &w.head, own, &w.edits, w.now)
-	w.out = append(w.out, w.body.have...)
-	w.toClient = nil
-	if !w.plan.http10 {
-		w.toClient = c
+	if w.end != 0 {
+		w.tellTimeLeft()
 	}
+	w.out = append(w.out, w.body.have...)
+	w.client = c
 	if w.retries = w.exchange.Decision.Last().Route.Retries; w.retries != nil {
 		c.adopt()
 	}
@@ -142,7 +159,9 @@ func (c *conn) connect(i *upstream.Instance, fresh bool) (*upstream.Conn, live.R
 	u, err := c.dial(i)
 	c.w.now = socket.Now()
 	if err != nil {
-		c.w.walk.Unreached(c.w.now, 0, err)
+		if !c.outrun(c.w.now) {
+			c.w.walk.Unreached(c.w.now, 0, err)
+		}
 		if c.w.retried > 0 {
 			c.server.options.Counters.RetryFailed.Add(c.shard, 1)
 		}
@@ -154,6 +173,7 @@ func (c *conn) connect(i *upstream.Instance, fresh bool) (*upstream.Conn, live.R
 // trip sends the request over one connection and brings the answer back, or
 // says what is to be done instead.
 func (c *conn) trip(u *upstream.Conn) (keep bool, then sequel) {
+	c.bear(!c.w.plan.buffered)
 	c.upstream.Store(u)
 	if c.aborted.Load() {
 		u.Expire() // Abort may have looked before
@@ -172,6 +192,9 @@ func (c *conn) roundTrip(u *upstream.Conn) (keep bool, then sequel) {
 	began := w.now
 	w.answer.most = w.bounds.AnswerHead
 	c.started(u, began)
+	if w.end != 0 {
+		w.retellTimeLeft()
+	}
 	var p *pump
 	var err error
 	if w.plan.buffered {
@@ -257,6 +280,9 @@ func (c *conn) lost(err error) live.Reason {
 
 // blame counts against the instance what it is to blame for.
 func (c *conn) blame(reason live.Reason, err error) {
+	if c.outrun(c.w.now) {
+		return
+	}
 	switch reason {
 	case live.TLSFailed:
 		c.w.walk.Unreached(c.w.now, c.w.exchange.Seen.Upstream, err)

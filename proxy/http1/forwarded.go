@@ -22,7 +22,8 @@ type claims struct {
 
 	// What may be said once, and is fit to be sent on; empty otherwise.
 	proto, host, port, id []byte
-	again                 uint8 // bits of those that were said more than once
+	left                  []byte // how long the answer is waited for
+	again                 uint8  // bits of those that were said more than once
 }
 
 // claim is a field that says something of where a request comes from.
@@ -36,6 +37,7 @@ const (
 	claimPort
 	claimCertificate
 	claimID
+	claimTimeLeft
 	claimOther // kept as it is
 	claimNone  // nobody may set it
 )
@@ -43,7 +45,8 @@ const (
 var claimNames = [...]string{
 	claimFor: "x-forwarded-for", claimForwarded: "forwarded", claimProto: "x-forwarded-proto",
 	claimHost: "x-forwarded-host", claimPort: "x-forwarded-port", claimCertificate: "x-forwarded-client-cert",
-	claimID: "x-request-id",
+	claimID:       "x-request-id",
+	claimTimeLeft: "sluice-timeout-ms",
 }
 
 // claimOf sorts the name of a field of kindOwn.
@@ -62,7 +65,7 @@ func claimOf(name []byte) claim {
 
 func (cl *claims) reset() {
 	cl.list, cl.elements, cl.certificates = cl.list[:0], cl.elements[:0], cl.certificates[:0]
-	cl.proto, cl.host, cl.port, cl.id, cl.again = nil, nil, nil, nil, 0
+	cl.proto, cl.host, cl.port, cl.id, cl.left, cl.again = nil, nil, nil, nil, nil, 0
 }
 
 // shrink gives up what was needed for large claims.
@@ -117,6 +120,8 @@ func (cl *claims) note(c claim, value []byte) {
 		cl.certificates = join(cl.certificates, value)
 	case claimID:
 		cl.once(c, &cl.id, value)
+	case claimTimeLeft:
+		cl.once(c, &cl.left, value)
 	default:
 	}
 }
@@ -148,6 +153,7 @@ func (cl *claims) check() {
 	forget(claimHost, &cl.host, validHost)
 	forget(claimPort, &cl.port, validPort)
 	forget(claimID, &cl.id, validID)
+	forget(claimTimeLeft, &cl.left, validTimeLeft)
 }
 
 // validScheme accepts the schemes of what is forwarded here.
@@ -361,10 +367,11 @@ func (t *Trust) Client(g *routing.CompiledGateway, r conditions.Request) (client
 	return client, from
 }
 
-// Added returns the fields that a request which came to gateway g gets before
-// it is sent on, in place of any of these names that the client sent. What is
-// drawn anew for each request is described instead, in parentheses.
-func (t *Trust) Added(g *routing.CompiledGateway, r conditions.Request) (fields []routing.HeaderField) {
+// Added returns the fields that a request which came to gateway g, and keeps to
+// the bounds b, gets before it is sent on, in place of any of these names that
+// the client sent. What is another one for each request is described instead, in
+// parentheses.
+func (t *Trust) Added(g *routing.CompiledGateway, b *routing.Bounds, r conditions.Request) (fields []routing.HeaderField) {
 	cl, _, _ := t.weigh(g, r)
 	from := originOf(r.Conn().Peer, r.Conn())
 	own := appendOwn(nil, cl, &from, r.Conn(), []byte(r.Host()), g.Forwarded)
@@ -374,6 +381,9 @@ func (t *Trust) Added(g *routing.CompiledGateway, r conditions.Request) (fields 
 	}
 	if len(cl.id) == 0 {
 		fields = append(fields, routing.HeaderField{Name: "X-Request-Id", Value: "(a new UUID)"})
+	}
+	if f, ok := cl.addedTimeLeft(b); ok {
+		fields = append(fields, f)
 	}
 	return fields
 }

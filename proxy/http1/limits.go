@@ -15,6 +15,7 @@ import (
 // admit asks whether the decided exchange may begin, and may wait for it.
 func (c *conn) admit() live.Reason {
 	w := c.w
+	w.halfClosed = 0
 	reason := w.exchange.Admit(&w.view, c, w.now)
 	w.now = socket.Now() // it may have waited
 	if reason == live.RequestAborted {
@@ -24,9 +25,8 @@ func (c *conn) admit() live.Reason {
 }
 
 // Gone implements limit.Client: nobody wants the answer any more, or it would
-// come too late. Whether a client that has ended its side still listens cannot
-// be seen; while there is too much to do it is not waited with to find out.
-func (c *conn) Gone() bool { return c.aborted.Load() || c.Ended() }
+// come too late.
+func (c *conn) Gone() bool { return c.aborted.Load() || c.left() }
 
 // parted says why an exchange ended that waited.
 func (c *conn) parted() live.Reason {
@@ -49,7 +49,7 @@ func (c *conn) pick(attempt int) (*upstream.Instance, live.Reason) {
 	if crowd == nil {
 		return nil, live.Overloaded
 	}
-	w.found = nil
+	w.found, w.halfClosed = nil, 0
 	reason := live.Waited(crowd.Wait(w.now, (*seeker)(c)))
 	w.now = socket.Now()
 	if reason == live.RequestAborted {

@@ -85,9 +85,9 @@ func (c *conn) ownOf() *own {
 // dial connects to the instance.
 func (c *conn) dial(i *upstream.Instance) (*upstream.Conn, error) {
 	if i.Own() {
-		return i.DialFor(c.ctx, c.w.bounds.Connect, c.introduce())
+		return i.DialFor(c.ctx, c.w.reachWithin(), c.introduce())
 	}
-	return i.Dial(c.ctx, c.w.bounds.Connect)
+	return i.Dial(c.ctx, c.w.reachWithin())
 }
 
 // introduce returns what the PROXY header of a connection says: who the

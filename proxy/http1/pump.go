@@ -64,6 +64,7 @@ func (p *pump) run() {
 	switch p.reason {
 	case live.None:
 		p.finished = true
+		p.conn.bear(false)
 		p.upstream.Due(answerDue)
 	case live.UpstreamReset:
 		// It may have answered before it closed: whoever reads finds out.

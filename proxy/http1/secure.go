@@ -98,6 +98,8 @@ func (c *conn) sendToTLS(gen *live.Generation, g *routing.CompiledGateway) (keep
 		Code: http.StatusPermanentRedirect, Duration: time.Duration(w.now - began),
 		BytesIn: int64(len(w.head.raw) + len(w.body.have)), BytesOut: int64(n),
 	})
+	c.hops = 1
+	c.over()
 	return keep
 }
 

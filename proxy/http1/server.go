@@ -61,6 +61,7 @@ type Counters struct {
 	// valid one of them.
 	RewritesSkipped, HeadersSkipped *metrics.Counter
 	Open                            *metrics.Gauge // client connections
+	Books                           *metrics.Books // exchanges that are over
 }
 
 // NewCounters registers the counters.
@@ -73,6 +74,7 @@ func NewCounters(r *metrics.Registry) *Counters {
 		RewritesSkipped: r.EditsSkipped("rewrite"),
 		HeadersSkipped:  r.EditsSkipped("header"),
 		Open:            r.ConnectionsOpen("client"),
+		Books:           r.Books(),
 	}
 	for _, name := range live.Reasons()[1:] {
 		c.Refused = append(c.Refused, r.RequestsRefused(name))

@@ -24,31 +24,34 @@ type work struct {
 
 	out []byte // what is sent next
 
-	now      int64 // the latest reading of socket.Now: one a station is enough
-	exchange live.Exchange
-	bounds   *routing.Bounds // of the exchange
-	room     routing.Bounds  // for them
-	end      int64           // when the exchange must be over; 0: never
-	walk     upstream.Walk
-	found    *upstream.Instance // by one that waited
-	retries  *routing.Retries   // what the route says of them; nil if nothing
-	retried  int                // attempts at further instances
-	next     *upstream.Instance // that is tried
-	keeper   keeper
-	asked    []byte // the fields that ask for an upgrade, and others behind them
-	told     string // the explanation that the answer carries, as JSON
-	hsts     string // what the answer says in Strict-Transport-Security; empty for nothing
-	edits    edits
-	claims   claims
-	own      []byte // the fields that tell of the client, if they are this request's
+	now        int64 // the latest reading of socket.Now: one a station is enough
+	exchange   live.Exchange
+	bounds     *routing.Bounds // of the exchange
+	room       routing.Bounds  // for them
+	end        int64           // when the exchange must be over; 0: never
+	left       span            // where out says how long that is, if it must
+	hurried    bool            // end is sooner than the bounds say
+	walk       upstream.Walk
+	found      *upstream.Instance // by one that waited
+	halfClosed int64              // when a client that waits was first seen so; 0: it was not
+	retries    *routing.Retries   // what the route says of them; nil if nothing
+	retried    int                // attempts at further instances
+	next       *upstream.Instance // that is tried
+	keeper     keeper
+	asked      []byte // the fields that ask for an upgrade, and others behind them
+	told       string // the explanation that the answer carries, as JSON
+	hsts       string // what the answer says in Strict-Transport-Security; empty for nothing
+	edits      edits
+	claims     claims
+	own        []byte // the fields that tell of the client, if they are this request's
 
-	back     []byte // what the instance sent
-	got      int    // bytes in back
-	answer   head
-	interim  int         // answers 1xx so far
-	fault    live.Reason // why the answer is refused
-	chunks   chunks      // of the answer
-	toClient *conn       // who is told of answers 1xx; nil to withhold them
+	back    []byte // what the instance sent
+	got     int    // bytes in back
+	answer  head
+	interim int         // answers 1xx so far
+	fault   live.Reason // why the answer is refused
+	chunks  chunks      // of the answer
+	client  *conn       // whose request is under way
 }
 
 // plan is what must be known of a request once its head is overwritten.
@@ -145,7 +148,7 @@ func (w *work) shrink() {
 		w.own = nil
 	}
 	w.claims.shrink()
-	w.toClient = nil
+	w.client = nil
 	w.exchange.Generation = nil
 	w.bounds = &defaultBounds // nothing of a former snapshot
 	w.head.entry = nil
@@ -197,6 +200,7 @@ func (w *work) Data(n int) socket.Next {
 			w.fault = reason
 			return socket.Done
 		case size == 0:
+			w.client.moved.Add(1)
 			return socket.More
 		case w.answer.status >= 200 || w.switches():
 			return socket.Done
@@ -223,14 +227,15 @@ const maxInterim = 20
 // switches protocols was not asked for.
 func (w *work) passInterim() bool {
 	w.interim++
+	w.client.moved.Add(1)
 	if w.answer.status == 101 || w.interim > maxInterim {
 		return false
 	}
-	if w.toClient == nil {
-		return true
+	if w.plan.http10 {
+		return true // it knows none
 	}
 	b := appendAnswer(nil, &w.answer, answerEdit{})
 	// If the client is gone, writing the final answer tells.
-	_, _ = w.toClient.WriteWithin(b, w.bounds.Idle)
+	_, _ = w.client.WriteWithin(b, w.bounds.Idle)
 	return true
 }

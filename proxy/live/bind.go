@@ -128,6 +128,7 @@ func showInstances(r *metrics.Route, t *upstream.Target) {
 		now.Watched = watched
 		now.States = [...]int{n.Healthy, n.Unhealthy, n.Unknown, n.Ejected}
 		now.Ejections, now.Panic, now.Panics = n.Ejections, n.Panic, n.Panics
+		now.Checked, now.Checks = n.Checked, [...]uint64{n.ChecksPassed, n.ChecksFailed}
 		return now
 	})
 }

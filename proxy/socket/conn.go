@@ -80,8 +80,8 @@ type Conn struct {
 	sweepPeek  int
 	sweepFn    func(uintptr)
 	watcher    Watcher // nil if nobody is to be asked
-	hung       bool
-	hungFn     func(uintptr)
+	peer       int
+	peerFn     func(uintptr)
 }
 
 // ErrExpired reports that a connection was given up since it was overdue or
@@ -146,8 +146,8 @@ func (c *Conn) Expire() {
 }
 
 // expireIfDue expires the connection if one of its deadlines is still at that
-// time.
-func (c *Conn) expireIfDue(deadline *atomic.Int64, at int64) {
+// time, and then makes gone true unless it is nil.
+func (c *Conn) expireIfDue(deadline *atomic.Int64, at int64, gone *atomic.Bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.expired.Swap(true) {
@@ -156,6 +156,9 @@ func (c *Conn) expireIfDue(deadline *atomic.Int64, at int64) {
 	if !deadline.CompareAndSwap(at, 0) {
 		c.expired.Store(false)
 		return
+	}
+	if gone != nil {
+		gone.Store(true)
 	}
 	_ = c.tcp.SetDeadline(past)
 }
@@ -298,26 +301,8 @@ type SpliceError struct{ Err error }
 func (e *SpliceError) Error() string { return "splice: " + e.Err.Error() }
 func (e *SpliceError) Unwrap() error { return e.Err }
 
-// step is what readFromInSteps moves before it gives both sides time anew.
+// step is what copyFrom moves at once.
 const step = 64 << 10
-
-// readFromInSteps is Splice where that cannot be had.
-func (c *Conn) readFromInSteps(src *Conn, n int64, wait time.Duration) (moved int64, err error) {
-	defer c.stuck.Store(0)
-	for moved < n && err == nil {
-		now := Now()
-		src.Due(now + int64(wait))
-		c.stuck.Store(now + int64(wait+max(wait, time.Second))) // the source is to blame first
-		var m int64
-		m, err = c.ReadFrom(src, min(n-moved, step))
-		moved += m
-	}
-	src.Due(0)
-	if err != nil && (c.expired.Load() || src.Pending() > 0) { // there was something to take
-		err = &SpliceError{err}
-	}
-	return moved, err
-}
 
 // TCP returns the connection itself.
 func (c *Conn) TCP() *net.TCPConn { return c.tcp }

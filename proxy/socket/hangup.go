@@ -2,6 +2,8 @@
 
 package socket
 
+import "sync/atomic"
+
 // Watcher is asked at each sweep about a connection of which nobody reads while
 // something else is waited for. Its methods are called by the sweeper, one at a
 // time; they must be quick, and must neither open nor close connections.
@@ -10,6 +12,10 @@ type Watcher interface {
 	Waiting() bool
 	// Vanished is told that it is, as HungUp says.
 	Vanished()
+	// HalfClosed is told, at time now (see Now), that the peer has ended its own
+	// direction, and that all before that was read. It is told so at each sweep,
+	// but not while a write waits for the peer.
+	HalfClosed(now int64)
 }
 
 // Watch makes w be asked from now on.
@@ -19,17 +25,30 @@ func (c *Conn) Watch(w Watcher) {
 	c.watcher = w
 }
 
-// watch tells the watcher of a peer that has gone.
-func (c *Conn) watch() {
+// What a look at a peer found.
+const (
+	peerStays      = iota
+	peerHalfClosed // it has ended its own direction, and nothing before that is unread
+	peerGone       // both directions have ended
+)
+
+// watch tells the watcher of a peer that has gone, or may have.
+func (c *Conn) watch(now int64) {
 	if !c.watcher.Waiting() {
 		return
 	}
-	if c.hungFn == nil {
-		c.hungFn = func(fd uintptr) { c.hung = hungUpFD(fd) }
+	if c.peerFn == nil {
+		c.peerFn = func(fd uintptr) { c.peer = peerFD(fd) }
 	}
-	c.hung = false
-	if c.raw.Control(c.hungFn) == nil && c.hung {
+	c.peer = peerStays
+	if c.raw.Control(c.peerFn) != nil {
+		return
+	}
+	switch {
+	case c.peer == peerGone:
 		c.watcher.Vanished()
+	case c.peer == peerHalfClosed && c.stuck.Load() == 0:
+		c.watcher.HalfClosed(now)
 	}
 }
 
@@ -38,10 +57,11 @@ func (c *Conn) watch() {
 // take what is sent to it. Where that cannot be told, nobody has hung up. It may
 // be called from any goroutine.
 func (c *Conn) HungUp() bool {
-	hung := false
-	err := c.raw.Control(func(fd uintptr) { hung = hungUpFD(fd) })
-	return err == nil && hung
+	found := peerStays
+	err := c.raw.Control(func(fd uintptr) { found = peerFD(fd) })
+	return err == nil && found == peerGone
 }
 
-// ExpireIf expires the connection if at is what it is due at still.
-func (c *Conn) ExpireIf(at int64) { c.expireIfDue(&c.due, at) }
+// ExpireIf expires the connection if at is what it is due at still. Then gone
+// becomes true, before whoever waits for the connection wakes.
+func (c *Conn) ExpireIf(at int64, gone *atomic.Bool) { c.expireIfDue(&c.due, at, gone) }

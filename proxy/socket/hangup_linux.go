@@ -4,11 +4,21 @@ package socket
 
 import "golang.org/x/sys/unix"
 
-// hungUpFD looks whether both directions have ended, without waiting.
-func hungUpFD(fd uintptr) bool {
-	p := [1]unix.PollFd{{Fd: int32(fd)}}
+// peerFD looks which directions have ended, without waiting. The kernel tells
+// of an end that stands behind bytes, too: only a look at these tells whether
+// the peer still has something to say.
+func peerFD(fd uintptr) int {
+	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 	n, err := unix.Poll(p[:], 0)
-	return err == nil && n == 1 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+	switch found := p[0].Revents; {
+	case err != nil || n != 1:
+		return peerStays
+	case found&(unix.POLLHUP|unix.POLLERR) != 0:
+		return peerGone
+	case found&unix.POLLRDHUP != 0 && peekFD(fd) == peekEnded:
+		return peerHalfClosed
+	}
+	return peerStays
 }
 
 // endedFD looks whether the peer has ended its direction, be it behind bytes

@@ -4,8 +4,14 @@
 
 package socket
 
-// hungUpFD cannot tell here.
-func hungUpFD(uintptr) bool { return false }
+// peerFD looks which directions have ended. A reset cannot be told from the
+// end of one direction here.
+func peerFD(fd uintptr) int {
+	if peekFD(fd) == peekEnded {
+		return peerHalfClosed
+	}
+	return peerStays
+}
 
 // endedFD cannot tell here.
 func endedFD(uintptr) bool { return false }

@@ -76,7 +76,7 @@ func (c *Conn) Splice(src *Conn, n int64, wait time.Duration) (int64, error) {
 	}
 	s, _ := splicers.Get().(*splicer)
 	if s == nil {
-		return c.readFromInSteps(src, n, wait)
+		return c.copyFrom(src, n, wait)
 	}
 	defer s.release()
 	s.left, s.held, s.ended, s.dst, s.wait = n, 0, false, c, int64(wait)

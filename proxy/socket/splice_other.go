@@ -10,8 +10,5 @@ import "time"
 // and returns how many c took. Either side expires if it stands still for as
 // long as wait. io.ErrUnexpectedEOF means that src ended before.
 func (c *Conn) Splice(src *Conn, n int64, wait time.Duration) (int64, error) {
-	if c.layer != nil || src.layer != nil {
-		return c.copyFrom(src, n, wait)
-	}
-	return c.readFromInSteps(src, n, wait)
+	return c.copyFrom(src, n, wait)
 }

@@ -99,7 +99,7 @@ func (s *shard) look(now int64) {
 func (c *Conn) look(now int64) {
 	for _, deadline := range [...]*atomic.Int64{&c.due, &c.stuck, &c.end} {
 		if at := deadline.Load(); at != 0 && at <= now {
-			c.expireIfDue(deadline, at)
+			c.expireIfDue(deadline, at, nil)
 			return
 		}
 	}
@@ -107,7 +107,7 @@ func (c *Conn) look(now int64) {
 		c.judge()
 	}
 	if c.watcher != nil {
-		c.watch()
+		c.watch(now)
 	}
 	if !c.suspect.Load() || !c.suspect.CompareAndSwap(true, false) {
 		return

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"testing"
+
+	"github.com/sluice-mesh/sluice/metrics"
 )
 
 func TestAPanicEndsItsConnectionOnly(t *testing.T) {
@@ -27,5 +29,23 @@ func TestAPanicEndsItsConnectionOnly(t *testing.T) {
 	_ = c.CloseWrite()
 	if got, err := io.ReadAll(c); err != nil || string(got) != "ping" {
 		t.Errorf("the next client reads %q, %v; want ping", got, err)
+	}
+}
+
+// A connection that a fault ended was decided, so it has an end.
+func TestAPanicLosesCountOfNothing(t *testing.T) {
+	address := origin(t, func(nc *net.TCPConn) { _, _ = io.Copy(nc, nc) })
+	b := newBed(t, fmt.Sprintf("{\"[%s]\": {}}", address))
+	b.gateway.Routes[0].Target = nil // which is a fault
+	if got, err := io.ReadAll(b.connect()); err == nil || len(got) > 0 {
+		t.Errorf("the client reads %q, %v; want a reset", got, err)
+	}
+	var now metrics.Totals
+	b.gateway.Series.Read(&now)
+	if now.InFlight != 0 || now.Requests[metrics.ClassNone] != 1 {
+		t.Errorf("%d are in flight, %d ended; want 0 and 1", now.InFlight, now.Requests[metrics.ClassNone])
+	}
+	if over := b.registry.Books().Total(); over != 1 || b.registry.Unaccounted() != 0 {
+		t.Errorf("%d are over, %d unaccounted; want 1 and 0", over, b.registry.Unaccounted())
 	}
 }

@@ -30,6 +30,7 @@ type forward struct {
 	tlvs   []byte // of the PROXY header that it began with
 	random uint32 // once drawn
 	drawn  bool
+	served bool // to its end, whichever
 
 	mu       sync.Mutex // guards the two below, until both directions move
 	instance *upstream.Conn
@@ -81,12 +82,7 @@ func (f *forward) run(ctx context.Context, l *Listener) {
 		return
 	}
 	var x live.Exchange
-	defer func() {
-		if x.Open() { // a fault
-			x.Fail(live.InternalError)
-			x.End(socket.Now())
-		}
-	}()
+	defer f.conclude(&x)
 	hold, idle, reason := f.reach(ctx, &x, gen, g, began)
 	if reason == live.None {
 		f.seen = x.Tunnel()
@@ -97,8 +93,29 @@ func (f *forward) run(ctx context.Context, l *Listener) {
 		x.Fail(reason)
 		f.client.Abort()
 	}
+	f.served = true
+}
+
+// conclude counts what came of a connection that was decided: in the series of
+// its gateways first, then in the books. One that was not served to its end
+// met with a fault, of which finish takes note.
+func (f *forward) conclude(x *live.Exchange) {
+	if !x.Open() {
+		return // the fault was in the decision
+	}
+	if !f.served {
+		x.Fail(live.InternalError)
+	}
 	x.Seen.BytesIn, x.Seen.BytesOut = f.in, f.out
 	x.End(socket.Now())
+	f.book(x.Decision.Depth)
+}
+
+// book notes that the connection, which passed some gateways, is over.
+func (f *forward) book(gateways int) {
+	if f.server.options.Books != nil {
+		f.server.options.Books.Over(f.shard, gateways)
+	}
 }
 
 // begin finds out what has to be known before a route is decided, and reports
@@ -117,6 +134,7 @@ func (f *forward) begin(l *Listener, began int64) bool {
 	series := gen.Gateway(g).Series
 	series.Begin(f.shard)
 	series.End(f.shard, &metrics.Observation{Duration: time.Duration(socket.Now() - began), Reason: uint8(reason)})
+	f.book(1)
 	return false
 }
 

@@ -78,7 +78,7 @@ func newBedWith(t *testing.T, o upstream.Options, routes string, lines ...string
 	b.gateway = gen.Gateway(snapshot.ByName("g"))
 	b.server = tcp.New(tcp.Options{
 		Handle: &b.handle, Sweeper: b.sweeper,
-		Open: b.registry.ConnectionsOpen("tcp"), Panics: live.NewPanics(b.registry.Panics(), nil),
+		Open: b.registry.ConnectionsOpen("tcp"), Books: b.registry.Books(), Panics: live.NewPanics(b.registry.Panics(), nil),
 		Retried: b.registry.Retries("connected"), RetrySpent: b.registry.Retries("retry_budget_spent"),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -184,8 +184,9 @@ func (b *bed) totals() metrics.Totals {
 	b.t.Helper()
 	var t metrics.Totals
 	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
+		open := b.listener.Open() // before what is counted at the end
 		b.gateway.Series.Read(&t)
-		if t.InFlight == 0 && b.listener.Open() == 0 {
+		if t.InFlight == 0 && open == 0 {
 			return t
 		}
 		if time.Now().After(deadline) {

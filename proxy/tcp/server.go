@@ -26,6 +26,9 @@ type Options struct {
 	// be reached, RetrySpent those that were not, since the budget was spent.
 	// Nil means that nobody does.
 	Retried, RetrySpent *metrics.Counter
+	// Books take note of the connections that are over. Nil means that nobody
+	// does.
+	Books *metrics.Books
 	// Panics takes note of faults that were caught. Nil means that nobody
 	// does.
 	Panics *live.Panics

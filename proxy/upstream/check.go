@@ -40,6 +40,8 @@ type check struct {
 	key     checkKey
 	request []byte // of HTTP, as it is sent
 	state   atomic.Uint32
+	// passed and failed count the checks that were made.
+	passed, failed atomic.Uint64
 
 	// The rest is guarded by checker.mu.
 	row   int // successes in a row, or failures below 0
@@ -62,7 +64,9 @@ type checker struct {
 	raise func() // is told that a state changed
 	log   *slog.Logger
 	ask   func(context.Context, *check) error
-	wake  chan struct{} // something is due earlier than was known
+	// caught takes note of faults; nil means that nobody does.
+	caught func(during string, fault any)
+	wake   chan struct{} // something is due earlier than was known
 
 	mu     sync.Mutex // guards the fields below
 	checks map[checkKey]*check
@@ -202,6 +206,9 @@ func (c *checker) once(ctx context.Context, k *check) {
 func (c *checker) try(ctx context.Context, k *check) (err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
+			if c.caught != nil {
+				c.caught("checking an instance", fault)
+			}
 			err = fmt.Errorf("a fault in the check: %v", fault)
 		}
 	}()
@@ -223,12 +230,14 @@ func (c *checker) learn(k *check, err error, now time.Time) {
 	var next checkState
 	h := &k.key.ask
 	if err == nil {
+		k.passed.Add(1)
 		k.row = max(k.row, 0) + 1
 		next = checkHealthy
 		if was == checkUnhealthy && k.row < h.Rise {
 			return
 		}
 	} else {
+		k.failed.Add(1)
 		k.row = min(k.row, 0) - 1
 		k.why = innermost(err)
 		next = checkUnhealthy

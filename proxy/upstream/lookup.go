@@ -24,7 +24,7 @@ const leastTTL = time.Second
 // resolve looks a host up, and tells how long the answer is good for: untold if
 // nobody said.
 func (p *Pool) resolve(ctx context.Context, host string) ([]netip.Addr, time.Duration, error) {
-	var h heard
+	h := heard{caught: p.options.Caught}
 	addrs, err := h.listenTo(p.options.Resolver).LookupNetIP(ctx, "ip", host)
 	if err != nil {
 		return nil, untold, err
@@ -45,6 +45,8 @@ func (p *Pool) again(ttl time.Duration) time.Duration {
 // time to live to itself, so it is read from the messages on their way. It is
 // safe for concurrent use.
 type heard struct {
+	caught func(during string, fault any) // nil if nobody takes note
+
 	mu   sync.Mutex // guards all below
 	ttl  uint32     // the least of all records, seconds
 	told bool
@@ -112,8 +114,14 @@ func (c *stream) Read(b []byte) (int, error) {
 }
 
 // message takes in what a server said. What is no answer is passed over: the
-// resolver judges it.
+// resolver judges it. A fault here would be one in a goroutine of the resolver,
+// which nobody but us can catch.
 func (h *heard) message(b []byte) {
+	defer func() {
+		if fault := recover(); fault != nil && h.caught != nil {
+			h.caught("reading the answer of a name server", fault)
+		}
+	}()
 	var p dnsmessage.Parser
 	head, err := p.Start(b)
 	if err != nil || !head.Response || head.RCode != dnsmessage.RCodeSuccess || p.SkipAllQuestions() != nil {

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"maps"
 	"net"
@@ -55,6 +56,9 @@ type Options struct {
 	// Log tells of look-ups that begin to fail and that work again. Nil means
 	// no log.
 	Log *slog.Logger
+	// Caught takes note of a fault in a look-up or a check, which recover
+	// returned, and of what was done. Nil means that nobody does.
+	Caught func(during string, fault any)
 }
 
 func (o Options) withDefaults() Options {
@@ -65,6 +69,9 @@ func (o Options) withDefaults() Options {
 	o.Resolver = cmp.Or(o.Resolver, net.DefaultResolver)
 	o.Shards = cmp.Or(o.Shards, 1)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	if o.Caught == nil {
+		o.Caught = func(string, any) {}
+	}
 	return o
 }
 
@@ -103,6 +110,7 @@ type Pool struct {
 	life    context.Context //nolint:containedctx // of look-ups; ended by Run
 	endLife context.CancelFunc
 	lookups sync.WaitGroup
+	find    func(ctx context.Context, host string) (addrs []netip.Addr, ttl time.Duration, err error)
 	slots   chan struct{} // bounds the look-ups at a time
 }
 
@@ -131,6 +139,8 @@ func New(o Options) *Pool {
 		alarm:     make(chan struct{}, 1),
 	}
 	p.checker.init(p.options.Checks, p.raise, p.options.Log, p.ask)
+	p.checker.caught = p.options.Caught
+	p.find = p.resolve
 	p.life, p.endLife = context.WithCancel(context.Background())
 	return p
 }
@@ -232,11 +242,17 @@ func (p *Pool) start(n *name) {
 }
 
 // look asks for the addresses of a name. A failure or an empty answer keeps
-// the last good ones.
+// the last good ones, and so does a fault of ours.
 func (p *Pool) look(n *name) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			p.options.Caught("looking a name up", fault)
+			p.learn(n, &lookup{err: errLookupFault, until: time.Now().Add(p.again(untold))})
+		}
+	}()
 	ctx, cancel := context.WithTimeout(p.life, p.options.LookupEvery)
 	defer cancel()
-	addrs, ttl, err := p.resolve(ctx, n.host)
+	addrs, ttl, err := p.find(ctx, n.host)
 	if p.life.Err() != nil {
 		return
 	}
@@ -247,21 +263,32 @@ func (p *Pool) look(n *name) {
 	p.tell(n, p.learn(n, &lookup{addrs: addrs, err: err, until: time.Now().Add(p.again(ttl))}), err)
 }
 
+// errLookupFault reports a look-up that a fault of ours ended.
+var errLookupFault = errors.New("a fault in the proxy ended the look-up")
+
 // learn takes in the outcome of a look-up and returns the one before.
 func (p *Pool) learn(n *name, found *lookup) *lookup {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n.looking = false
+	defer n.found()
 	before := n.lookup.Load()
 	n.lookup.Store(found)
 	if found.err == nil && (before == nil || before.err != nil || !slices.Equal(before.addrs, found.addrs)) {
 		p.place(n, found.addrs)
 		p.retireUnused()
 	}
-	if before == nil {
+	return before
+}
+
+// found tells those who wait for the first look-up that it has ended. Pool.mu
+// is held.
+func (n *name) found() {
+	select {
+	case <-n.done:
+	default:
 		close(n.done)
 	}
-	return before
 }
 
 // tell logs the beginning and the end of failures.

@@ -46,7 +46,9 @@ type member struct {
 	rising            time.Time // since when it starts slowly; zero if it does not
 	hadSucceeded      uint64    // at the beginning of the window
 	hadFailed         uint64
-	_                 [32]byte
+	hadPassed         uint64 // checks that are in the counts of the record
+	hadMissed         uint64 // those of them that failed are counted here
+	_                 [16]byte
 }
 
 // out reports whether it should get nothing.
@@ -54,6 +56,7 @@ func (m *member) out() bool { return m.down || m.ejected }
 
 // follow returns the members for some instances, and forgets others.
 func (r *record) follow(is []*Instance, w *routing.Watch, now time.Time) []*member {
+	r.account()
 	before := r.members
 	r.members = make(map[netip.AddrPort]*member, len(is))
 	list := make([]*member, len(is))
@@ -69,7 +72,7 @@ func (r *record) follow(is []*Instance, w *routing.Watch, now time.Time) []*memb
 		if w.Health.Every == 0 {
 			m.check = nil
 		} else {
-			m.check = r.pool.checker.want(i.Addr, i.way, w.Health, m.check)
+			m.heed(r.pool.checker.want(i.Addr, i.way, w.Health, m.check))
 		}
 		r.members[i.Addr], list[k] = m, m
 	}
@@ -92,6 +95,26 @@ func (m *member) follow(i *Instance, now time.Time, w *routing.Watch) {
 	m.row.Store(m.row.Load() % halfRow)
 	if m.ejected && m.cause == CauseConnects {
 		m.back(now, w)
+	}
+}
+
+// heed has a member know what a check finds out from now on.
+func (m *member) heed(k *check) {
+	if m.check != k {
+		m.check, m.hadPassed, m.hadMissed = k, k.passed.Load(), k.failed.Load()
+	}
+}
+
+// account takes in how many checks were made of the members.
+func (r *record) account() {
+	for _, m := range r.members {
+		if m.check == nil {
+			continue
+		}
+		passed, failed := m.check.passed.Load(), m.check.failed.Load()
+		r.counts.ChecksPassed += passed - m.hadPassed
+		r.counts.ChecksFailed += failed - m.hadMissed
+		m.hadPassed, m.hadMissed = passed, failed
 	}
 }
 
@@ -241,6 +264,11 @@ type Counts struct {
 	// is so now.
 	Panics uint64
 	Panic  bool
+	// Checked reports that health checks are made, or were; the others count
+	// those since the route has been there. A check that several routes share
+	// counts for each.
+	Checked                    bool
+	ChecksPassed, ChecksFailed uint64
 }
 
 // Counts returns how the instances stand. ok is false if nobody looks after
@@ -250,8 +278,10 @@ func (t *Target) Counts() (n Counts, ok bool) {
 	r.pool.mu.Lock()
 	defer r.pool.mu.Unlock()
 	c := t.chosen.Load()
+	r.account()
 	n = r.counts
 	n.Panic = r.panics
+	n.Checked = t.choosing.Watch.Health.Every > 0 || n.ChecksPassed+n.ChecksFailed > 0
 	for _, m := range c.members {
 		switch {
 		case m.down:

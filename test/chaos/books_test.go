@@ -7,6 +7,7 @@ package chaos
 import (
 	"bufio"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -74,15 +75,18 @@ func TestMetricsAreHeldToTheBooks(t *testing.T) {
 	for _, tt := range []struct {
 		name                    string
 		accepted, resets, panic int
+		missing                 int
 		faults                  int
 	}{
-		{"they agree", 4, 1, 0, 0},
-		{"what a client left may have failed too", 4, 2, 0, 0},
-		{"one exchange more than was sent", 5, 1, 0, 1},
-		{"an exchange is missing", 3, 1, 0, 1},
-		{"a failure that was seen is missing", 4, 0, 0, 1},
-		{"a failure that nobody saw", 4, 3, 0, 2},
-		{"a panic", 4, 1, 1, 1},
+		{"they agree", 4, 1, 0, 0, 0},
+		{"what a client left may have failed too", 4, 2, 0, 0, 0},
+		{"one exchange more than was sent", 5, 1, 0, 0, 1},
+		{"an exchange is missing", 3, 1, 0, 0, 1},
+		{"a failure that was seen is missing", 4, 0, 0, 0, 1},
+		{"a failure that nobody saw", 4, 3, 0, 0, 2},
+		{"a panic", 4, 1, 1, 0, 1},
+		{"one that is unaccounted for", 4, 1, 0, 1, 1},
+		{"one that was counted twice", 4, 1, 0, -1, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newLedger()
@@ -94,11 +98,57 @@ func TestMetricsAreHeldToTheBooks(t *testing.T) {
 				`sluice_requests_total{code="2xx",route="a"}`:                           float64(tt.accepted),
 				`sluice_gateway_proxy_errors_total{gateway="",reason="upstream_reset"}`: float64(tt.resets),
 				"sluice_panics_total":                                                   float64(tt.panic),
+				"sluice_exchanges_unaccounted":                                          float64(tt.missing),
 			})
 			if len(l.faults) != tt.faults {
 				t.Errorf("faults %q, want %d", l.faults, tt.faults)
 			}
 		})
+	}
+}
+
+func TestSamplesAreHeldToZero(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		samples []series
+		want    string // in what is told; empty if all is right
+	}{
+		{"0 throughout", []series{{unaccounted: 0}, {unaccounted: 0}}, ""},
+		{"one that was missing for a while", []series{{unaccounted: 0}, {unaccounted: 3}, {unaccounted: 0}}, "3 exchanges"},
+		{"one that was counted twice", []series{{unaccounted: -1}}, "-1 exchanges"},
+		{"the metric is missing", []series{{}}, "lack"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := new(watch)
+			for _, m := range tt.samples {
+				w.take(m, 0)
+			}
+			if (w.missing == "") != (tt.want == "") || !strings.Contains(w.missing, tt.want) || w.samples != len(tt.samples) {
+				t.Errorf("%d samples tell %q, want %q", w.samples, w.missing, tt.want)
+			}
+		})
+	}
+}
+
+func TestInvariantsAreToldByLine(t *testing.T) {
+	l := newLedger()
+	for id, f := range []fate{good, good, failed, left} {
+		l.enter(request{id: uint64(id), post: id == 1}, outcome{fate: f}, "")
+	}
+	lines := l.invariants(series{
+		`sluice_gateway_requests_total{code="2xx"}`:                              4,
+		`sluice_gateway_proxy_errors_total{gateway="",reason="upstream_reset"}`:  1,
+		`sluice_gateway_proxy_errors_total{gateway="",reason="request_aborted"}`: 1,
+	}, map[uint64]int{1: 1}, &watch{samples: 7})
+	for _, want := range []string{
+		"accepted 4 = answered 2 + failed by the proxy 1 + cut short 0 + left by their clients 1",
+		"accepted 4 = answered by an origin 2 + own failures 1 + aborted by clients 1",
+		"POSTs acted on 1 = acted on once 1 = answered 1 + not answered 0",
+		"unaccounted for: 0 throughout (7 samples), 0 = 0 in the end",
+	} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("%q is not told in\n%s", want, strings.Join(lines, "\n"))
+		}
 	}
 }
 

@@ -108,6 +108,7 @@ func TestChaos(t *testing.T) {
 	s, p := stage(t)
 	before := p.metrics(t).sum("go_goroutines")
 	files := p.descriptors(t) + 2 // the admin server's own connections come and go
+	stop := s.startWatch(t, p)
 	for _, ph := range phases {
 		began, sent := time.Now(), s.ids.Load()
 		restarts, err := s.play(t.Context(), ph)
@@ -117,20 +118,21 @@ func TestChaos(t *testing.T) {
 		took := time.Since(began)
 		t.Logf("%s: %v, %d restarts, %d requests (%.0f/s)", ph.name, took.Round(time.Millisecond),
 			restarts, s.ids.Load()-sent, float64(s.ids.Load()-sent)/took.Seconds())
-		if len(s.ledger.faults) > 0 {
+		if s.ledger.wrong() > 0 {
 			break
 		}
 	}
 	for _, c := range s.clients {
 		c.close()
 	}
+	seen := stop()
 	// For connections to come, the proxy keeps the goroutines of former ones:
 	// of each client, and of those that it left and that were not over yet.
 	s.settle(t, p, before+2*clients, files)
-	s.judge(t, p)
+	s.judge(t, p, seen)
 	p.end(t)
-	if text := p.log.String(); strings.Contains(text, "panic") {
-		t.Errorf("the proxy had a panic:\n%s", text)
+	if p.log.panicked() {
+		t.Errorf("the proxy had a panic:\n%s", p.log)
 	}
 }
 
@@ -293,7 +295,7 @@ func (s *scene) settle(t *testing.T, p *proxy, goroutines float64, files int) {
 }
 
 // judge compares the books.
-func (s *scene) judge(t *testing.T, p *proxy) {
+func (s *scene) judge(t *testing.T, p *proxy, seen *watch) {
 	t.Helper()
 	l := s.ledger
 	m := p.metrics(t)
@@ -305,6 +307,9 @@ func (s *scene) judge(t *testing.T, p *proxy) {
 	if len(l.faults) == 0 { // a run that was broken off has seen less
 		l.balance(m)
 		s.covered()
+	}
+	if seen.missing != "" {
+		l.fault("%s", seen.missing)
 	}
 	for _, err := range s.splits.check() {
 		l.fault("%v", err)
@@ -318,6 +323,7 @@ func (s *scene) judge(t *testing.T, p *proxy) {
 		m.sum("sluice_gateway_requests_total"), m.sum("sluice_gateway_proxy_errors_total"),
 		m.sum("sluice_retries_total", `"connected"`), m.sum("sluice_retries_total", `"failed"`), m.sum("sluice_retries_total", `"replayed"`), m.sum("sluice_retries_total", `"retry_budget_spent"`),
 		s.splits.changes(), p.peak(t)>>20)
+	t.Logf("what holds throughout:\n%s", strings.Join(l.invariants(m, acted, seen), "\n"))
 	if len(l.faults) > 0 {
 		t.Errorf("the last that happened:\n%s\n%s\nrepeat by -chaos.seed %d\n%s", s.log, p.log, s.seed, strings.Join(l.faults, "\n"))
 	}

@@ -31,7 +31,7 @@ type server struct {
 	name, address, journal string
 	cmd                    *exec.Cmd
 	held                   io.Closer // its end tells the process that the tests are gone
-	errors                 bytes.Buffer
+	errors                 record
 	ended                  chan error
 }
 

@@ -57,6 +57,13 @@ func (l *ledger) fault(format string, args ...any) {
 	l.faults = append(l.faults, fmt.Sprintf(format, args...))
 }
 
+// wrong returns how many faults there are.
+func (l *ledger) wrong() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.faults)
+}
+
 // compare holds what origins acted on against what clients know.
 func (l *ledger) compare(acted map[uint64]int) (unanswered int) {
 	l.mu.Lock()
@@ -110,6 +117,8 @@ func (l *ledger) balance(m series) {
 	claim(all >= own && all <= own+l.fates[left], "%d failed in all, %d of them for reasons that clients saw", all, own)
 	claim(accepted-all >= l.fates[good], "%d exchanges were answered by an origin, %d answers came", accepted-all, l.fates[good])
 	claim(m.sum("sluice_panics_total") == 0, "the proxy had a panic")
+	missing, shown := m[unaccounted]
+	claim(shown && missing == 0, "%v exchanges are unaccounted for, shown: %v", missing, shown)
 }
 
 func keys(m map[string]int) (list []string) {

@@ -5,8 +5,6 @@
 package chaos
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -15,7 +13,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,24 +24,6 @@ type proxy struct {
 	admin string // host:port
 	log   *record
 	ended chan error
-}
-
-// record is what a process wrote. It is safe for concurrent use.
-type record struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (r *record) Write(b []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.buf.Write(b)
-}
-
-func (r *record) String() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.buf.String()
 }
 
 // startProxy runs the binary and waits until it is ready.
@@ -135,23 +114,36 @@ type series map[string]float64
 
 func (p *proxy) metrics(t *testing.T) series {
 	t.Helper()
-	status, text, err := p.ask(t.Context(), "/metrics")
-	if err != nil || status != http.StatusOK {
-		t.Fatalf("/metrics: status %d, %v\n%s", status, err, p.log)
+	m, err := p.scrape(t.Context())
+	if err != nil {
+		t.Fatalf("%v\n%s", err, p.log)
+	}
+	return m
+}
+
+// scrape is metrics for goroutines that are not the test's.
+func (p *proxy) scrape(ctx context.Context) (series, error) {
+	status, text, err := p.ask(ctx, "/metrics")
+	if err != nil {
+		return nil, fmt.Errorf("/metrics: %w", err)
+	}
+	if status != http.StatusOK {
+		return nil, fmt.Errorf("/metrics: status %d", status)
 	}
 	all := make(series)
-	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
-		at := strings.LastIndexByte(lines.Text(), ' ')
-		if at < 0 || strings.HasPrefix(lines.Text(), "#") {
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		at := strings.LastIndexByte(line, ' ')
+		if at < 0 || strings.HasPrefix(line, "#") {
 			continue
 		}
-		v, err := strconv.ParseFloat(lines.Text()[at+1:], 64)
+		v, err := strconv.ParseFloat(line[at+1:], 64)
 		if err != nil {
-			t.Fatalf("%s: %v", lines.Text(), err)
+			return nil, fmt.Errorf("/metrics: %s: %w", line, err)
 		}
-		all[lines.Text()[:at]] = v
+		all[line[:at]] = v
 	}
-	return all
+	return all, nil
 }
 
 // sum adds up the series of a name that have all these labels.
