@@ -18,6 +18,7 @@ func (s *Server) explainOn(gen *live.Generation, r routing.ExplainRequest) (*rou
 	e, err := gen.Snapshot.Explain(r, routing.ExplainOptions{
 		VirtualHostsPort: s.options.VirtualHostsPort,
 		Live:             present{gen},
+		Vouched:          s.options.Trust.Vouches,
 		Client:           s.options.Trust.Client,
 		Headers:          s.options.Trust.Added,
 	})
