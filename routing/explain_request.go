@@ -167,7 +167,7 @@ type described struct {
 
 // read returns the request that is described.
 func (e *ExplainRequest) read() (*described, error) {
-	r := &described{method: cmp.Or(e.Method, "GET")}
+	r := &described{method: cmp.Or(e.Method, methodGet)}
 	if !isToken(r.method) {
 		return nil, explainErrorf("method", "%s is not a method; a word such as GET", quote(r.method))
 	}

@@ -45,6 +45,8 @@ const (
 	schemeHTTP  = "http"
 	schemeHTTPS = "https"
 	schemeTCP   = "tcp"
+
+	methodGet = "GET" // what is asked if nothing is said
 )
 
 const (
@@ -103,7 +105,7 @@ func (r *described) readConnection(e *ExplainRequest, at string) error {
 		return explainErrorf("url", "a connection needs a port; such as tcp://%s:5432", name)
 	case len(e.Headers) > 0:
 		return explainErrorf("headers", "a connection has no headers; write http:// for a request")
-	case e.Method != "" && e.Method != "GET":
+	case e.Method != "" && e.Method != methodGet:
 		return explainErrorf("method", "a connection has no method; write http:// for a request")
 	}
 	r.method, r.host, r.port = "", name, port

@@ -54,7 +54,8 @@ func TestDescribeTLS(t *testing.T) {
 		{"server name and protocol", conditions.TLS{ServerName: "a.example", ALPN: "http/1.1"}, routing.ExplainRequest{SNI: "a.example", ALPN: []string{"http/1.1"}}},
 		{"no server name", conditions.TLS{}, routing.ExplainRequest{SNI: "-"}},
 		{
-			"a certificate", conditions.TLS{ServerName: "a.example", Client: &conditions.ClientCertificate{
+			"a certificate",
+			conditions.TLS{ServerName: "a.example", Client: &conditions.ClientCertificate{
 				Subject: "CN=c", DNSNames: []string{"c.example"}, Emails: []string{"c@c.example"}, URIs: []string{"spiffe://c"}, Fingerprint: "00", Verified: true,
 			}},
 			routing.ExplainRequest{SNI: "a.example", Certificate: &routing.ExplainCertificate{
@@ -62,7 +63,8 @@ func TestDescribeTLS(t *testing.T) {
 			}},
 		},
 		{
-			"one that was not verified", conditions.TLS{ServerName: "a.example", Client: &conditions.ClientCertificate{Subject: "CN=c"}},
+			"one that was not verified",
+			conditions.TLS{ServerName: "a.example", Client: &conditions.ClientCertificate{Subject: "CN=c"}},
 			routing.ExplainRequest{SNI: "a.example"},
 		},
 	} {
