@@ -181,22 +181,53 @@ func (x *explainer) secureAddress() string {
 
 // shownTo returns the TLS with which a connection begins that gateway g takes:
 // its own, or on the port of virtual hosts that of the gateway which has the
-// server name, or else of the first one.
+// server name, as a whole or by its longest wildcard. Without any it is that of
+// the gateway whose own port it is, or else of the first one.
 func (x *explainer) shownTo(g *CompiledGateway) *ListenTLS {
-	if x.out.Entrance.By != byHost {
+	if g.Type == TCP || !x.virtualHosts() {
 		return g.Asked.TLS
 	}
-	if name := x.request.hello.ServerName; name != "" {
-		if by := x.snapshot.ByHost(name); by != nil && by.Type == HTTP && by.Asked.TLS != nil {
-			return by.Asked.TLS
-		}
+	var first, best *CompiledGateway
+	if own := x.snapshot.ByPort(x.request.port); own != nil && own.Asked.TLS != nil {
+		first = own
 	}
+	rank := 0
 	for _, by := range x.snapshot.gateways {
-		if by.Type == HTTP && by.Asked.TLS != nil && len(by.Hosts) > 0 {
-			return by.Asked.TLS
+		if by.Type != HTTP || by.Asked.TLS == nil || len(by.Hosts) == 0 {
+			continue
+		}
+		if first == nil {
+			first = by
+		}
+		for _, host := range by.Hosts {
+			if fits := fit(x.request.hello.ServerName, host); fits > rank {
+				rank, best = fits, by
+			}
 		}
 	}
-	return g.Asked.TLS
+	if best == nil {
+		best = first
+	}
+	return best.Asked.TLS
+}
+
+// fit says how well a virtual host fits a server name: not at all (0), by a
+// wildcard, the longer the better, as a whole with a path prefix, or as a
+// whole.
+func fit(name, host string) int {
+	host, prefix := splitPrefix(host)
+	switch {
+	case name == "":
+		return 0
+	case name == host && prefix == "":
+		return 2*maxHost + 1
+	case name == host:
+		return 2 * maxHost
+	case isWildcard(host) && strings.HasSuffix(name, host[1:]) && len(name) >= len(host):
+		return len(host)
+	default:
+		return 0
+	}
 }
 
 // shake makes the facts of a handshake, or says why it fails.
