@@ -6,6 +6,7 @@ package proxy_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/sluice-mesh/sluice/routing"
 	"github.com/sluice-mesh/sluice/routing/routingtest"
+	"github.com/sluice-mesh/sluice/test/certs"
 	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
@@ -67,7 +69,12 @@ const few = 100
 // and to grow buffers. It counts the answers, too, by their last byte.
 func allocating(t *testing.T, port, n int, request string, answer int) (allocations uint64, by [256]int) {
 	t.Helper()
-	nc := dial(t, fmt.Sprintf("http://127.0.0.1:%d", port))
+	return allocatingOn(t, dial(t, local(port)), n, request, answer)
+}
+
+// allocatingOn does so on a connection, whose own side must not allocate.
+func allocatingOn(t *testing.T, nc net.Conn, n int, request string, answer int) (allocations uint64, by [256]int) {
+	t.Helper()
 	_ = nc.SetDeadline(time.Now().Add(time.Minute))
 	sent, got, ok := []byte(request), make([]byte, answer), []byte("HTTP/1.1 200 ")
 	send := func(n int) {
@@ -168,6 +175,33 @@ func TestExplainHeaderCostsNothingIfAbsent(t *testing.T) {
 				t.Errorf("%d allocations in %d exchanges, want none in an exchange", got, n)
 			}
 		})
+	}
+}
+
+// TestTLSDoesNotAllocate holds it for clients that come by TLS, with a
+// certificate or without: crypto/tls allocates 24 bytes whenever it reads from
+// the network, which it does once on either side, and nobody else does.
+func TestTLSDoesNotAllocate(t *testing.T) {
+	const n = 20_000
+	answer := "HTTP/1.1 200 OK\r\nContent-Length: 128\r\n\r\n" + strings.Repeat("x", 128)
+	const hsts = len("Strict-Transport-Security: max-age=86400\r\n")
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, known := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, client certificate: %v", tls.VersionName(version), known), func(t *testing.T) {
+				s := seal(t, nil)
+				s.apply(fmt.Sprintf(`{name: a, virtual_hosts: [a.example], sluice: {tls: {%s, hsts: 1d, client_auth: optional, client_ca: clients.crt}}, routes: {"[%s]": {}}}`,
+					pair("a"), rawOrigin(t, 0, answer)))
+				config := s.config("a.example")
+				if known {
+					config = s.config("a.example", s.ca.With(certs.Client()).Issue(t, "me.example"))
+				}
+				config.MaxVersion = version
+				nc := s.connect(t, s.tls, config)
+				if got, _ := allocatingOn(t, nc, n, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n", len(answer)+hsts); got > 2*n+few {
+					t.Errorf("%d allocations in %d exchanges, want two in an exchange", got, n)
+				}
+			})
+		}
 	}
 }
 

@@ -16,10 +16,12 @@ func (s *Server) Explain(r routing.ExplainRequest) (*routing.Explanation, error)
 // explainOn explains on a generation, which need not serve any more.
 func (s *Server) explainOn(gen *live.Generation, r routing.ExplainRequest) (*routing.Explanation, error) {
 	e, err := gen.Snapshot.Explain(r, routing.ExplainOptions{
-		VirtualHostsPort: s.options.VirtualHostsPort,
-		Live:             present{gen},
-		Client:           s.options.Trust.Client,
-		Headers:          s.options.Trust.Added,
+		VirtualHostsPort:    s.options.VirtualHostsPort,
+		VirtualHostsTLSPort: s.options.VirtualHostsTLSPort,
+		Live:                present{gen},
+		Vouched:             s.options.Trust.Vouches,
+		Client:              s.options.Trust.Client,
+		Headers:             s.options.Trust.Added,
 	})
 	if err != nil {
 		return nil, err

@@ -79,19 +79,17 @@ func (o *told) serve(nc net.Conn) {
 	}
 }
 
-// readHeader reads a PROXY header and nothing behind it.
-func readHeader(br *bufio.Reader) (sniff.Header, error) {
-	for n := 1; ; n++ {
-		b, err := br.Peek(n)
-		if err != nil {
+// readHeader takes a PROXY header off a connection, and nothing behind it.
+func readHeader(r io.Reader) (sniff.Header, error) {
+	var seen []byte
+	for one := make([]byte, 1); ; {
+		if _, err := io.ReadFull(r, one); err != nil {
 			return sniff.Header{}, err
 		}
-		h, n, err := sniff.ParseHeader(b)
-		if errors.Is(err, sniff.ErrShort) {
-			continue
+		seen = append(seen, one[0])
+		if h, _, err := sniff.ParseHeader(seen); !errors.Is(err, sniff.ErrShort) {
+			return h, err
 		}
-		_, _ = br.Discard(n)
-		return h, err
 	}
 }
 

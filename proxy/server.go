@@ -400,6 +400,11 @@ type RouteStatus struct {
 	// InFlight counts the exchanges under way at each instance that has any,
 	// those of other routes to the same address included.
 	InFlight map[string]int64 `json:"in_flight,omitempty"`
+	// TLS is how instances are spoken to, if it is by TLS.
+	TLS *RouteTLS `json:"tls,omitempty"`
+	// ProxyProtocol is the version of the header with which connections to
+	// instances begin; empty if there is none.
+	ProxyProtocol string `json:"proxy_protocol,omitempty"`
 	// Health says how each instance stands; empty if nobody looks and nothing
 	// happened.
 	Health []routing.InstanceState `json:"health,omitempty"`
@@ -501,6 +506,7 @@ func routeStatus(gen *live.Generation, g *routing.CompiledGateway, r *routing.Co
 		if n, _ := t.Counts(); n.Panic {
 			st.Panic = true
 		}
+		st.speaks(t)
 		if err := t.LookupError(); err != nil {
 			st.Problem = err.Error()
 		}

@@ -5,7 +5,6 @@ package routing
 import (
 	"crypto/tls"
 	"fmt"
-	"net/netip"
 
 	"github.com/sluice-mesh/sluice/conditions"
 )
@@ -87,21 +86,6 @@ func (c *candidate) checkDialTLS(r *Route) {
 	if !isTLSVersion(t.MinVersion) {
 		refuse(codeBound, "min_version", fmt.Sprintf("the version is %#04x", t.MinVersion), minVersionAllowed)
 	}
-}
-
-// ExpectsProxy reports whether connections from an address must begin with a
-// PROXY header. It does not allocate.
-func (g *Gateway) ExpectsProxy(from netip.Addr) bool {
-	if len(g.ProxyFrom) == 0 {
-		return false
-	}
-	from = from.Unmap().WithZone("")
-	for _, n := range g.ProxyFrom {
-		if n.Contains(from) {
-			return true
-		}
-	}
-	return false
 }
 
 // sniffed are the facts that only a ClientHello tells where TLS passes through.

@@ -92,25 +92,6 @@ func TestCompiledRoutesKnowHowTheyDial(t *testing.T) {
 	}
 }
 
-func TestExpectsProxy(t *testing.T) {
-	g := gateway("a", 9000)
-	g.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
-	for from, want := range map[string]bool{
-		"10.1.2.3": true, "::ffff:10.1.2.3": true, "11.0.0.1": false, "fd12::1": true, "fd12::1%eth0": true, "fe80::1": false,
-	} {
-		addr := netip.MustParseAddr(from)
-		if got := g.ExpectsProxy(addr); got != want {
-			t.Errorf("ExpectsProxy(%s) = %v, want %v", from, got, want)
-		}
-		if n := testing.AllocsPerRun(10, func() { g.ExpectsProxy(addr) }); n > 0 && addr.Zone() == "" {
-			t.Errorf("ExpectsProxy(%s) allocates %v times", from, n)
-		}
-	}
-	if gateway("b", 9001).ExpectsProxy(netip.MustParseAddr("10.0.0.1")) || g.ExpectsProxy(netip.Addr{}) {
-		t.Error("a header is expected from nobody, or of a gateway that says nothing")
-	}
-}
-
 func TestSniffsOnlyWhereAConditionAsks(t *testing.T) {
 	tcp := func(name string, port int, routes ...*routing.Route) *routing.Gateway {
 		g := gateway(name, port, routes...)

@@ -28,6 +28,9 @@ type Explanation struct {
 
 // RequestExplanation is the request as conditions see it.
 type RequestExplanation struct {
+	// Scheme is https, or tcp of a connection without requests; empty means
+	// http.
+	Scheme   string        `json:"scheme,omitempty"`
 	Method   string        `json:"method"`
 	Host     string        `json:"host"` // as sent
 	Port     int           `json:"port"` // that it comes to
@@ -37,6 +40,11 @@ type RequestExplanation struct {
 	// ClientIPFrom says where ClientIP was taken from: "connection", or the
 	// field in which a trusted proxy says it.
 	ClientIPFrom string `json:"client_ip_from"`
+	// SNI and ALPN are what the client of a connection over TLS asks for.
+	SNI  string   `json:"sni,omitempty"`
+	ALPN []string `json:"alpn,omitempty"`
+	// Certificate is that of the client; nil if it has none.
+	Certificate *ExplainCertificate `json:"client_certificate,omitempty"`
 	// Random is the number that conditions saw that leave something to
 	// chance; nil if none asked. What is explained holds for this number.
 	Random *uint32 `json:"random,omitempty"`
@@ -154,10 +162,14 @@ type Outcome struct {
 	// Location is where a redirect leads, with its Status.
 	Location string `json:"location,omitempty"`
 	// Reason and Status are those of the proxy's own answer if there is no
-	// address: no_gateway, no_route or no_ready_instance. Status is 0 if
-	// nothing listens where the request comes to.
+	// address: no_gateway, no_route or no_ready_instance, or what ends it before
+	// anything is decided: plain_on_tls, tls_on_plain, tls_handshake or
+	// misdirected_request. Status is 0 if nothing listens where the request
+	// comes to, or the connection is closed.
 	Reason string `json:"reason,omitempty"`
 	Status int    `json:"status,omitempty"`
+	// Text says for people what ends it before anything is decided.
+	Text string `json:"text,omitempty"`
 	// Headers are those that the proxy adds; its own replace a client's.
 	Headers []HeaderField `json:"headers,omitempty"`
 }
@@ -232,6 +244,11 @@ func (l *steady) Instances(g *CompiledGateway, r *CompiledRoute) []string {
 type ExplainOptions struct {
 	// VirtualHostsPort is the port of all virtual hosts. Zero means 80.
 	VirtualHostsPort int
+	// VirtualHostsTLSPort is the one of those that speak TLS. Zero means 443.
+	VirtualHostsTLSPort int
+	// Vouched reports whether a trusted proxy in front says that a request came
+	// to it by TLS. Nil means that none is trusted.
+	Vouched func(r conditions.Request) bool
 	// Live is asked what is usable. Nil means that every address is.
 	Live Live
 	// Client returns the client of a request that comes to gateway g, and where
@@ -256,7 +273,7 @@ func (s *Snapshot) Explain(e ExplainRequest, o ExplainOptions) (*Explanation, er
 	if err := x.checkNames(); err != nil {
 		return nil, err
 	}
-	return x.explain(), nil
+	return x.explain()
 }
 
 // explainer is one run of Explain.
@@ -305,43 +322,67 @@ func (x *explainer) checkNames() error {
 	return nil
 }
 
-func (x *explainer) explain() *Explanation {
+func (x *explainer) explain() (*Explanation, error) {
 	s, r := x.snapshot, x.request
 	x.out = Explanation{
 		Version: s.version.String(),
 		Request: RequestExplanation{
 			Method: r.method, Host: r.host, Target: r.target, Headers: r.fields,
 			ClientIP: r.conn.Client.Addr().String(), ClientIPFrom: "connection",
+			SNI: r.hello.ServerName, ALPN: r.hello.ALPN, Certificate: x.asked.Certificate,
 		},
 		Hops: []HopExplanation{},
 	}
+	if r.scheme != schemeHTTP {
+		x.out.Request.Scheme = r.scheme
+	}
+	if x.out.Request.Headers == nil {
+		x.out.Request.Headers = []HeaderField{}
+	}
 	g := x.enter()
+	if g != nil && g.Type == HTTP && r.scheme == schemeTCP {
+		return nil, explainErrorf("url", "gateway %s takes requests; write http:// or https://", g.Name)
+	}
 	x.out.Request.Port = r.port
 	x.identify(g)
-	if g == nil {
-		x.out.Outcome = Outcome{Reason: ReasonNoGateway}
-		if x.virtualHosts() {
-			x.out.Outcome.Status = statusUnavailable
-		}
-		x.out.Shares = []Share{nowhere()}
-	} else {
-		x.trace.Reset(x.draws())
-		s.Decide(g, r, &x.trace, &x.decision)
-		for i := range x.decision.Depth {
-			x.out.Hops = append(x.out.Hops, x.hop(i))
-		}
-		x.out.Outcome = x.outcome()
-		x.flow = s.flowFrom(g, r, x.live)
-		x.out.Shares = x.shares()
-	}
+	x.settle(g)
 	if x.asked.WhyNot != "" {
 		x.out.WhyNot = x.whyNot()
 	}
 	if r.randomAsked {
 		x.out.Request.Random = &r.random
 	}
-	return &x.out
+	return &x.out, nil
 }
+
+// settle says where a request ends that gateway g takes, or nobody if that is
+// nil.
+func (x *explainer) settle(g *CompiledGateway) {
+	if g == nil {
+		x.out.Outcome = Outcome{Reason: ReasonNoGateway}
+		if x.virtualHosts() {
+			x.out.Outcome.Status = statusUnavailable
+		}
+		x.out.Shares = []Share{nowhere()}
+		return
+	}
+	if out := x.arrive(g); out != nil {
+		x.out.Outcome = *out
+		x.out.Shares = []Share{allOf(g, cmp.Or(out.Reason, reasonRedirect))}
+		return
+	}
+	x.trace.Reset(x.draws())
+	x.snapshot.Decide(g, x.request, &x.trace, &x.decision)
+	for i := range x.decision.Depth {
+		x.out.Hops = append(x.out.Hops, x.hop(i))
+	}
+	x.out.Outcome = x.outcome()
+	x.flow = x.snapshot.flowFrom(g, x.request, x.live)
+	x.out.Shares = x.shares()
+}
+
+// byHost is how a gateway is found by a virtual host.
+const byHost = "host"
 
 // enter finds the gateway that takes the request: on the port of virtual
 // hosts by host first, otherwise by port.
@@ -353,8 +394,8 @@ func (x *explainer) enter() *CompiledGateway {
 		return g
 	}
 	if x.virtualHosts() {
-		if g := s.ByHostAndPath(r.host, r.Path()); g != nil {
-			x.out.Entrance = Entrance{Gateway: g.Name, Type: g.Type.String(), By: "host", Host: strings.ToLower(withoutPort(r.host))}
+		if g := s.ByHostAndPath(r.host, r.Path()); g != nil && x.serves(g) {
+			x.out.Entrance = Entrance{Gateway: g.Name, Type: g.Type.String(), By: byHost, Host: strings.ToLower(withoutPort(r.host))}
 			return g
 		}
 	}
@@ -382,17 +423,35 @@ func (x *explainer) setPort(port int) {
 	*local = netip.AddrPortFrom(local.Addr(), uint16(port))
 }
 
+// serves reports whether a gateway that was found by its host takes requests
+// that come as this one does: over TLS if it speaks it, in plain text unless it
+// does not want to be known there.
+func (x *explainer) serves(g *CompiledGateway) bool {
+	asks := g.Asked.TLS
+	if x.request.secure {
+		return asks != nil
+	}
+	return asks == nil || asks.Plain != PlainRefuse
+}
+
 // virtualHosts reports whether the port of the request is the one of virtual
-// hosts: it is opened if there are any and no gateway of TCP has it.
+// hosts, or of those that speak TLS: it is opened if there are any and no
+// gateway of TCP has it.
 func (x *explainer) virtualHosts() bool {
-	s := x.snapshot
-	if x.request.port != cmp.Or(x.options.VirtualHostsPort, 80) {
+	s, shared := x.snapshot, cmp.Or(x.options.VirtualHostsPort, 80)
+	secure := x.request.scheme == schemeHTTPS
+	if secure {
+		shared = cmp.Or(x.options.VirtualHostsTLSPort, 443)
+	}
+	if x.request.port != shared || x.request.scheme == schemeTCP {
 		return false
 	}
 	if g := s.ByPort(x.request.port); g != nil && g.Type == TCP {
 		return false
 	}
-	return slices.ContainsFunc(s.gateways, func(g *CompiledGateway) bool { return len(g.Hosts) > 0 && g.Type == HTTP })
+	return slices.ContainsFunc(s.gateways, func(g *CompiledGateway) bool {
+		return len(g.Hosts) > 0 && g.Type == HTTP && (!secure || g.Asked.TLS != nil)
+	})
 }
 
 // others names the gateways that there are, and how they are reached.
@@ -401,7 +460,11 @@ func (x *explainer) others() (all []string) {
 	for _, g := range gateways[:min(len(gateways), maxNames)] {
 		how := fmt.Sprintf("%s on port %d", g.Name, g.Port)
 		if len(g.Hosts) > 0 {
-			how += fmt.Sprintf(", and by host on port %d: %s", cmp.Or(x.options.VirtualHostsPort, 80), strings.Join(g.Hosts, ", "))
+			shared := cmp.Or(x.options.VirtualHostsPort, 80)
+			if g.Asked.TLS != nil {
+				shared = cmp.Or(x.options.VirtualHostsTLSPort, 443)
+			}
+			how += fmt.Sprintf(", and by host on port %d: %s", shared, strings.Join(g.Hosts, ", "))
 		}
 		all = append(all, how)
 	}

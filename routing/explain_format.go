@@ -3,6 +3,7 @@
 package routing
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"strconv"
@@ -70,7 +71,17 @@ func (e *Explanation) Format() string {
 
 func (e *Explanation) formatRequest(s *story) {
 	r := &e.Request
-	s.line(0, "%s http://%s%s", r.Method, hostAndPort(r.Host, r.Port), r.Target)
+	scheme := cmp.Or(r.Scheme, schemeHTTP)
+	s.line(0, "%s %s://%s%s", r.Method, scheme, hostAndPort(scheme, r.Host, r.Port), r.Target)
+	if r.SNI != "" {
+		s.line(2, "asks for the server name %s", r.SNI)
+	}
+	if len(r.ALPN) > 0 {
+		s.line(2, "offers the protocols %s", strings.Join(r.ALPN, ", "))
+	}
+	if c := r.Certificate; c != nil {
+		s.line(2, "has the certificate %s", strings.Join(append([]string{quote(c.Subject)}, c.SANs...), ", "))
+	}
 	for _, f := range r.Headers {
 		if !strings.EqualFold(f.Name, "Host") {
 			s.line(2, "%s: %s", f.Name, f.Value)
@@ -89,8 +100,8 @@ func (e *Explanation) formatRequest(s *story) {
 
 // hostAndPort returns the host with the port that the request comes to, if it
 // does not name one.
-func hostAndPort(host string, port int) string {
-	if port == 80 || withoutPort(host) != host {
+func hostAndPort(scheme, host string, port int) string {
+	if scheme == schemeHTTP && port == 80 || scheme == schemeHTTPS && port == 443 || withoutPort(host) != host {
 		return host
 	}
 	return net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(port))
@@ -273,8 +284,14 @@ func (o *Outcome) format(s *story) {
 		s.line(0, "The proxy answers it itself: %d, to %s.", o.Status, o.Location)
 		return
 	case o.Reason == "":
+	case o.Status == 0 && o.Text != "":
+		s.line(0, "The connection ends there, %s: %s.", o.Reason, o.Text)
+		return
 	case o.Status == 0:
 		s.line(0, "Nothing listens there.")
+		return
+	case o.Text != "":
+		s.line(0, "The proxy answers it itself: %d, %s: %s.", o.Status, o.Reason, o.Text)
 		return
 	default:
 		s.line(0, "The proxy answers it itself: %d, %s.", o.Status, o.Reason)

@@ -21,8 +21,19 @@ import (
 type ExplainRequest struct {
 	// Method is as sent. Empty means GET.
 	Method string `json:"method,omitempty"`
-	// URL is http://HOST[:PORT][/PATH][?QUERY]; the scheme may be left out.
+	// URL is http://HOST[:PORT][/PATH][?QUERY], where the scheme may be left
+	// out, the same with https, or tcp://HOST:PORT for a connection that has no
+	// requests.
 	URL string `json:"url"`
+	// SNI is the server name that a client over TLS asks for. Empty means the
+	// host of an https URL, unless that is an address, and none of a tcp URL; "-"
+	// asks for none.
+	SNI string `json:"sni,omitempty"`
+	// ALPN are the protocols that it offers. Empty means http/1.1 of an https
+	// URL, and none of a tcp URL.
+	ALPN []string `json:"alpn,omitempty"`
+	// Certificate is that of the client; nil if it has none.
+	Certificate *ExplainCertificate `json:"client_certificate,omitempty"`
 	// Headers are sent in this order. A Host among them takes the place of
 	// the host of the URL, though not of its port.
 	Headers []HeaderField `json:"headers,omitempty"`
@@ -143,6 +154,10 @@ func (t *Tickets) of(role, gateway string) (n uint64, fixed bool) {
 // described is a conditions.Request that somebody described.
 type described struct {
 	method, host, target string
+	scheme               string
+	secure               bool             // it comes over TLS
+	hello                conditions.Hello // what the client says then
+	certificate          *conditions.ClientCertificate
 	port                 int // that the URL leads to
 	fields               []HeaderField
 	conn                 conditions.Conn
@@ -152,17 +167,17 @@ type described struct {
 
 // read returns the request that is described.
 func (e *ExplainRequest) read() (*described, error) {
-	r := &described{method: cmp.Or(e.Method, "GET")}
+	r := &described{method: cmp.Or(e.Method, methodGet)}
 	if !isToken(r.method) {
 		return nil, explainErrorf("method", "%s is not a method; a word such as GET", quote(r.method))
 	}
 	if strings.EqualFold(r.method, "CONNECT") {
 		return nil, explainErrorf("method", "CONNECT is not forwarded")
 	}
-	if err := r.readURL(e.URL); err != nil {
+	if err := r.readURL(e); err != nil {
 		return nil, err
 	}
-	if err := r.readHeaders(e.Headers); err != nil {
+	if err := r.readTLS(e); err != nil {
 		return nil, err
 	}
 	client, err := netip.ParseAddr(cmp.Or(e.ClientIP, "127.0.0.1"))
@@ -187,16 +202,17 @@ func (e *ExplainRequest) read() (*described, error) {
 
 // readURL takes a URL apart without changing anything in it: what is sent is
 // what conditions see. Only a fragment is left out, as clients do.
-func (r *described) readURL(url string) error {
-	scheme, rest, found := strings.Cut(url, "://")
+func (r *described) readURL(e *ExplainRequest) error {
+	scheme, rest, found := strings.Cut(e.URL, "://")
 	if !found {
-		scheme, rest = "http", url
+		scheme, rest = schemeHTTP, e.URL
 	}
-	switch {
-	case strings.EqualFold(scheme, "https"):
-		return explainErrorf("url", "no gateway speaks TLS yet; write http://")
-	case !strings.EqualFold(scheme, "http"):
-		return explainErrorf("url", "%s is not a scheme of gateways; write http://", quote(scheme))
+	switch r.scheme = strings.ToLower(scheme); r.scheme {
+	case schemeHTTP, schemeHTTPS:
+	case schemeTCP:
+		return r.readConnection(e, rest)
+	default:
+		return explainErrorf("url", "%s is not a scheme of gateways; write http://, https:// or tcp://", quote(scheme))
 	}
 	rest, _, _ = strings.Cut(rest, "#")
 	end := strings.IndexAny(rest, "/?")
@@ -219,11 +235,18 @@ func (r *described) readURL(url string) error {
 	if err != nil {
 		return explainErrorf("url", "%v; such as http://shop.example:8080/cart", err)
 	}
-	r.port = cmp.Or(port, 80)
-	if port == 80 {
+	usual := 80
+	if r.scheme == schemeHTTPS {
+		usual = 443
+		if isHostName(name) && !isAddress(name) {
+			r.hello.ServerName = strings.ToLower(strings.TrimSuffix(name, "."))
+		}
+	}
+	r.port = cmp.Or(port, usual)
+	if port == usual {
 		r.host = name // clients leave the usual port out
 	}
-	return nil
+	return r.readHeaders(e.Headers)
 }
 
 // splitHost checks a host and returns it without its port; port is 0 if it

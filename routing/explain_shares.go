@@ -32,6 +32,14 @@ func nowhere() Share {
 	return Share{Percent: percent(certain), Fraction: certain.RatString(), Reason: ReasonNoGateway, Chosen: true, share: certain}
 }
 
+// allOf is the share of requests that end at the entrance of a gateway: all of
+// them.
+func allOf(g *CompiledGateway, reason string) Share {
+	s := nowhere()
+	s.Gateway, s.Reason = g.Name, reason
+	return s
+}
+
 // percent writes a share of 1 to 0.01 %. What is not nothing, or not all, is
 // not shown as if it were.
 func percent(share *big.Rat) string {

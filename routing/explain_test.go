@@ -131,6 +131,7 @@ func explainCase(t *testing.T, yaml, asked string) *routing.Explanation {
 		}
 	}
 	var r routing.ExplainRequest
+	vouched := false
 	live := reachable{down: map[string]bool{}, instances: map[string][]string{}, open: map[string]uint64{}}
 	for i, line := range strings.Split(strings.TrimSpace(asked), "\n") {
 		word, rest, _ := strings.Cut(line, " ")
@@ -149,6 +150,15 @@ func explainCase(t *testing.T, yaml, asked string) *routing.Explanation {
 			r.ClientIP = rest
 		case "gateway":
 			r.Gateway = rest
+		case "sni":
+			r.SNI = rest
+		case "alpn":
+			r.ALPN = strings.Fields(rest)
+		case "certificate":
+			names := strings.Fields(rest)
+			r.Certificate = &routing.ExplainCertificate{Subject: names[0], SANs: names[1:]}
+		case "vouched":
+			vouched = true
 		case "why-not":
 			r.WhyNot = rest
 		case "ticket":
@@ -165,8 +175,10 @@ func explainCase(t *testing.T, yaml, asked string) *routing.Explanation {
 		}
 	}
 	e, err := s.Explain(r, routing.ExplainOptions{
-		VirtualHostsPort: 8080,
-		Live:             live,
+		VirtualHostsPort:    8080,
+		VirtualHostsTLSPort: 8443,
+		Vouched:             func(conditions.Request) bool { return vouched },
+		Live:                live,
 		Headers: func(_ *routing.CompiledGateway, _ *routing.Bounds, r conditions.Request) []routing.HeaderField {
 			return []routing.HeaderField{{Name: "X-Forwarded-For", Value: r.Conn().Client.Addr().String()}}
 		},
@@ -236,7 +248,18 @@ func TestExplainRequestsThatCannotBe(t *testing.T) {
 	}{
 		{"a URL without a host", routing.ExplainRequest{URL: "http:///cart"}, "url: there is no host"},
 		{"no URL", routing.ExplainRequest{}, "url: there is no host"},
-		{"TLS", routing.ExplainRequest{URL: "https://shop.example/"}, "url: no gateway speaks TLS yet"},
+		{"a connection to a port of requests", routing.ExplainRequest{URL: "tcp://shop.example:9000"}, "url: gateway shop takes requests; write http:// or https://"},
+		{"a connection without a port", routing.ExplainRequest{URL: "tcp://db.example"}, "url: a connection needs a port; such as tcp://db.example:5432"},
+		{"a connection with a path", routing.ExplainRequest{URL: "tcp://db.example:1/a"}, `url: "db.example:1/a" is not a host`},
+		{"a connection to nowhere", routing.ExplainRequest{URL: "tcp://:1"}, "url: there is no host"},
+		{"a connection with headers", routing.ExplainRequest{URL: "tcp://db.example:1", Headers: []routing.HeaderField{{"A", "b"}}}, "headers: a connection has no headers"},
+		{"a connection with a method", routing.ExplainRequest{Method: "PUT", URL: "tcp://db.example:1"}, "method: a connection has no method"},
+		{"a server name in plain text", routing.ExplainRequest{URL: "shop.example", SNI: "a"}, "sni: the request comes in plain text"},
+		{"protocols in plain text", routing.ExplainRequest{URL: "shop.example", ALPN: []string{"h2"}}, "alpn: the request comes in plain text"},
+		{"a certificate in plain text", routing.ExplainRequest{URL: "shop.example", Certificate: &routing.ExplainCertificate{}}, "client_certificate: the request comes in plain text"},
+		{"a server name that is none", routing.ExplainRequest{URL: "https://shop.example", SNI: "a b"}, `sni: "a b" is not a server name`},
+		{"a protocol that is none", routing.ExplainRequest{URL: "https://shop.example", ALPN: []string{""}}, "alpn: up to 100 protocols of 1 to 255 bytes"},
+		{"too many names", routing.ExplainRequest{URL: "https://shop.example", Certificate: &routing.ExplainCertificate{SANs: make([]string, 101)}}, "client_certificate: it has 101 names; at most 100"},
 		{"another scheme", routing.ExplainRequest{URL: "ftp://shop.example/"}, `url: "ftp" is not a scheme`},
 		{"a user in the URL", routing.ExplainRequest{URL: "http://me@shop.example/"}, `url: "me@shop.example" is not a host`},
 		{"a port out of range", routing.ExplainRequest{URL: "http://shop.example:65536/"}, "1 to 65535"},

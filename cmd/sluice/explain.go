@@ -34,10 +34,13 @@ type explainFlags struct {
 	tickets   []string
 	output    string
 	asked     routing.ExplainRequest
+	// certificate is that of the client, if any of it is given.
+	certificate routing.ExplainCertificate
 
-	virtualHostsPort   int
-	virtualHostsDomain string
-	trust              *http1.Trust // with files
+	virtualHostsPort    int
+	virtualHostsTLSPort int
+	virtualHostsDomain  string
+	trust               *http1.Trust // with files
 }
 
 func newExplain() *cobra.Command {
@@ -55,15 +58,22 @@ is taken to be reachable. Without, it asks the proxy whose admin server is on
 --admin, which knows what is reachable now. Only what is given is sent: there
 is no User-Agent unless -H says so.
 
+A URL of https is a request over TLS: the client asks for the server name of the
+URL, or of --sni, and has the certificate that --client-cert-subject and
+--client-cert-san describe. A URL of tcp is a connection to a tcp port; with
+--sni or --alpn it is one over TLS.
+
 Draws are those of the next request; --ticket fixes them: N for all of them,
 strength=N or weights=N for one kind, strength@GATEWAY=N for one gateway, and
 random=N for the number that conditions see which leave something to chance.
 
-It exits with 0 if a gateway takes the request, with 1 if none does or the
-proxy cannot be asked, and with 2 for wrong use.`,
+It exits with 0 if a gateway takes the request, with 1 if none does, not even
+the connection, or the proxy cannot be asked, and with 2 for wrong use.`,
 		Example: `  sluice explain http://127.0.0.1:9050/cart
   sluice explain GET http://shop.example/cart -H 'User-Agent: Firefox' --cookie tier=gold -f gateways/
   sluice explain GET http://shop.example/cart -f gateways/ --why-not shop-1.1.0
+  sluice explain https://shop.example/cart -f gateways/ --client-cert-san cart.internal
+  sluice explain tcp://db.example:5432 --sni eu.db.example --client-ip 192.0.2.7
   sluice explain POST http://127.0.0.1:9050/order --ticket 17 -o json | jq '.shares'`,
 		Args: arguments(func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 || len(args) > 2 || len(args) == 1 && !strings.ContainsAny(args[0], ".:/") {
@@ -86,6 +96,10 @@ proxy cannot be asked, and with 2 for wrong use.`,
 	flags.StringArrayVarP(&f.headers, "header", "H", nil, "header, 'Name: value'; may be repeated")
 	flags.StringArrayVar(&f.cookies, "cookie", nil, "cookie, NAME=VALUE; may be repeated")
 	flags.StringVar(&f.asked.ClientIP, "client-ip", "127.0.0.1", "IP address that the connection comes from")
+	flags.StringVar(&f.asked.SNI, "sni", "", "server name that the client asks for over TLS, - for none (default the host of an https URL)")
+	flags.StringSliceVar(&f.asked.ALPN, "alpn", nil, "protocols that the client offers over TLS, with commas between them (default http/1.1 of an https URL)")
+	flags.StringVar(&f.certificate.Subject, "client-cert-subject", "", "subject of the client's certificate, such as CN=cart,O=Example")
+	flags.StringArrayVar(&f.certificate.SANs, "client-cert-san", nil, "DNS name, email address or URI in the client's certificate; may be repeated")
 	flags.StringArrayVarP(&f.files, "file", "f", nil, "file or directory with gateways, - for standard input; may be repeated")
 	f.instances.flags(cmd)
 	flags.StringVar(&f.admin, "admin", admin.DefaultAddr, "address of the admin server of a proxy to ask")
@@ -95,6 +109,7 @@ proxy cannot be asked, and with 2 for wrong use.`,
 	flags.StringArrayVar(&f.tickets, "ticket", nil, "fix draws: N, strength=N, weights=N, random=N, strength@GATEWAY=N; may be repeated")
 	flags.StringVarP(&f.output, "output", "o", "text", "form of the result: text, json or yaml")
 	flags.IntVar(&f.virtualHostsPort, "virtual-hosts-port", 80, "port of all virtual hosts, with -f")
+	flags.IntVar(&f.virtualHostsTLSPort, "virtual-hosts-tls-port", 443, "port of all virtual hosts that speak TLS, with -f")
 	trustFlag(cmd, &f.trust)
 	flags.StringVar(&f.virtualHostsDomain, "virtual-hosts-domain", "", "domain below which every gateway gets a virtual host, with -f (default none)")
 	return cmd
@@ -114,7 +129,7 @@ func (f *explainFlags) run(cmd *cobra.Command) error {
 	if err := printExplanation(cmd.OutOrStdout(), e, f.output); err != nil {
 		return err
 	}
-	if e.Outcome.Reason == routing.ReasonNoGateway {
+	if len(e.Hops) == 0 && e.Outcome.Location == "" {
 		return &exit{code: exitError}
 	}
 	return nil
@@ -136,6 +151,9 @@ func (f *explainFlags) describe() error {
 	}
 	if len(f.cookies) > 0 {
 		f.asked.Headers = append(f.asked.Headers, routing.HeaderField{Name: "Cookie", Value: strings.Join(f.cookies, "; ")})
+	}
+	if f.certificate.Subject != "" || len(f.certificate.SANs) > 0 {
+		f.asked.Certificate = &f.certificate
 	}
 	for _, ticket := range f.tickets {
 		if err := f.asked.Ticket.Set(ticket); err != nil {
@@ -160,9 +178,11 @@ func (f *explainFlags) explain(cmd *cobra.Command) (*routing.Explanation, error)
 		}
 	}
 	return v.snapshot.Explain(f.asked, routing.ExplainOptions{
-		VirtualHostsPort: f.virtualHostsPort,
-		Client:           f.trust.Client,
-		Headers:          f.trust.Added,
+		VirtualHostsPort:    f.virtualHostsPort,
+		VirtualHostsTLSPort: f.virtualHostsTLSPort,
+		Vouched:             f.trust.Vouches,
+		Client:              f.trust.Client,
+		Headers:             f.trust.Added,
 	})
 }
 
@@ -174,7 +194,8 @@ func (f *explainFlags) told(err error) error {
 	}
 	names := map[string]string{
 		"method": "METHOD", "url": "URL", "headers": "--header", "client_ip": "--client-ip",
-		"gateway": "--gateway", "ticket": "--ticket",
+		"gateway": "--gateway", "ticket": "--ticket", "sni": "--sni", "alpn": "--alpn",
+		"client_certificate": "--client-cert-subject, --client-cert-san",
 	}
 	if name, known := names[wrong.Field]; known {
 		return usagef("%s: %s", name, wrong.Problem)

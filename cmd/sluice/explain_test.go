@@ -57,6 +57,17 @@ func TestExplainManual(t *testing.T) {
 			t.Errorf("sluice explain GET %s exits with %d and prints\n%s\nwant\n%s", m[1], code, &out, m[4])
 		}
 	}
+	connections := regexp.MustCompile("(?m)^```sh\nsluice explain (tcp://\\S+) --sni (\\S+) -f (\\S+)\n```\n\n```text\n((?s:.*?))^```$").FindAllStringSubmatch(manual, -1)
+	if len(connections) == 0 {
+		t.Error("docs/explain.md explains no connection")
+	}
+	for _, m := range connections {
+		var out bytes.Buffer
+		code := execute([]string{"explain", m[1], "--sni", m[2], "-f", filepath.Join(repository, m[3])}, nil, &out, &out)
+		if code != exitOK || out.String() != m[4] {
+			t.Errorf("sluice explain %s exits with %d and prints\n%s\nwant\n%s", m[1], code, &out, m[4])
+		}
+	}
 	newExplain().Flags().VisitAll(func(f *pflag.Flag) {
 		if f.Name == "header" || strings.HasPrefix(f.Name, "virtual-hosts-") {
 			return // it stands there by its letter, or with run

@@ -8,10 +8,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/sluice-mesh/sluice/conditions"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
@@ -114,6 +116,9 @@ func (c *conn) described() routing.ExplainRequest {
 		ClientIP: c.origin.peer.Addr().String(),
 		Ticket:   tickets,
 	}
+	if t := c.facts.TLS; t != nil {
+		describeTLS(&r, t)
+	}
 	for i := range h.fields {
 		f := &h.fields[i]
 		if f.name.from != f.name.to && f.kind != kindHost {
@@ -121,6 +126,24 @@ func (c *conn) described() routing.ExplainRequest {
 		}
 	}
 	return r
+}
+
+// describeTLS tells of the connection of a request that came over TLS.
+func describeTLS(r *routing.ExplainRequest, t *conditions.TLS) {
+	r.URL = "https" + strings.TrimPrefix(r.URL, "http")
+	if r.SNI = t.ServerName; r.SNI == "" {
+		r.SNI = "-"
+	}
+	if t.ALPN != "" {
+		r.ALPN = []string{t.ALPN}
+	}
+	if t.Client != nil && t.Client.Verified {
+		r.Certificate = &routing.ExplainCertificate{
+			Subject:     t.Client.Subject,
+			SANs:        slices.Concat(t.Client.DNSNames, t.Client.Emails, t.Client.URIs),
+			Fingerprint: t.Client.Fingerprint,
+		}
+	}
 }
 
 // asciiJSON escapes what is beyond ASCII, so that JSON can stand in a head.

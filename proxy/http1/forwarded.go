@@ -367,6 +367,20 @@ func (t *Trust) Client(g *routing.CompiledGateway, r conditions.Request) (client
 	return client, from
 }
 
+// Vouches reports whether a trusted peer says that the client of a request
+// came to it by TLS.
+func (t *Trust) Vouches(r conditions.Request) bool {
+	if !t.Believes(r.Conn().Peer.Addr()) {
+		return false
+	}
+	cl := new(claims)
+	cl.read(r)
+	return cl.secure()
+}
+
+// secure reports whether the client is said to have come by TLS.
+func (cl *claims) secure() bool { return fold(cl.proto, "https") || fold(cl.proto, "wss") }
+
 // Added returns the fields that a request which came to gateway g, and keeps to
 // the bounds b, gets before it is sent on, in place of any of these names that
 // the client sent. What is another one for each request is described instead, in

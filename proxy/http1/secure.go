@@ -54,10 +54,7 @@ func (c *conn) secure(gen *live.Generation, g *routing.CompiledGateway) (settled
 
 // vouched reports whether a trusted proxy says that the client came to it by
 // TLS.
-func (c *conn) vouched() bool {
-	proto := c.w.claims.proto
-	return c.trusted && (fold(proto, "https") || fold(proto, "wss"))
-}
+func (c *conn) vouched() bool { return c.trusted && c.w.claims.secure() }
 
 // demand is what a gateway asks of the certificates of its clients.
 type demand struct {

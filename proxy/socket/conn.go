@@ -301,9 +301,6 @@ type SpliceError struct{ Err error }
 func (e *SpliceError) Error() string { return "splice: " + e.Err.Error() }
 func (e *SpliceError) Unwrap() error { return e.Err }
 
-// step is what copyFrom moves at once.
-const step = 64 << 10
-
 // TCP returns the connection itself.
 func (c *Conn) TCP() *net.TCPConn { return c.tcp }
 
