@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -508,11 +509,20 @@ func (s *sealed) ownPort(t *testing.T, _ string) int {
 }
 
 // refusedTLS holds that no connection can be made. With TLS 1.3 a client
-// learns that from the first read.
+// learns that from the first read, and of a reset maybe while dialing.
 func (s *sealed) refusedTLS(t *testing.T, port int, config *tls.Config) {
 	t.Helper()
-	nc := tls.Client(dial(t, local(port)), config)
-	err := nc.HandshakeContext(t.Context())
+	raw, err := new(net.Dialer).DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if errors.Is(err, syscall.ECONNRESET) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	_ = raw.SetDeadline(time.Now().Add(20 * time.Second))
+	nc := tls.Client(raw, config)
+	err = nc.HandshakeContext(t.Context())
 	if err == nil {
 		_, err = nc.Read(make([]byte, 1))
 	}
