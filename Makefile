@@ -31,8 +31,8 @@ test: ## unit, property, in-process and end-to-end tests (needs Go, git, make)
 	@echo "make test: passed. Left out: the commands of the documents if curl is missing, the race detector and the linter (make check), other programs (make test-peers), long sieges (make test-slow), long chaos (make test-chaos, make soak), fuzzing beyond the seeds (make fuzz)."
 
 .PHONY: test-peers
-test-peers: ## compare with programs that others wrote (needs HAProxy, nginx)
-	go test -tags peers -timeout 5m ./test/peers/... ./test/wire/...
+test-peers: ## compare with programs that others wrote (needs HAProxy, nginx, testssl, openssl)
+	go test -tags peers -timeout 10m ./test/peers/... ./test/wire/...
 
 .PHONY: test-slow
 test-slow: ## besiege the binary with many slow clients and overload (90 seconds; needs slowhttptest)
@@ -82,11 +82,11 @@ cover: ## write the coverage of the tests to cover.out and print the total
 	@go tool cover -func cover.out | tail -n 1
 
 .PHONY: bench
-bench: build ## measure beside HAProxy and nginx, as far as installed, into docs/benchmarks.md (5 minutes)
+bench: build ## measure beside HAProxy and nginx, as far as installed, into docs/benchmarks.md (8 minutes)
 	bin/sluice bench suite --short --out docs/benchmarks.md
 
 .PHONY: bench-full
-bench-full: build ## the same at length (15 minutes)
+bench-full: build ## the same at length (22 minutes)
 	bin/sluice bench suite --out docs/benchmarks.md
 
 .PHONY: microbench

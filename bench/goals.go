@@ -87,6 +87,9 @@ func Goals() []Goal {
 			figure: perCondition,
 		},
 		table("routes"),
+		cpu("tls", "CPU for a request over TLS, to HAProxy", 0.95),
+		cpu("tcp", "CPU for a round trip, to HAProxy", 1.10),
+		cpu("tcp-1m", "CPU for a MiB, to HAProxy", 0.80),
 	}
 }
 

@@ -5,6 +5,7 @@ package bench
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -96,12 +97,20 @@ func (r *RowResult) Judge(pinned bool) {
 		p.Median, p.Rounds = summed(p.Rounds)
 		fastest = max(fastest, p.Median.Rate)
 	}
-	r.GeneratorBound = r.Direct > 0 && r.Direct < headroom*fastest
+	r.GeneratorBound = r.Direct > 0 && r.Direct < headroom*fastest || r.unmeasured(pinned)
 	r.Ratios = nil
 	for _, other := range r.Proxies[min(1, len(r.Proxies)):] {
 		r.Ratios = append(r.Ratios, r.ratio(other))
 	}
 	r.Notes = append(r.Notes, r.notes(pinned, fastest)...)
+}
+
+// unmeasured reports whether the generator, whose own rate is not known, kept
+// a proxy waiting: the rates of all that are as fast or faster are its own.
+func (r *RowResult) unmeasured(pinned bool) bool {
+	return pinned && r.Loop == closedLoop.String() && r.Direct == 0 && slices.ContainsFunc(r.Proxies, func(p ProxyResult) bool {
+		return p.Median.Busy > 0 && p.Median.Busy < leastBusy
+	})
 }
 
 func (r *RowResult) ratio(other ProxyResult) RowRatio {
@@ -127,9 +136,15 @@ func (r *RowResult) ratio(other ProxyResult) RowRatio {
 // notes says what a reader has to know before using the figures, and marks
 // the row as disturbed if it was.
 func (r *RowResult) notes(pinned bool, fastest float64) (notes []string) {
-	if r.GeneratorBound {
+	switch {
+	case r.GeneratorBound && r.Direct == 0:
+		notes = append(notes, "generator-bound: it kept a proxy waiting; only the ratios of CPU count")
+	case r.GeneratorBound:
 		notes = append(notes, fmt.Sprintf("generator-bound: without a proxy %.0f requests a second, less than %.1f times the fastest proxy's %.0f; only the ratios of CPU count",
 			r.Direct, headroom, fastest))
+	}
+	if r.Key == handshakes {
+		notes = append(notes, r.handshakes())
 	}
 	for _, p := range r.Proxies {
 		m := p.Median
@@ -146,6 +161,21 @@ func (r *RowResult) notes(pinned bool, fastest float64) (notes []string) {
 		}
 	}
 	return notes
+}
+
+// handshakes is the key of the row about them.
+const handshakes = "handshakes"
+
+// handshakes says how many handshakes, with a request each, one CPU can do in
+// a second, which the rate does not tell where the generator is slower.
+func (r *RowResult) handshakes() string {
+	var parts []string
+	for _, p := range r.Proxies {
+		if p.Median.CPU > 0 {
+			parts = append(parts, fmt.Sprintf("%s %.0f", p.Name, 1e6/float64(p.Median.CPU)))
+		}
+	}
+	return "full handshakes that one CPU can do in a second, by what each takes: " + strings.Join(parts, ", ")
 }
 
 // row returns a row of the results, or nil.

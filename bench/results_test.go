@@ -62,6 +62,20 @@ func TestJudge(t *testing.T) {
 			}},
 		},
 		{
+			name: "a generator whose own rate is not known was the limit if a proxy had to wait",
+			row: bench.RowResult{Loop: "closed loop", Proxies: []bench.ProxyResult{
+				proxy("sluice", 200, 8, 0.89), proxy("haproxy", 100, 10, 0.97),
+			}},
+			pinned: true, generator: true, notes: []string{"generator-bound: it kept a proxy waiting"},
+		},
+		{
+			name: "and was not if none had to",
+			row: bench.RowResult{Loop: "closed loop", Proxies: []bench.ProxyResult{
+				proxy("sluice", 200, 8, 0.91), proxy("haproxy", 100, 10, 0.97),
+			}},
+			pinned: true,
+		},
+		{
 			name: "nor at a constant rate",
 			row: bench.RowResult{Loop: "open loop", Proxies: []bench.ProxyResult{
 				proxy("sluice", 100, 8, 0.5), proxy("haproxy", 100, 10, 0.5),
@@ -146,6 +160,17 @@ func TestJudgeComparesIdleConnectionsByTheirOwnMemory(t *testing.T) {
 	r.Judge(true)
 	if got := r.Ratios[0].Memory.Value; got != 2 || len(r.Notes) > 0 {
 		t.Errorf("ratio of memory = %g with notes %q, want 2 without any", got, r.Notes)
+	}
+}
+
+func TestJudgeTellsHowManyHandshakesACPUCanDo(t *testing.T) {
+	r := bench.RowResult{Key: "handshakes", Loop: "closed loop", Proxies: []bench.ProxyResult{
+		proxy("sluice", 200, 250, 1), proxy("haproxy", 100, 400, 1),
+	}}
+	r.Judge(true)
+	want := []string{"in a second, by what each takes: sluice 4000, haproxy 2500"}
+	if !slices.EqualFunc(r.Notes, want, strings.Contains) || r.Disturbed || r.GeneratorBound {
+		t.Errorf("notes = %q, disturbed %t, generator-bound %t; want %q, and neither", r.Notes, r.Disturbed, r.GeneratorBound, want)
 	}
 }
 

@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,6 +23,7 @@ type Row struct {
 	kind  rowKind
 	offer scenario.Scenario
 	table rival.Table // what Sluice has in its table, for scale rows
+	mode  string      // of rival; empty: plain HTTP
 }
 
 // rowKind is how a row is measured.
@@ -59,10 +61,11 @@ func Rows() []Row {
 	post.Mix[0].Body = scenario.MadeUp(1 << 10)
 	headers := get(connections, "/")
 	headers.Headers = twoKilobytes()
+	large := get(largeConnections, fmt.Sprintf("/bytes/%d", mib))
 	return []Row{
 		{Key: "small", Title: "128 B answers, 64 connections", Unit: "request", offer: get(connections, "/")},
 		{Key: "10k", Title: "10 KiB answers, 64 connections", Unit: "request", offer: get(connections, "/bytes/10240")},
-		{Key: "1m", Title: "1 MiB answers, 16 connections", Unit: "MiB", offer: get(largeConnections, fmt.Sprintf("/bytes/%d", mib))},
+		{Key: "1m", Title: "1 MiB answers, 16 connections", Unit: "MiB", offer: large},
 		{Key: "connect", Title: "a new connection for each request, 32 at a time", Unit: "request", offer: connect},
 		{Key: "active", Title: "128 B answers, 1,000 connections", Unit: "request", offer: get(activeConnections, "/")},
 		{Key: "half", Title: "constant rate, half of HAProxy's maximum, 64 connections", Unit: "request", kind: halfRate, offer: get(connections, "/")},
@@ -72,6 +75,12 @@ func Rows() []Row {
 		{Key: "gateways", Title: "1,000 further gateways in the table", Unit: "request", kind: scale, offer: get(connections, "/"), table: rival.Table{Gateways: 1000}},
 		{Key: "conditions", Title: fmt.Sprintf("%d conditions before the weights", conditionsAsked), Unit: "request", kind: scale, offer: get(connections, "/"), table: rival.Table{Conditions: conditionsAsked}},
 		{Key: "routes", Title: "10,000 further routes in the table", Unit: "request", kind: scale, offer: get(connections, "/"), table: rival.Table{Routes: 10_000}},
+		{Key: "tls", Title: "128 B answers over TLS, 64 connections", Unit: "request", offer: get(connections, "/"), mode: rival.ModeTLS},
+		{Key: "tls-1m", Title: "1 MiB answers over TLS, 16 connections", Unit: "MiB", offer: large, mode: rival.ModeTLS},
+		{Key: handshakes, Title: "a full TLS handshake for each request, 32 at a time", Unit: "handshake", offer: connect, mode: rival.ModeTLS},
+		{Key: "tls-idle", Title: "idle TLS connections, each after one request", Unit: "connection", kind: idle, offer: get(connections, "/"), mode: rival.ModeTLS},
+		{Key: "tcp", Title: "128 B round trips through TCP gateways, 64 connections", Unit: "round trip", offer: get(connections, "/"), mode: rival.ModeTCP},
+		{Key: "tcp-1m", Title: "1 MiB through TCP gateways, 16 connections", Unit: "MiB", offer: large, mode: rival.ModeTCP},
 	}
 }
 
@@ -97,8 +106,12 @@ func chosen(keys []string) ([]Row, error) {
 // ErrUnknownRow reports a row that the suite does not have.
 var ErrUnknownRow = errors.New("unknown row")
 
-// plan returns what a row offers to an address.
-func (r Row) plan(address string) (load.Plan, error) { return r.offer.Plan(address) }
+// plan returns what a row offers to an address, over TLS if that is not nil.
+func (r Row) plan(address string, over *tls.Config) (load.Plan, error) {
+	p, err := r.offer.Plan(address)
+	p.TLS = over
+	return p, err
+}
 
 // String says in words how load is offered.
 func (k rowKind) String() string {

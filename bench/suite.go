@@ -202,6 +202,7 @@ func (s *suite) row(ctx context.Context, row Row, tell teller) (*RowResult, erro
 	for _, c := range contenders {
 		result.Proxies = append(result.Proxies, ProxyResult{Name: c.name})
 	}
+	result.Notes = s.absent(row) //nolint:contextcheck // to ask a program has a bound of its own
 	if row.kind == idle {
 		err = s.hold(ctx, contenders, result, tell)
 	} else {
@@ -227,12 +228,12 @@ func (s *suite) start(ctx context.Context, row Row) (all []contender, err error)
 			return err
 		}
 		p, err := rival.Start(ctx, k, rival.Options{
-			Dir: dir, Origins: s.origins, CPU: s.cpu(proxyCPU), Sluice: s.o.Sluice, Table: t,
+			Dir: dir, Origins: s.origins, CPU: s.cpu(proxyCPU), Sluice: s.o.Sluice, Mode: row.mode, Table: t,
 		})
 		if err != nil {
 			return err // it names the program
 		}
-		plan, err := row.plan(p.Address)
+		plan, err := row.plan(p.Address, p.TLS)
 		all = append(all, contender{name, p, plan})
 		return err
 	}
@@ -243,11 +244,27 @@ func (s *suite) start(ctx context.Context, row Row) (all []contender, err error)
 		return all, add(smallTable, s.kinds[0], rival.Table{})
 	}
 	for _, k := range s.kinds {
+		if k.Name != sluice && k.Can(row.mode) != nil { //nolint:contextcheck // to ask a program has a bound of its own
+			continue // noted by absent
+		}
 		if err := add(k.Name, k, rival.Table{}); err != nil {
 			return all, err
 		}
 	}
 	return all, nil
+}
+
+// absent notes which proxies cannot do what a row asks for.
+func (s *suite) absent(row Row) (notes []string) {
+	for _, k := range s.kinds {
+		if k.Name == sluice {
+			continue
+		}
+		if err := k.Can(row.mode); err != nil {
+			notes = append(notes, k.Name+" is left out: "+err.Error())
+		}
+	}
+	return notes
 }
 
 // rounds measures a row in rounds that take turns.
@@ -301,8 +318,11 @@ func pause(ctx context.Context, d time.Duration) error {
 // direct measures the origin without a proxy. A row does it before and after
 // its rounds; the better one counts, as a disturbance makes none better.
 func (s *suite) direct(ctx context.Context, row Row, result *RowResult, tell teller) error {
+	if row.mode == rival.ModeTLS {
+		return nil // the origin speaks none, so that it would say nothing of the generator
+	}
 	tell("the origin alone")
-	p, err := row.plan(s.origins[0])
+	p, err := row.plan(s.origins[0], nil)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,8 +16,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -506,11 +509,20 @@ func (s *sealed) ownPort(t *testing.T, _ string) int {
 }
 
 // refusedTLS holds that no connection can be made. With TLS 1.3 a client
-// learns that from the first read.
+// learns that from the first read, and of a reset maybe while dialing.
 func (s *sealed) refusedTLS(t *testing.T, port int, config *tls.Config) {
 	t.Helper()
-	nc := tls.Client(dial(t, local(port)), config)
-	err := nc.HandshakeContext(t.Context())
+	raw, err := new(net.Dialer).DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if errors.Is(err, syscall.ECONNRESET) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	_ = raw.SetDeadline(time.Now().Add(20 * time.Second))
+	nc := tls.Client(raw, config)
+	err = nc.HandshakeContext(t.Context())
 	if err == nil {
 		_, err = nc.Read(make([]byte, 1))
 	}
@@ -631,4 +643,146 @@ func TestExpiredCertificateIsServed(t *testing.T) {
 	if _, _, body := ask(t, nc, "GET / HTTP/1.1\nHost: a.example"); body != "a" || s.reason("a") != "" {
 		t.Errorf("got %q; not deployed: %q", body, s.reason("a"))
 	}
+}
+
+// echoing is a TCP server that sends back what it gets, to the end.
+func echoing(t *testing.T) string {
+	t.Helper()
+	ln := listen(t)
+	go func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = io.Copy(nc, nc)
+				_ = nc.Close()
+			}()
+		}
+	}()
+	return ln.Addr().String()
+}
+
+// TestTCPGatewaysEndTLS holds that what is forwarded are the plain bytes, and
+// that a port keeps its socket when what is spoken on it changes.
+func TestTCPGatewaysEndTLS(t *testing.T) {
+	s := seal(t, nil)
+	p := freeport.One(t)
+	to := echoing(t)
+	says := func(nc net.Conn) {
+		t.Helper()
+		if _, err := io.WriteString(nc, "ping"); err != nil {
+			t.Fatal(err)
+		}
+		expectBytes(t, nc, "ping")
+	}
+	text := func(settings string) string {
+		return fmt.Sprintf("{name: db, port: %d/tcp, sluice: {%s}, routes: {\"[%s]\": {}}}", p, settings, to)
+	}
+	s.apply(text("tls: {" + pair("a") + "}"))
+	spoken := s.connect(t, p, s.config("a.example"))
+	says(spoken)
+	s.apply(text("tls: {" + pair("a") + "}, proxy_protocol: 127.0.0.1"))
+	nc := dial(t, local(p))
+	if _, err := io.WriteString(nc, "PROXY TCP4 203.0.113.9 192.0.2.1 5000 443\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	behind := tls.Client(nc, s.config("a.example"))
+	says(behind)
+	s.apply(text(""))
+	plain := dial(t, local(p))
+	says(plain)
+	s.apply(fmt.Sprintf(`{name: db, port: %d, sluice: {tls: {%s}}, routes: {"[%s]": {}}}`, p, pair("a"), origin(t, named("http"))))
+	if _, _, body := ask(t, s.connect(t, p, s.config("a.example")), "GET / HTTP/1.1\nHost: a"); body != "http" {
+		t.Errorf("over HTTP it answers %q", body)
+	}
+	for _, nc := range []net.Conn{spoken, behind, plain} {
+		says(nc)
+	}
+	if err := spoken.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(spoken); err != nil || len(b) != 0 {
+		t.Errorf("behind the end of one half come %q, %v", b, err)
+	}
+}
+
+// TestStatusOfTLS holds that everything is told of certificates and nothing of
+// keys.
+func TestStatusOfTLS(t *testing.T) {
+	s := seal(t, nil)
+	s.apply(fmt.Sprintf(`{name: a, port: %d, sluice: {tls: {%s, min_version: "1.3", client_auth: required, client_ca: clients.crt}}, routes: {}}`,
+		freeport.One(t), pair("a")))
+	got := s.server.Status()[0]
+	if got.TLS == nil || got.TLS.MinVersion != "1.3" || got.TLS.ClientAuth != "required" || got.TLS.Problem != "" || len(got.TLS.Files) != 2 {
+		t.Fatalf("status = %+v", got.TLS)
+	}
+	if f := got.TLS.Files[0]; f.File != "a.crt" || f.Key != "a.key" || !slices.Equal(f.Names, []string{"a.example"}) || f.Expired ||
+		len(f.Fingerprint) != 64 || time.Until(f.NotAfter) < time.Hour {
+		t.Errorf("certificate = %+v", f)
+	}
+	if f := got.TLS.Files[1]; f.File != "clients.crt" || f.Key != "" {
+		t.Errorf("authorities = %+v", f)
+	}
+	b, err := os.ReadFile(filepath.Join(s.dir, "a.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(s.server.Status())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key := strings.Split(string(b), "\n")[1]; bytes.Contains(text, []byte(key)) || bytes.Contains(text, []byte("PRIVATE")) {
+		t.Errorf("the status shows a key: %s", text)
+	}
+}
+
+// TestCertificateIsKeptWhileTheNewOneIsBad holds that a gateway with another
+// file that cannot be used goes on with what it had, unless more is asked of
+// clients than it can tell.
+func TestCertificateIsKeptWhileTheNewOneIsBad(t *testing.T) {
+	s := seal(t, nil)
+	p := freeport.One(t)
+	to := origin(t, named("a"))
+	text := func(settings string) string {
+		return fmt.Sprintf(`{name: a, port: %d, sluice: {tls: {%s}}, routes: {"[%s]": {}}}`, p, settings, to)
+	}
+	s.apply(text(pair("a")))
+	s.apply(text(pair("missing")))
+	if _, _, body := ask(t, s.connect(t, p, s.config("a.example")), "GET / HTTP/1.1\nHost: a"); body != "a" {
+		t.Errorf("it answers %q", body)
+	}
+	if st := s.server.Status()[0]; !st.Deployed || !strings.Contains(st.TLS.Problem, "missing.crt") {
+		t.Errorf("deployed: %v, problem %q; want it deployed, and the missing file named", st.Deployed, st.TLS.Problem)
+	}
+	s.apply(text(pair("missing") + ", client_auth: required, client_ca: clients.crt"))
+	s.refusedTLS(t, p, s.config("a.example"))
+	if why := s.reason("a"); !strings.Contains(why, "missing.crt") {
+		t.Errorf("not deployed: %q, want the missing file named", why)
+	}
+	eventually(t, "those who come are counted", func() bool { return s.refusals("tls_unavailable") > 0 })
+	s.apply(text(pair("a") + ", client_auth: required, client_ca: clients.crt"))
+	own := s.ca.With(certs.Client()).Issue(t, "me.example")
+	if _, _, body := ask(t, s.connect(t, p, s.config("a.example", own)), "GET / HTTP/1.1\nHost: a"); body != "a" || s.reason("a") != "" {
+		t.Errorf("mended, it answers %q; not deployed: %q", body, s.reason("a"))
+	}
+}
+
+// TestReloadsCutNothing holds that new certificates are shown to those who
+// come, and that requests under way do not notice.
+func TestReloadsCutNothing(t *testing.T) {
+	s := seal(t, nil)
+	p := freeport.One(t)
+	s.apply(fmt.Sprintf(`{name: a, port: %d, sluice: {tls: {%s}}, routes: {"[%s]": {}}}`, p, pair("a"), origin(t, named("a"))))
+	kept := s.connect(t, p, s.config("a.example"))
+	ask(t, kept, "GET / HTTP/1.1\nHost: a")
+	before := kept.ConnectionState().PeerCertificates[0].SerialNumber
+	s.ca.Issue(t, "a.example").WriteFiles(s.dir, "a")
+	eventually(t, "the new one is shown", func() bool {
+		_, _, body := ask(t, kept, "GET / HTTP/1.1\nHost: a")
+		nc := s.connect(t, p, s.config("a.example"))
+		defer nc.Close()
+		return body == "a" && nc.ConnectionState().PeerCertificates[0].SerialNumber.Cmp(before) != 0
+	})
 }

@@ -276,8 +276,9 @@ func cmdGet(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(err)
 	if a.head {
-		fmt.Fprintf(ts.Stdout(), "%d\n", ans.status)
-		_ = ans.header.Write(ts.Stdout()) // it cannot fail
+		var head strings.Builder
+		_ = ans.header.Write(&head) // it cannot fail
+		fmt.Fprintf(ts.Stdout(), "%d\n%s", ans.status, strings.ReplaceAll(head.String(), "\r\n", "\n"))
 	}
 	fmt.Fprint(ts.Stdout(), ans.body)
 	if !a.head && ans.status != http.StatusOK {

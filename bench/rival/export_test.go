@@ -51,6 +51,9 @@ func StartOn(ctx context.Context, k Kind, o Options, ports func(context.Context,
 // FreePorts returns ports that nothing listens on.
 var FreePorts = freePorts
 
+// StreamModuleOf finds nginx's module for connections.
+var StreamModuleOf = streamModuleOf
+
 // Absent is a kind that is not installed anywhere.
 func Absent() Kind {
 	return Kind{Name: "absent", title: "Absent", program: "no-such-program", missing: "write it", last: syscall.SIGKILL}

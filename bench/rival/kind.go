@@ -60,7 +60,7 @@ func Kinds() []Kind {
 			last:    syscall.SIGKILL,
 		},
 		{
-			Name: "nginx", title: "nginx", program: "nginx",
+			Name: nginx, title: "nginx", program: "nginx",
 			missing: "install it, such as with apt-get install nginx",
 			asked:   "-v", version: regexp.MustCompile(`nginx/(\d+(?:\.\d+)*)`),
 			configs: []string{"nginx.conf"},
@@ -96,6 +96,16 @@ func (k Kind) Available() (string, error) {
 		return "", err
 	}
 	return k.versionOf(context.Background(), path)
+}
+
+// Can returns an error that says what to install if the installed program
+// cannot do what a mode asks for.
+func (k Kind) Can(mode string) error {
+	path, err := k.find()
+	if err == nil {
+		_, err = k.streamModule(context.Background(), path, mode)
+	}
+	return err
 }
 
 // find returns the path of the program.

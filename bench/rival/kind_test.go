@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sluice-mesh/sluice/bench/rival"
@@ -29,6 +30,8 @@ func TestConfigurations(t *testing.T) {
 	o := rival.Options{Dir: "/run/rival", Origins: []string{"127.0.0.1:9001", "127.0.0.1:9002"}}
 	larger := o
 	larger.Table = rival.Table{Gateways: 2, Conditions: 6, Routes: 5}
+	tls, tcp := o, o
+	tls.Mode, tcp.Mode = rival.ModeTLS, rival.ModeTCP
 	for _, tt := range []struct {
 		kind, account, golden string
 		o                     rival.Options
@@ -38,6 +41,12 @@ func TestConfigurations(t *testing.T) {
 		{"nginx", "root wheel", "root-", o},
 		{"sluice", "", "", o},
 		{"sluice", "", "larger-", larger},
+		{"haproxy", "", "tls-", tls},
+		{"nginx", "", "tls-", tls},
+		{"sluice", "", "tls-", tls},
+		{"haproxy", "", "tcp-", tcp},
+		{"nginx", "", "tcp-", tcp},
+		{"sluice", "", "tcp-", tcp},
 	} {
 		t.Run(tt.golden+tt.kind, func(t *testing.T) {
 			all, err := rival.Configurations(find(t, tt.kind), tt.o, tt.account, ports...)
@@ -79,5 +88,32 @@ func TestAvailableSaysWhatToDo(t *testing.T) {
 	_, err := rival.Absent().Available()
 	if want := "Absent is not installed: write it"; err == nil || err.Error() != want {
 		t.Errorf("Available() = %v, want %s", err, want)
+	}
+}
+
+func TestStreamModule(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "ngx_stream_module.so")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, configured, want string
+		missing                bool
+	}{
+		{"what is built in needs no module", "--with-http_v2_module --with-stream --modules-path=" + dir, "", false},
+		{"a module is where nginx says", "--modules-path=" + dir + " --with-stream=dynamic --with-stream_ssl_module", file, false},
+		{"a module that is not installed", "--modules-path=" + dir + "/none --with-stream=dynamic", "", true},
+		{"no modules at all", "--with-http_v2_module", "", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := rival.StreamModuleOf("configure arguments: " + tt.configured + "\n")
+			if got != tt.want || (err != nil) != tt.missing {
+				t.Errorf("streamModuleOf() = %q, %v, want %q, missing %t", got, err, tt.want, tt.missing)
+			}
+			if err != nil && !strings.Contains(err.Error(), "install libnginx-mod-stream") {
+				t.Errorf("error = %v, want one that says what to install", err)
+			}
+		})
 	}
 }

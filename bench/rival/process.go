@@ -3,6 +3,7 @@
 package rival
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -17,6 +18,9 @@ type Process struct {
 	Name    string // of its kind
 	Version string // as Kind.Available tells it
 	Address string // HOST:PORT that it answers on
+	// TLS is what clients connect with: each connection with a whole handshake.
+	// It is nil where TLS is not spoken, and must not be changed.
+	TLS *tls.Config
 
 	cmd  *exec.Cmd
 	log  string // path

@@ -30,11 +30,24 @@ type Options struct {
 	// Sluice is the path of the program for the kind sluice. Empty means as
 	// Kind.Available finds it.
 	Sluice string
-	// Mode is what it does: "http", which "" stands for.
+	// Mode is what it does: ModeHTTP, which "" stands for, ModeTLS or ModeTCP.
 	Mode string
 	// Table is what Sluice has in its table beside the measured gateway.
 	Table Table
 }
+
+// What a program can do.
+const (
+	ModeHTTP = "http"
+	// ModeTLS is ModeHTTP over TLS: 1.3 for those who can, with AES-128-GCM and
+	// a certificate of its own for each start, whose key is on P-256.
+	ModeTLS = "tls"
+	// ModeTCP forwards connections by the same weights without looking into
+	// them, and so without a route for canaries.
+	ModeTCP = "tcp"
+)
+
+var modes = []string{ModeHTTP, ModeTLS, ModeTCP}
 
 // Table is what stands in a table beside the routes that take the requests.
 // The zero Table is nothing.
@@ -105,10 +118,18 @@ func (k Kind) start(ctx context.Context, o Options, w work) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	if w.StreamModule, err = k.streamModule(ctx, path, o.Mode); err != nil {
+		return nil, err
+	}
 	if err := w.write(k.configs); err != nil {
 		return nil, err
 	}
 	p := &Process{Name: k.Name, Version: version, Address: w.Address, done: make(chan struct{})}
+	if w.TLS {
+		if p.TLS, err = writeCertificate(o.Dir); err != nil {
+			return nil, err
+		}
+	}
 	p.log = filepath.Join(o.Dir, k.Name+".log")
 	if err := p.run(ctx, k, path, k.args(w), o.CPU); err != nil {
 		return nil, err
@@ -173,7 +194,7 @@ func (p *Process) await(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	})
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: p.TLS}}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	why := errors.New("nothing yet")
@@ -199,7 +220,11 @@ func (p *Process) await(ctx context.Context) error {
 }
 
 func (p *Process) probe(ctx context.Context, client *http.Client) (status int, err error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Address+"/", http.NoBody)
+	scheme := "http://"
+	if p.TLS != nil {
+		scheme = "https://"
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+p.Address+"/", http.NoBody)
 	if err != nil {
 		return 0, err
 	}

@@ -4,6 +4,7 @@ package rival_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"math"
@@ -66,6 +67,21 @@ func needs(t *testing.T, k rival.Kind) {
 	}
 }
 
+// does skips a test of a mode that a kind cannot do as it is installed.
+func does(t *testing.T, k rival.Kind, mode string) {
+	t.Helper()
+	needs(t, k)
+	if k.Name == "sluice" {
+		return
+	}
+	if err := k.Can(mode); err != nil {
+		if os.Getenv("FORBID_SKIPS") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+}
+
 // instances are servers that note what reaches them.
 type instances struct {
 	mu    sync.Mutex // guards what follows
@@ -110,6 +126,13 @@ func (in *instances) forget() {
 	in.got, in.conns = nil, 0
 }
 
+// connected returns how many connections there were.
+func (in *instances) connected() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.conns
+}
+
 func (in *instances) count(addresses ...string) (n int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -150,8 +173,14 @@ func get(t *testing.T, address string, n int, fields ...string) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
+	ask(t, client, "http://"+address+"/", n, fields...)
+}
+
+// ask asks n times.
+func ask(t *testing.T, client *http.Client, url string, n int, fields ...string) {
+	t.Helper()
 	for range n {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/", http.NoBody)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -216,6 +245,74 @@ func TestAllDoTheSameWork(t *testing.T) {
 			get(t, p.Address, 1)
 			if second := in.last.Get("X-Request-Id"); len(first) < 20 || len(second) < 20 || first == second {
 				t.Errorf("X-Request-Id = %q, then %q, want two that differ", first, second)
+			}
+		})
+	}
+}
+
+// TestAllSpeakTLSAlike holds that no proxy has an easier key exchange, cipher
+// or certificate than the others.
+func TestAllSpeakTLSAlike(t *testing.T) {
+	t.Parallel()
+	for _, k := range rival.Kinds() {
+		t.Run(k.Name, func(t *testing.T) {
+			t.Parallel()
+			does(t, k, rival.ModeTLS)
+			var in instances
+			o := options(t, in.start(t)...)
+			o.Mode = rival.ModeTLS
+			p := start(t, k, o)
+			in.forget()
+			var handshakes []tls.ConnectionState
+			config := p.TLS.Clone()
+			config.VerifyConnection = func(s tls.ConnectionState) error {
+				handshakes = append(handshakes, s)
+				return nil
+			}
+			client := &http.Client{Transport: &http.Transport{TLSClientConfig: config}}
+			defer client.CloseIdleConnections()
+			ask(t, client, "https://"+p.Address+"/", 20)
+			client.CloseIdleConnections()
+			ask(t, client, "https://"+p.Address+"/", 20)
+			if n := in.count(o.Origins...); n != 40 {
+				t.Errorf("%d of 40 requests reached an instance", n)
+			}
+			if len(handshakes) != 2 {
+				t.Fatalf("%d handshakes for two connections of 20 requests", len(handshakes))
+			}
+			for _, s := range handshakes {
+				if s.Version != tls.VersionTLS13 || s.CipherSuite != tls.TLS_AES_128_GCM_SHA256 || s.CurveID != tls.X25519 || s.DidResume {
+					t.Errorf("version %s, suite %s, curve %v, resumed %t; want 1.3, AES-128-GCM, X25519 and a whole handshake",
+						tls.VersionName(s.Version), tls.CipherSuiteName(s.CipherSuite), s.CurveID, s.DidResume)
+				}
+			}
+		})
+	}
+}
+
+func TestAllForwardConnectionsAlike(t *testing.T) {
+	t.Parallel()
+	for _, k := range rival.Kinds() {
+		t.Run(k.Name, func(t *testing.T) {
+			t.Parallel()
+			does(t, k, rival.ModeTCP)
+			var in instances
+			o := options(t, in.start(t)...)
+			o.Mode = rival.ModeTCP
+			p := start(t, k, o)
+			in.forget()
+			get(t, p.Address, 20)
+			if n, conns := in.count(o.Origins...), in.connected(); n != 20 || conns != 1 {
+				t.Errorf("%d of 20 requests reached an instance over %d connections, want one", n, conns)
+			}
+			if in.last.Get("X-Forwarded-For") != "" {
+				t.Errorf("the request was looked into: %v", in.last)
+			}
+			for range 10 {
+				get(t, p.Address, 1)
+			}
+			if a, b := in.count(o.Origins[0]), in.count(o.Origins[1]); a == 0 || b == 0 {
+				t.Errorf("the instances have %d and %d requests of 11 connections, want both to have some", a, b)
 			}
 		})
 	}
@@ -416,7 +513,8 @@ func TestStartRefuses(t *testing.T) {
 		{"a directory that is not there", sluice, func(o *rival.Options) { o.Dir += "/none" }, "no such file or directory"},
 		{"one instance", sluice, func(o *rival.Options) { o.Origins = o.Origins[:1] }, "start sluice: 1 instances, want 2"},
 		{"an instance without port", sluice, func(o *rival.Options) { o.Origins[1] = "a" }, "missing port in address"},
-		{"an unknown mode", haproxy, func(o *rival.Options) { o.Mode = "tls" }, `start haproxy: unknown mode "tls", want http`},
+		{"an unknown mode", haproxy, func(o *rival.Options) { o.Mode = "udp" }, `start haproxy: unknown mode "udp", want one of http, tls, tcp`},
+		{"a larger table for connections", sluice, func(o *rival.Options) { o.Mode, o.Table.Routes = rival.ModeTCP, 1 }, "start sluice: there are no larger tables for connections"},
 		{"a larger table of another", haproxy, func(o *rival.Options) { o.Table.Routes = 1 }, "haproxy has no larger tables, only sluice"},
 		{"a negative number", sluice, func(o *rival.Options) { o.Table.Conditions = -1 }, "a table has no negative numbers"},
 		{"too many gateways", sluice, func(o *rival.Options) { o.Table.Gateways = 5001 }, "5001 further gateways, of which each takes a port, want at most 5000"},

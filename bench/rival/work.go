@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"text/template"
 )
 
@@ -28,10 +29,16 @@ type work struct {
 	Hosts   int    // port of Sluice's virtual hosts
 	Files   int    // descriptors that it may have open
 	User    string // "USER GROUP" that it has to stay; empty where it cannot change
+	TLS     bool   // it speaks TLS to clients, by what writeCertificate writes
 	Routes  []route
+	// StreamModule is the file of nginx's module for connections, where that
+	// is one of its own.
+	StreamModule string
 
 	Conditions []string  // that never hold
 	Further    []gateway // beside the measured one
+
+	mode string
 }
 
 // route is a branch of the measured gateway.
@@ -68,6 +75,8 @@ func newWork(o Options, ports []int) (work, error) {
 		Admin:      loopback(ports[1]),
 		Hosts:      ports[2],
 		Files:      fileLimit(),
+		TLS:        o.Mode == ModeTLS,
+		mode:       o.Mode,
 		Conditions: o.Table.conditions(),
 		Further:    o.Table.further(ports[3:]),
 	}
@@ -184,6 +193,9 @@ var configs = template.Must(template.New("").Funcs(template.FuncMap{
 // render returns a configuration.
 func (w work) render(name string) ([]byte, error) {
 	var b bytes.Buffer
+	if tcp := "tcp-" + name; w.mode == ModeTCP && configs.Lookup(tcp) != nil {
+		name = tcp
+	}
 	if err := configs.ExecuteTemplate(&b, name, w); err != nil {
 		return nil, err
 	}
@@ -213,8 +225,10 @@ func (o Options) check(k Kind) error {
 		return errors.New("no directory for the configuration")
 	case len(o.Origins) != 2:
 		return fmt.Errorf("%d instances, want 2", len(o.Origins))
-	case o.Mode != "" && o.Mode != "http":
-		return fmt.Errorf("unknown mode %q, want http", o.Mode)
+	case o.Mode != "" && !slices.Contains(modes, o.Mode):
+		return fmt.Errorf("unknown mode %q, want one of %s", o.Mode, strings.Join(modes, ", "))
+	case o.Table != (Table{}) && o.Mode == ModeTCP:
+		return errors.New("there are no larger tables for connections")
 	case o.Table != (Table{}) && k.Name != sluice:
 		return fmt.Errorf("%s has no larger tables, only %s", k.Name, sluice)
 	case min(o.Table.Gateways, o.Table.Conditions, o.Table.Routes) < 0:

@@ -31,7 +31,7 @@ type suiteFlags struct {
 	output   string
 }
 
-// What --short sets, unless flags say otherwise: about five minutes in all.
+// What --short sets, unless flags say otherwise: about eight minutes in all.
 const (
 	shortRounds = bench.Enough
 	shortRound  = 1200 * time.Millisecond
@@ -51,8 +51,8 @@ all configured to do the same work, and measures them row by row in rounds that
 take turns. It tells rates, latencies, memory and the CPU time of each proxy,
 and holds the ratios against the goals of the project. Where there are two CPUs,
 proxies are pinned to the first and the generator and the origin to the second.
-Leave the machine alone meanwhile: in full it takes about fifteen minutes, with
---short about five.
+Leave the machine alone meanwhile: in full it takes about 22 minutes, with
+--short about eight.
 
 The rows:
 ` + strings.Join(keys, "\n"),

@@ -5,6 +5,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,17 +63,27 @@ func blocks(document string) []block {
 
 // TestDocuments runs what the documents tell a reader to run.
 func TestDocuments(t *testing.T) {
-	if _, err := exec.LookPath("curl"); err != nil {
-		if os.Getenv("FORBID_SKIPS") != "" {
-			t.Fatal("curl is not installed: .ci/install installs it")
-		}
-		t.Skip("curl is not installed: the documents' commands need it")
-	}
-	for _, name := range []string{"README.md", "docs/getting-started.md"} {
+	needs(t, "curl")
+	for _, name := range []string{"README.md", "docs/getting-started.md", "docs/tls.md"} {
 		t.Run(name, func(t *testing.T) {
+			if name == "docs/tls.md" {
+				needs(t, "openssl")
+			}
 			tell(t, name)
 		})
 	}
+}
+
+// needs skips a test whose commands need a program that is not installed.
+func needs(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err == nil {
+		return
+	}
+	if os.Getenv("FORBID_SKIPS") != "" {
+		t.Fatalf("%s is not installed: .ci/install installs it", program)
+	}
+	t.Skipf("%s is not installed: the documents' commands need it", program)
 }
 
 // tell runs one document from its beginning to its end, as a reader would.
@@ -314,6 +326,59 @@ func TestExamples(t *testing.T) {
 				t.Error("it does not begin with a comment that says what it shows")
 			}
 		})
+	}
+}
+
+// TestExampleCertificates checks that the script makes what the examples of
+// TLS name.
+func TestExampleCertificates(t *testing.T) {
+	needs(t, "openssl")
+	dir := t.TempDir()
+	examples := filepath.Join(repository, "deploy/examples")
+	out, err := exec.CommandContext(t.Context(), filepath.Join(examples, "tls-certificates.sh"), dir).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, made := range []struct{ file, authority, name string }{
+		{"shop", "ca", "a.shop.example"},
+		{"orders", "ca", "orders.example"},
+		{"instance", "internal", "shop.internal"},
+		{"warehouse", "clients", "warehouse.internal"},
+	} {
+		path := filepath.Join(dir, "tls", made.file)
+		pair, err := tls.LoadX509KeyPair(path+".crt", path+".key")
+		if err != nil {
+			t.Fatal(err)
+		}
+		authority, err := os.ReadFile(filepath.Join(dir, "tls", made.authority+".crt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(authority)
+		usages := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+		if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: made.name, KeyUsages: usages}); err != nil {
+			t.Errorf("%s.crt: %v", made.file, err)
+		}
+		if info, err := os.Stat(path + ".key"); err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s.key can be read by others: %v, %v", made.file, info, err)
+		}
+	}
+	named := 0
+	for _, example := range []string{"tls.yaml", "client-certificates.yaml"} {
+		text, err := os.ReadFile(filepath.Join(examples, example))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`\btls/\w+\.(?:crt|key)\b`).FindAll(text, -1) {
+			named++
+			if _, err := os.Stat(filepath.Join(dir, string(m))); err != nil {
+				t.Errorf("%s names a file that the script does not make: %v", example, err)
+			}
+		}
+	}
+	if named == 0 {
+		t.Error("no example names a file of TLS")
 	}
 }
 

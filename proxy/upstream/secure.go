@@ -148,10 +148,23 @@ func (c *Conn) Late(err error) error {
 	if err == nil || !c.Instance.way.Secure || c.Reused {
 		return err
 	}
-	if alert, ok := remoteAlert(err); !ok || !aboutCertificate(alert) {
+	if _, ok := errors.AsType[*socket.WriteError](err); ok && !errors.Is(err, socket.ErrExpired) {
+		// It was closed before the request was sent, so this does not wait: why may
+		// be there to be read.
+		if _, why := c.Read(make([]byte, 1)); why != nil {
+			return c.late(err, why)
+		}
 		return err
 	}
-	e := c.Instance.refuse(err)
+	return c.late(err, err)
+}
+
+// late returns err, unless why is that the proxy's certificate was refused.
+func (c *Conn) late(err, why error) error {
+	if alert, ok := remoteAlert(why); !ok || !aboutCertificate(alert) {
+		return err
+	}
+	e := c.Instance.refuse(why)
 	count(c.Instance.pool.options.Handshakes.failed[troubleRefused])
 	return e
 }

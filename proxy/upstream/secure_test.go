@@ -108,6 +108,30 @@ func shop() upstream.Way {
 	return upstream.Way{HTTP: true, TLS: routing.DialTLS{Name: "shop.internal", CA: "tls/internal.crt"}}
 }
 
+// An instance that refuses a certificate closes the connection, so that the
+// request may not even go out.
+func TestLateRefusalsAreFoundBehindAFailedWrite(t *testing.T) {
+	ca := certs.New(t)
+	at := serving(t, func(nc net.Conn) {
+		c := tls.Server(nc, &tls.Config{
+			Certificates: []tls.Certificate{ca.Issue(t, "shop.internal").TLS()}, ClientAuth: tls.RequireAnyClientCert,
+		})
+		_ = c.HandshakeContext(t.Context())
+		_ = nc.(*net.TCPConn).SetLinger(0)
+	})
+	p, _ := newPool(func(o *upstream.Options) { o.TLS = trusting(ca.Pool(), nil) })
+	c := dial(t, securely(p, at, shop()).Instances()[0])
+	var err error
+	eventually(t, "the instance closes", func() bool {
+		_, err = c.Write([]byte("x"))
+		return err != nil
+	})
+	err = c.Late(&socket.WriteError{Err: err, Unsent: true})
+	if _, ok := errors.AsType[*upstream.TLSError](err); !ok {
+		t.Errorf("Late() = %v, want why the connection was closed", err)
+	}
+}
+
 // trip sends a byte and waits for it.
 func trip(c *upstream.Conn) error {
 	if _, err := c.Write([]byte("x")); err != nil {

@@ -6,4 +6,10 @@
 //
 // Access control lists: HAProxy evaluates them for the same requests as
 // package conditions does, and both must agree on every one.
+//
+// TLS: testssl looks for old protocols and for weaknesses with a name, and
+// openssl and curl are clients that share no code with ours. By the name that a
+// client asks for, gateways of connections choose what HAProxy chooses.
+//
+// The PROXY protocol: HAProxy sends it to us and gets it from us.
 package peers
