@@ -118,7 +118,7 @@ func (t *Target) review(now time.Time, tick bool) {
 	p := t.record.pool
 	s := t.record.stand(c.members, w, now, p.room)
 	p.room = s.percents
-	if slices.Equal(s.percents, c.percents) && s.panics == t.record.panics && (s.usable > 0) == c.usable {
+	if slices.Equal(s.percents, c.percents) && s.panics == t.record.panics && (s.usable > 0) == c.usable && s.down == c.down {
 		return
 	}
 	if tick || len(c.members) <= fewMembers || now.Sub(c.made) >= time.Second {

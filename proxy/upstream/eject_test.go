@@ -329,6 +329,47 @@ func TestClientsDoNotStayWithWhatIsOut(t *testing.T) {
 	})
 }
 
+// order returns the ports in which a walk tries instances.
+func order(target *upstream.Target) string {
+	var w upstream.Walk
+	defer w.End()
+	target.Begin(&w, routingtest.NewRequest("GET", "shop.example", "/"), 0)
+	var ports []string
+	for i := w.Next(); i != nil; i = w.Next() {
+		_, port, _ := strings.Cut(i.String(), ":")
+		ports = append(ports, port)
+	}
+	return strings.Join(ports, " ")
+}
+
+// Who has nobody else to try again with asks those that are ejected, not those
+// whose checks fail.
+func TestEjectedInstancesAreTheLastResort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, world := watched(t, nil)
+		w := watch()
+		w.Ejection = routing.DefaultEjection()
+		target := lead(p, fixed("81", "82", "83", "84"), w, nil)
+		pass(10 * time.Second)
+		for range 3 {
+			request(t, target, "84", refuses)
+		}
+		synctest.Wait()
+		for range 12 {
+			if got := order(target); !strings.HasSuffix(got, " 84") || len(got) != len("81 82 83 84") {
+				t.Errorf("tried in the order %q, want 84 at the end", got)
+			}
+		}
+		world.says("127.0.0.1:84", errDown)
+		for !strings.Contains(states(target), "84 unhealthy") {
+			pass(100 * time.Millisecond)
+		}
+		if got := order(target); strings.Contains(got, "84") || len(got) != len("81 82 83") {
+			t.Errorf("tried in the order %q, want nothing of 84, whose checks fail", got)
+		}
+	})
+}
+
 // alike compares shares. The schedule of unequal weights may stand anywhere, so
 // a run of three instances differs by up to 3 from its share.
 func alike(t *testing.T, got, want string) {

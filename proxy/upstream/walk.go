@@ -32,6 +32,8 @@ type chosen struct {
 	// The rest is nil if nobody looks after the instances.
 	members  []*member
 	percents []uint8 // as in standing
+	ejected  []int   // positions of those that get nothing for no other reason
+	down     int     // as in standing
 	tally    *tally  // nil as well if outcomes are not counted
 	made     time.Time
 }
@@ -101,8 +103,11 @@ func (t *Target) lookAfter(c *chosen, list []balance.Member, now time.Time) (usa
 		c.tally = newTally(r.pool, &w.Ejection)
 	}
 	s := r.stand(c.members, w, now, make([]uint8, 0, len(list)))
-	c.percents = s.percents
+	c.percents, c.down = s.percents, s.down
 	for k, percent := range s.percents {
+		if m := c.members[k]; percent == 0 && m.able && !m.down {
+			c.ejected = append(c.ejected, k)
+		}
 		list[k].Ready = list[k].Ready && percent > 0
 		if percent < 100 {
 			list[k].Percent = int(percent)
@@ -127,24 +132,41 @@ type Walk struct {
 	chosen  *chosen
 	present *Instance
 	member  *member // the present instance, if outcomes are counted
+	resorts int     // how many of the ejected instances were tried
 }
 
 // Begin begins a walk at time now, which is socket.Now(). The request is not
 // used later.
 func (t *Target) Begin(w *Walk, r conditions.Request, now int64) {
 	w.chosen = t.chosen.Load()
-	w.present, w.member = nil, nil
+	w.present, w.member, w.resorts = nil, nil, 0
 	w.chosen.set.Begin(&w.walk, r, now)
 }
 
 // Next returns the instance to try next, nil if all were tried. The exchange
-// counts as in flight there, and no longer at the one before.
+// counts as in flight there, and no longer at the one before. Once no other one
+// is left to try again with, those that are ejected follow: they may have
+// recovered, and it would fail anyway.
 func (w *Walk) Next() *Instance {
+	again := w.present != nil
 	w.present, w.member = nil, nil
 	if at := w.walk.Next(); at >= 0 {
 		w.enter(at)
+	} else if again && !w.walk.Full() {
+		w.resort()
 	}
 	return w.present
+}
+
+// resort makes the next ejected instance the present one, if one is left.
+func (w *Walk) resort() {
+	for w.present == nil && w.resorts < len(w.chosen.ejected) {
+		at := w.chosen.ejected[w.resorts]
+		w.resorts++
+		if w.walk.Take(at) {
+			w.enter(at)
+		}
+	}
 }
 
 func (w *Walk) enter(at int) {
