@@ -66,7 +66,7 @@ type aclCursor struct {
 	began   bool   // the only sample was yielded
 	open    bool   // rest has more
 	rest    string // of the line or query
-	field   int    // position in the request
+	field   int    // position in the request, or of a protocol
 	cookies string // of the value that was reached
 	scratch *aclScratch
 }
@@ -111,6 +111,8 @@ func (t *aclTest) next(r Request, c *aclCursor) (aclSample, bool) {
 	case fetchParam, fetchParamVal:
 		value, ok := c.nextParam(r, t)
 		return aclValueOf(t.fetch == fetchParamVal, value), ok
+	case fetchHelloALPN:
+		return c.nextProtocol(r.Conn().Hello)
 	default:
 		if c.began {
 			return aclSample{}, false
@@ -155,8 +157,8 @@ func (t *aclTest) only(r Request, c *aclCursor) (aclSample, bool) {
 		return t.fetch.ofClient(r.Conn().TLS)
 	case fetchClientSubject:
 		return t.ofSubject(r.Conn(), c)
-	case fetchHelloType, fetchHelloSNI, fetchHelloALPN:
-		return t.fetch.ofHello(r.Conn().Hello, c)
+	case fetchHelloType, fetchHelloSNI:
+		return t.fetch.ofHello(r.Conn().Hello)
 	case fetchRand:
 		return intSample(int64(uint64(r.Random()) * uint64(t.number) >> 32)), true
 	case fetchText:
@@ -462,26 +464,24 @@ const clientHello = 1
 
 // ofHello returns what the client of a connection said whose TLS passes
 // through.
-func (f aclFetch) ofHello(h *Hello, c *aclCursor) (aclSample, bool) {
+func (f aclFetch) ofHello(h *Hello) (aclSample, bool) {
 	switch {
 	case h == nil:
 		return aclSample{}, false
 	case f == fetchHelloType:
 		return intSample(clientHello), true
-	case f == fetchHelloSNI:
+	default:
 		return aclSample{text: h.ServerName}, h.ServerName != ""
 	}
-	b := c.buffer()[:0]
-	for i, protocol := range h.ALPN {
-		if len(b)+len(protocol)+1 > cap(b) {
-			return aclSample{}, false
-		}
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, protocol...)
+}
+
+// nextProtocol yields the protocols that such a client offers, one by one.
+func (c *aclCursor) nextProtocol(h *Hello) (aclSample, bool) {
+	if h == nil || c.field >= len(h.ALPN) {
+		return aclSample{}, false
 	}
-	return aclSample{text: viewACL(b)}, len(b) > 0
+	c.field++
+	return aclSample{text: h.ALPN[c.field-1]}, true
 }
 
 // tlsVersionName names a version as HAProxy does; empty if it is unknown.

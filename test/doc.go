@@ -30,6 +30,7 @@
 //	confirm                          believes what is held back
 //	[!] log REGEXP                   waits until the log matches
 //	certificate [-by AUTHORITY] [-expired] FILE NAME...  writes FILE.crt, FILE.key, AUTHORITY.crt (ca.crt)
+//	secret FILE...                   checks that nothing of a key is told anywhere
 //	fingerprint VAR FILE             sets a variable to the SHA-256 of a certificate
 //	requests [-c CLIENTS] [-new] [-X METHOD] [-H FIELD]... N URL LABEL=COUNT...
 //	[!] get [-i] [-X METHOD] [-H FIELD]... URL  prints the answer, -i with its head

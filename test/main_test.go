@@ -89,6 +89,7 @@ func TestScenarios(t *testing.T) {
 			"release":      cmdRelease,
 			"reload":       cmdReload,
 			"requests":     cmdRequests,
+			"secret":       cmdSecret,
 			"served":       cmdServed,
 			"sluice-down":  cmdSluiceDown,
 			"sluice-ended": cmdSluiceEnded,

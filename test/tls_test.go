@@ -5,15 +5,20 @@ package test
 import (
 	"bufio"
 	"context"
+	"crypto/ecdsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -95,6 +100,51 @@ func cmdFingerprint(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s is no PEM file", args[1])
 	}
 	ts.Setenv(args[0], fmt.Sprintf("%x", sha256.Sum256(block.Bytes)))
+}
+
+// cmdSecret checks that nothing of a key is in what the admin server tells, nor
+// in the log: secret FILE.... It looks for parts of its text and for its number.
+func cmdSecret(ts *testscript.TestScript, neg bool, args []string) {
+	b := bedOf(ts)
+	if neg || len(args) == 0 || b.sluice == nil {
+		ts.Fatalf("usage: secret FILE..., after sluice-up")
+	}
+	said := map[string]string{"the log": b.sluice.log.String() + b.sluice.out.String()}
+	for _, page := range []string{"/", "/status", "/metrics", "/readyz", "/healthz"} {
+		_, body, err := b.ask(b.ctx, http.MethodGet, page)
+		ts.Check(err)
+		said[page] = body
+	}
+	for _, file := range args {
+		parts := secretsOf(ts, file)
+		for place, text := range said {
+			for _, part := range parts {
+				if strings.Contains(strings.ToLower(text), strings.ToLower(part)) {
+					ts.Fatalf("%s has a part of the key in %s:\n%s", place, file, text)
+				}
+			}
+		}
+	}
+}
+
+// secretsOf returns what must not be told of a key: each line of its text, and
+// its number in the forms in which programs print it.
+func secretsOf(ts *testscript.TestScript, file string) (parts []string) {
+	text := ts.ReadFile(file)
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "-----END") {
+			parts = append(parts, line)
+		}
+	}
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		ts.Fatalf("%s is no PEM file", file)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	ts.Check(err)
+	number, err := key.(*ecdsa.PrivateKey).Bytes()
+	ts.Check(err)
+	return append(parts, hex.EncodeToString(number), new(big.Int).SetBytes(number).String(), base64.StdEncoding.EncodeToString(number))
 }
 
 // secure says how a client speaks before HTTP.

@@ -24,28 +24,28 @@ import (
 const patience = 20 * time.Second
 
 // pair returns a connection under test and the plain connection of its peer.
-func pair(t *testing.T, s *socket.Sweeper) (*socket.Conn, *net.TCPConn) {
-	t.Helper()
-	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+func pair(tb testing.TB, s *socket.Sweeper) (*socket.Conn, *net.TCPConn) {
+	tb.Helper()
+	ln, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer ln.Close()
-	peer, err := new(net.Dialer).DialContext(t.Context(), "tcp", ln.Addr().String())
+	peer, err := new(net.Dialer).DialContext(tb.Context(), "tcp", ln.Addr().String())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = peer.Close() })
+	tb.Cleanup(func() { _ = peer.Close() })
 	_ = peer.SetDeadline(time.Now().Add(patience))
 	nc, err := ln.Accept()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	c, err := s.Open(nc.(*net.TCPConn))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
+	tb.Cleanup(func() { c.Close() })
 	return c, peer.(*net.TCPConn)
 }
 
@@ -99,13 +99,13 @@ func start(f func() error) <-chan error {
 }
 
 // result waits for what start began.
-func result(t *testing.T, done <-chan error) error {
-	t.Helper()
+func result(tb testing.TB, done <-chan error) error {
+	tb.Helper()
 	select {
 	case err := <-done:
 		return err
 	case <-time.After(patience):
-		t.Fatal("it does not return")
+		tb.Fatal("it does not return")
 		return nil
 	}
 }

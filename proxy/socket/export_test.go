@@ -21,3 +21,17 @@ func (s *Sweeper) Swept() int {
 
 // Stuck reports whether a write waits until the peer takes something.
 func (c *Conn) Stuck() bool { return c.stuck.Load() != 0 }
+
+// Divide divides bytes that arrive in pieces of n into records of TLS: how many
+// there are, and whether the last one is whole.
+func Divide(b []byte, n int) (records int, whole bool) {
+	var w wire
+	for len(b) > 0 {
+		m := min(n, len(b))
+		w.divide(b[:m])
+		records += w.records
+		w.records = 0
+		b = b[m:]
+	}
+	return records, w.whole()
+}

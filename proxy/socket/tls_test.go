@@ -805,8 +805,6 @@ func expectClosure(t *testing.T, r io.Reader) {
 	}
 }
 
-// Keys change while both sides talk (RFC 8446 section 4.6.3): crypto/tls never
-// asks for it, but what it sends many records of must stay readable.
 func TestManyRecords(t *testing.T) {
 	for name, open := range ways(t) {
 		t.Run(name, func(t *testing.T) {

@@ -2,7 +2,18 @@
 
 package tlsconf
 
-import "time"
+import (
+	"time"
+
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// Check returns why what two files hold cannot be used as a pair.
+func Check(certificate, key []byte) error {
+	s := source{pair: routing.KeyPair{Certificate: "a.crt", Key: "a.key"}}
+	s.take(reading{files: [][]byte{certificate, key}})
+	return s.err
+}
 
 // Servers counts the servers that follow their files.
 func (s *Store) Servers() int {

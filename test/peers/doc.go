@@ -5,7 +5,8 @@
 // build tag of their own, peers; make test-peers runs them.
 //
 // Access control lists: HAProxy evaluates them for the same requests as
-// package conditions does, and both must agree on every one.
+// package conditions does, and both must agree on every one. So do they of what
+// they see of TLS: the certificates of clients, and what passes through.
 //
 // TLS: testssl looks for old protocols and for weaknesses with a name, and
 // openssl and curl are clients that share no code with ours. By the name that a
