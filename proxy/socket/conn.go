@@ -77,7 +77,7 @@ type Conn struct {
 	// Of the sweeper, under its shard's mutex.
 	home       *shard
 	next, prev *Conn
-	sweepPeek  int
+	sweepEnded bool
 	sweepFn    func(uintptr)
 	watcher    Watcher // nil if nobody is to be asked
 	peer       int

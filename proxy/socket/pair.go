@@ -97,6 +97,9 @@ type half struct {
 	from, to *Conn
 	moved    func(n int64)
 	buf      *[pieceSize]byte // nil while nothing is there
+	waits    uint8            // how often it waited, up to informAfter
+	informed bool             // what it receives from tells what is left, if it can
+	out      putter
 	err      error
 	fault    string // a panic, to be passed on to who called Run
 }
@@ -123,6 +126,9 @@ func (h *half) run(ahead []byte) {
 			return
 		case err != nil:
 			h.err = &BrokenError{h.from, err}
+		case h.waits == informAfter && !h.informed:
+			h.informed = true
+			h.from.inform()
 		default: // more has come than fits a buffer
 			h.Idle()
 			h.splice()
@@ -145,11 +151,22 @@ func (h *half) Data(n int) Next {
 	if h.err != nil || n == pieceSize && h.from.layer == nil && h.to.layer == nil {
 		return Done
 	}
+	if h.waits == informAfter && !h.informed {
+		return Done
+	}
 	return More
 }
 
+// informAfter is after how many waits a direction is one of a conversation,
+// whose reads had better tell what is left. What asks once and is answered has
+// ended by then.
+const informAfter = 3
+
 // Idle implements Handler: nothing of the buffer is unsent.
 func (h *half) Idle() {
+	if h.waits < informAfter {
+		h.waits++
+	}
 	if h.buf != nil {
 		pieces.Put(h.buf)
 		h.buf = nil
@@ -165,7 +182,7 @@ func (h *half) send(b []byte) {
 	if len(b) == 0 {
 		return
 	}
-	n, err := h.to.writeOut(b, 0)
+	n, err := h.out.put(h.to, b)
 	h.moved(int64(n))
 	h.note(err)
 }

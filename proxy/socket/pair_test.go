@@ -106,6 +106,86 @@ func TestPairMovesMuch(t *testing.T) {
 	}
 }
 
+// converse has both sides say so much that they count as a conversation.
+func (j *joined) converse(t *testing.T) {
+	t.Helper()
+	for range 10 {
+		write(t, j.atA, "ping")
+		expect(t, j.atB, "ping")
+		write(t, j.atB, "pong")
+		expect(t, j.atA, "pong")
+	}
+}
+
+// The last words and the end come in one edge, or in two: nobody sweeps, so an
+// end that is missed would never be found.
+func TestPairOfAConversationFindsItsEnd(t *testing.T) {
+	for range 100 {
+		j := join(t, new(socket.Sweeper), nil)
+		j.converse(t)
+		write(t, j.atA, "last words")
+		_ = j.atA.CloseWrite()
+		expect(t, j.atB, "last words")
+		expectEnd(t, j.atB)
+		write(t, j.atB, "answer")
+		_ = j.atB.CloseWrite()
+		expect(t, j.atA, "answer")
+		expectEnd(t, j.atA)
+		if err := result(t, j.done); err != nil {
+			t.Fatalf("Run() = %v, want an orderly end", err)
+		}
+	}
+}
+
+func TestPairOfAConversationFindsAReset(t *testing.T) {
+	for range 10 {
+		s := new(socket.Sweeper)
+		sweep(t, s)
+		j := join(t, s, nil)
+		j.converse(t)
+		write(t, j.atA, "last words")
+		_ = j.atA.SetLinger(0)
+		_ = j.atA.Close()
+		if broken, ok := errors.AsType[*socket.BrokenError](result(t, j.done)); !ok || broken.Side != j.A {
+			t.Fatalf("Run() = %v, want a BrokenError of A", broken)
+		}
+	}
+}
+
+// A conversation turns into a transfer, and back.
+func TestPairOfAConversationMovesMuch(t *testing.T) {
+	j := join(t, new(socket.Sweeper), nil)
+	much := strings.Repeat("0123456789abcdef", 1<<16)
+	for range 3 {
+		j.converse(t)
+		sent := make(chan error, 1)
+		go func() {
+			_, err := io.WriteString(j.atA, much)
+			sent <- err
+		}()
+		expect(t, j.atB, much)
+		if err := <-sent; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The peer takes nothing more, and whoever writes to it waits.
+func TestPairExpiresWhileItWrites(t *testing.T) {
+	j := join(t, new(socket.Sweeper), nil)
+	j.converse(t)
+	_ = j.atA.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+	for b := make([]byte, 1000); ; {
+		if _, err := j.atA.Write(b); err != nil {
+			break // all buffers on the way are full
+		}
+	}
+	j.B.Expire()
+	if err := result(t, j.done); !errors.Is(err, socket.ErrExpired) {
+		t.Errorf("Run() = %v, want %v", err, socket.ErrExpired)
+	}
+}
+
 func TestPairEndsBeforeItsTime(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

@@ -113,10 +113,12 @@ func (c *Conn) look(now int64) {
 		return
 	}
 	if c.sweepFn == nil {
-		c.sweepFn = func(fd uintptr) { c.sweepPeek = peekFD(fd) }
+		// To look for data instead would take the error of a reset away from
+		// who reads, to whom it would then be an orderly end.
+		c.sweepFn = func(fd uintptr) { c.sweepEnded = endedFD(fd) }
 	}
-	c.sweepPeek = peekNothing
-	if err := c.raw.Control(c.sweepFn); err == nil && c.sweepPeek == peekEnded {
+	c.sweepEnded = false
+	if err := c.raw.Control(c.sweepFn); err == nil && c.sweepEnded {
 		c.Wake()
 	}
 }

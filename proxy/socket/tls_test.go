@@ -826,3 +826,40 @@ func TestManyRecords(t *testing.T) {
 		})
 	}
 }
+
+func TestEndedOverTLS(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("an end behind bytes is seen on Linux only")
+	}
+	for name, open := range ways(t) {
+		t.Run(name, func(t *testing.T) {
+			c, peer, tcp := open(t, new(socket.Sweeper))
+			write(t, peer, "x")
+			expect(t, readerOf(c), "x") // and the tickets before it
+			if c.Ended() {
+				t.Error("a connection that is open has ended")
+			}
+			tcp.on = true
+			_ = peer.CloseWrite()
+			tcp.release(t)
+			eventually(t, "the alert to arrive", func() bool { return c.Pending() > 0 })
+			if c.Ended() {
+				t.Error("a connection whose peer may still have bytes to send has ended")
+			}
+			_ = tcp.CloseWrite()
+			eventually(t, "the end to be seen behind the alert", c.Ended)
+		})
+		t.Run(name+" with a request ahead", func(t *testing.T) {
+			c, peer, tcp := open(t, new(socket.Sweeper))
+			write(t, peer, "x")
+			expect(t, readerOf(c), "x")
+			write(t, peer, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			_ = peer.CloseWrite()
+			_ = tcp.CloseWrite()
+			eventually(t, "all to arrive", func() bool { return c.Pending() > 60 })
+			if c.Ended() {
+				t.Error("a connection that has a request to read has ended")
+			}
+		})
+	}
+}

@@ -87,7 +87,7 @@ func (f *forward) run(ctx context.Context, l *Listener) {
 	if reason == live.None {
 		f.seen = x.Tunnel()
 		x.Settle()
-		reason = f.join(&hold, idle) //nolint:contextcheck // Abort ends it, not the context of dials
+		reason = f.join(&hold, idle)
 	}
 	if reason != live.None {
 		x.Fail(reason)

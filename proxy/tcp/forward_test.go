@@ -184,10 +184,11 @@ func (b *bed) totals() metrics.Totals {
 	b.t.Helper()
 	var t metrics.Totals
 	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
-		open := b.listener.Open() // before what is counted at the end
-		b.gateway.Series.Read(&t)
-		if t.InFlight == 0 && open == 0 {
-			return t
+		if b.listener.Open() == 0 { // before it is read what they counted
+			b.gateway.Series.Read(&t)
+			if t.InFlight == 0 {
+				return t
+			}
 		}
 		if time.Now().After(deadline) {
 			b.t.Fatalf("%d exchanges and %d connections do not end", t.InFlight, b.listener.Open())

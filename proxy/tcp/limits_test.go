@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
@@ -93,6 +95,16 @@ func listenEverywhere(t *testing.T) (all []net.Listener) {
 	return all
 }
 
+// left waits until so many connections are left.
+func (b *bed) left(n int) {
+	b.t.Helper()
+	for deadline := time.Now().Add(patience); b.listener.Open() > n; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("%d connections are left, want %d", b.listener.Open(), n)
+		}
+	}
+}
+
 // Each instance takes one connection, and the first one is always asked first.
 func TestRetriesHaveABudget(t *testing.T) {
 	for _, tt := range []struct {
@@ -115,6 +127,7 @@ func TestRetriesHaveABudget(t *testing.T) {
 				c := b.connect()
 				if i >= tt.served {
 					expectEnd(t, c, syscall.ECONNRESET)
+					b.left(tt.served) // what it took is given back
 					continue
 				}
 				write(t, c, "ping")
