@@ -147,7 +147,7 @@ func (m *member) percent(now time.Time, w *routing.Watch) uint8 {
 type standing struct {
 	percents []uint8 // of the weight of each; 0 of those that get nothing
 	usable   int     // those that are not out, panic or not
-	down     int   // those whose checks fail
+	down     int     // those whose checks fail
 	panics   bool
 }
 
