@@ -98,7 +98,8 @@ func TestSNIChoosesAsInHAProxy(t *testing.T) {
 		"req.ssl_sni -m beg admin.",
 		"req.ssl_sni -m reg ^v[0-9]+\\.api\\.example$",
 		"req.ssl_sni -m sub internal",
-		"req.ssl_alpn -m sub h2",
+		"req.ssl_alpn h2",
+		"req.ssl_alpn -m beg http/",
 	}
 	var backends, uses, routes strings.Builder
 	for i, acl := range acls {
