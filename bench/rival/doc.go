@@ -11,6 +11,12 @@
 // address is told in X-Forwarded-For, each request gets an X-Request-Id of its
 // own, and nothing is logged.
 //
+// Two other modes vary it. Over TLS the same is done, with a whole handshake
+// for each connection unless the client resumes one; key exchange, cipher and
+// kind of certificate are the same for all. Forwarding connections, nobody looks
+// into them: each goes to one of the three routes, and all that it carries with
+// it.
+//
 // It is not quite the same: Sluice also tells X-Forwarded-Proto, -Port and
 // -Host, and counts and times every request for its metrics. HAProxy counts
 // them, nginx does not. Sluice's weights are exact, those of the others are
