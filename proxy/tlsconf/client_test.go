@@ -14,6 +14,9 @@ import (
 	"github.com/sluice-mesh/sluice/test/certs"
 )
 
+// trusting returns what a route asks for that trusts the authorities in ca.crt.
+func trusting() routing.DialTLS { return routing.DialTLS{CA: "ca.crt"} }
+
 func TestClient(t *testing.T) {
 	b := newBed(t)
 	b.ca.WriteFile(b.dir, "ca.crt")
@@ -31,15 +34,15 @@ func TestClient(t *testing.T) {
 		server *tls.Config
 		want   func(error) bool // nil: it succeeds
 	}{
-		{"who it must be is who it is", routing.DialTLS{CA: "ca.crt"}, "shop.internal", instance, nil},
-		{"an address", routing.DialTLS{CA: "ca.crt"}, "127.0.0.1", instance, nil},
+		{"who it must be is who it is", trusting(), "shop.internal", instance, nil},
+		{"an address", trusting(), "127.0.0.1", instance, nil},
 		{"a name instead of the host", routing.DialTLS{CA: "ca.crt", Name: "shop.internal"}, "10.0.0.5", instance, nil},
-		{"it is somebody else", routing.DialTLS{CA: "ca.crt"}, "cart.internal", instance, is[x509.HostnameError]},
+		{"it is somebody else", trusting(), "cart.internal", instance, is[x509.HostnameError]},
 		{"nobody vouches for it", routing.DialTLS{CA: "strangers.crt"}, "shop.internal", instance, is[x509.UnknownAuthorityError]},
 		{"nobody whom the system knows", routing.DialTLS{}, "shop.internal", instance, is[*tls.CertificateVerificationError]},
 		{"whoever it is", routing.DialTLS{SkipVerify: true}, "cart.internal", instance, nil},
 		{"it asks for a certificate", routing.DialTLS{CA: "ca.crt", KeyPair: me}, "shop.internal", demanding, nil},
-		{"it asks for one and there is none", routing.DialTLS{CA: "ca.crt"}, "shop.internal", demanding, func(err error) bool {
+		{"it asks for one and there is none", trusting(), "shop.internal", demanding, func(err error) bool {
 			return strings.Contains(err.Error(), "certificate required")
 		}},
 		{"its TLS is too old", routing.DialTLS{CA: "ca.crt", MinVersion: tls.VersionTLS13}, "shop.internal", ancient, func(err error) bool {
@@ -68,7 +71,7 @@ func is[E error](err error) bool {
 func TestClientIsOneForAll(t *testing.T) {
 	b := newBed(t)
 	b.ca.WriteFile(b.dir, "ca.crt")
-	asks := routing.DialTLS{CA: "ca.crt"}
+	asks := trusting()
 	client := func(asks routing.DialTLS, host string) *tlsconf.Client {
 		t.Helper()
 		c, err := b.Client(&asks, host)
@@ -95,7 +98,8 @@ func TestClientRemembersSessions(t *testing.T) {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
 			b := newBed(t)
 			b.ca.WriteFile(b.dir, "ca.crt")
-			c, err := b.Client(&routing.DialTLS{CA: "ca.crt"}, "shop.internal")
+			asks := trusting()
+			c, err := b.Client(&asks, "shop.internal")
 			if err != nil {
 				t.Fatal(err)
 			}
