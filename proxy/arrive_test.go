@@ -86,7 +86,11 @@ func TestTLSOnAPlainPort(t *testing.T) {
 	if err := tls.Client(nc, s.config("a.example")).HandshakeContext(t.Context()); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("handshake: %v, want the connection to end", err)
 	}
-	eventually(t, "it is counted", func() bool { return s.refusals("tls_on_plain") == 1 })
+	if got := raw(t, local(p), "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"); !strings.HasPrefix(got, "HTTP/1.1 400 ") ||
+		!strings.Contains(got, "\r\nSluice-Reason: tls_on_plain\r\n") {
+		t.Errorf("it is answered %q", got)
+	}
+	eventually(t, "it is counted", func() bool { return s.refusals("tls_on_plain") == 2 })
 	if n := s.counted("sluice_requests_refused_total", metrics.Label{Name: "reason", Value: "bad_request"}); n != 0 {
 		t.Errorf("%v requests are counted, want none", n)
 	}

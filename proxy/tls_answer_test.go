@@ -104,19 +104,18 @@ func TestRequestsInRecords(t *testing.T) {
 		_, _ = io.Copy(w, r.Body)
 		_, _ = io.WriteString(w, r.URL.Path+";")
 	}), ""))
-	var all strings.Builder
-	want := ""
+	var all, wants strings.Builder
 	for i := range 30 {
 		if i%3 == 2 {
 			fmt.Fprintf(&all, "POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nbody:", i)
-			want += "body:"
+			wants.WriteString("body:")
 		} else {
 			fmt.Fprintf(&all, "GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", i)
 		}
-		want += fmt.Sprintf("/%d;", i)
+		fmt.Fprintf(&wants, "/%d;", i)
 	}
 	all.WriteString("GET /end HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-	want += "/end;"
+	want := wants.String() + "/end;"
 	for _, size := range []int{1, 7, 40, 1 << 20} {
 		for _, at := range []int{1, 3, 1 << 20} { // records in a segment
 			t.Run(fmt.Sprintf("of %d bytes, %d at a time", size, at), func(t *testing.T) {
@@ -135,13 +134,13 @@ func TestRequestsInRecords(t *testing.T) {
 				if err := <-sent; err != nil {
 					t.Fatal(err)
 				}
-				bodies := ""
+				var bodies strings.Builder
 				for _, part := range strings.Split(string(got), "\r\n\r\n")[1:] {
 					body, _, _ := strings.Cut(part, "HTTP/1.1 ")
-					bodies += body
+					bodies.WriteString(body)
 				}
-				if bodies != want {
-					t.Errorf("got %q, want %q", bodies, want)
+				if bodies.String() != want {
+					t.Errorf("got %q, want %q", &bodies, want)
 				}
 			})
 		}
@@ -172,7 +171,6 @@ func sendRecords(nc *tls.Conn, b *bundling, text []byte, size, at int) error {
 // TestMinimumRateOverTLS holds that a client which takes too little of an
 // answer, or sends too little of a body, is cut.
 func TestMinimumRateOverTLS(t *testing.T) {
-	t.Parallel()
 	s := seal(t, nil)
 	p := freeport.One(t)
 	s.apply(speaks("a", p, origin(t, func(w http.ResponseWriter, r *http.Request) {

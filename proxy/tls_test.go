@@ -99,10 +99,9 @@ func ask(t *testing.T, nc net.Conn, head string) (status int, fields http.Header
 }
 
 // client returns an HTTP client for URLs of any host, all of which are ours.
-func (s *sealed) client(t *testing.T, port int, own ...certs.Pair) *http.Client {
+func (s *sealed) client(t *testing.T, port int) *http.Client {
 	t.Helper()
-	config := s.config("", own...)
-	tr := &http.Transport{TLSClientConfig: config, MaxIdleConnsPerHost: 16}
+	tr := &http.Transport{TLSClientConfig: s.config(""), MaxIdleConnsPerHost: 16}
 	tr.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	}

@@ -390,11 +390,12 @@ func (c *conn) incomplete() socket.Next {
 	return socket.More
 }
 
-// refuseTLS ends a connection on which TLS begins where none is spoken. An
-// answer would not be understood.
+// refuseTLS ends a connection on which TLS begins where none is spoken. It
+// counts as a connection: no request was read. The answer is what an invalid
+// request line gets (RFC 9112 section 3), and tells a client's log what it was.
 func (c *conn) refuseTLS() {
 	c.server.options.Gate.Refuse(live.TLSOnPlain)
-	c.unread, c.owed = true, false
+	c.turnDown(live.TLSOnPlain)
 }
 
 // contentless reports whether an answer to the request, as far as it was
@@ -404,6 +405,11 @@ func (h *head) contentless() bool { return string(h.bytes(h.method)) == http.Met
 // refuse answers what never became an exchange and ends the connection.
 func (c *conn) refuse(reason live.Reason) {
 	c.server.options.Counters.Refused[reason-1].Add(c.shard, 1)
+	c.turnDown(reason)
+}
+
+// turnDown answers with a failure and ends the connection.
+func (c *conn) turnDown(reason live.Reason) {
 	c.unread = true
 	c.owed = false
 	f := failure{reason: reason, status: reason.Status(), close: true, head: c.w.head.contentless()}
