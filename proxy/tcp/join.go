@@ -27,9 +27,15 @@ func (f *forward) join(hold *balance.Hold, idle time.Duration) live.Reason {
 		f.abort()
 	}
 	switch end {
+	case metrics.TunnelClosed:
+		f.instance.Spoken()
+		return live.None
 	case metrics.TunnelClientGone:
 		return live.RequestAborted
 	case metrics.TunnelInstanceGone:
+		if live.IsTLS(f.instance.Late(err)) {
+			return live.TLSFailed
+		}
 		return live.UpstreamReset
 	default: // it came to its end, stood still for too long, or was ended by us
 		return live.None

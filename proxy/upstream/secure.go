@@ -116,7 +116,7 @@ func (i *Instance) secure(ctx context.Context, c *Conn) error {
 		count(done.failed[troubleTimeout])
 		return err
 	default:
-		e := i.refuse(err)
+		e := i.refuse(err, false)
 		count(done.failed[e.trouble()])
 		return e
 	}
@@ -124,16 +124,26 @@ func (i *Instance) secure(ctx context.Context, c *Conn) error {
 }
 
 // refuse notes why an instance cannot be spoken to by TLS.
-func (i *Instance) refuse(err error) *TLSError {
-	next := &TLSError{Instance: i.text, Way: i.way, Err: err}
+func (i *Instance) refuse(err error, late bool) *TLSError {
+	next := &TLSError{Instance: i.text, Way: i.way, Err: err, late: late}
 	before := i.refusal.Load()
 	next.known = before != nil && before.Why() == next.Why()
 	i.refusal.Store(next)
 	return next
 }
 
-// accepts notes that an instance was spoken to.
-func (i *Instance) accepts(before *TLSError) {
+// Spoken notes that the connection was of use: its instance took what it was
+// shown. Answers of HTTP are noted by Walk.Answered.
+func (c *Conn) Spoken() { c.Instance.accepts(true) }
+
+// accepts notes that an instance was spoken to. Other protocols than HTTP have
+// only been connected to when they count as answered: it may refuse them yet,
+// unless they are proven.
+func (i *Instance) accepts(proven bool) {
+	before := i.refusal.Load()
+	if before == nil || before.late && !i.way.HTTP && !proven {
+		return
+	}
 	if i.refusal.CompareAndSwap(before, nil) {
 		i.pool.options.Log.Info("an instance can be spoken to by TLS again", "instance", i.text)
 	}
@@ -164,7 +174,7 @@ func (c *Conn) late(err, why error) error {
 	if alert, ok := remoteAlert(why); !ok || !aboutCertificate(alert) {
 		return err
 	}
-	e := c.Instance.refuse(why)
+	e := c.Instance.refuse(why, true)
 	count(c.Instance.pool.options.Handshakes.failed[troubleRefused])
 	return e
 }

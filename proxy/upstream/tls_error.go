@@ -25,6 +25,7 @@ type TLSError struct {
 	Err      error
 
 	known bool // the one before said the same
+	late  bool // it came behind the handshake
 }
 
 func (e *TLSError) Error() string {

@@ -207,10 +207,8 @@ func (w *Walk) Answered(now int64, took time.Duration, status int) {
 
 // spoken notes that TLS with the present instance works, should it have failed.
 func (w *Walk) spoken() {
-	if i := w.present; i != nil {
-		if before := i.refusal.Load(); before != nil {
-			i.accepts(before)
-		}
+	if i := w.present; i != nil && i.refusal.Load() != nil {
+		i.accepts(false)
 	}
 }
 
