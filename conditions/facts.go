@@ -9,9 +9,11 @@ type Facts uint8
 const (
 	// FactRequest is what only an HTTP request has: method, target, fields.
 	FactRequest Facts = 1 << iota
-	// FactName is what the client of a TLS connection asks for, whoever ends
-	// it: sni and alpn.
+	// FactName is the server name that the client of a TLS connection asks for,
+	// whoever ends it: sni.
 	FactName
+	// FactProtocol is the protocol that goes with it: alpn.
+	FactProtocol
 	// FactHello is the same of connections that pass through alone:
 	// req.ssl_sni and its like.
 	FactHello
@@ -48,8 +50,10 @@ func (t *test) asks() Facts {
 	switch t.subject {
 	case ofClient:
 		return 0
-	case ofServerName, ofProtocol:
+	case ofServerName:
 		return FactName
+	case ofProtocol:
+		return FactProtocol
 	case ofCertificate, ofSubject, ofNames:
 		return FactCertificate
 	case ofRaw:

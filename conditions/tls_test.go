@@ -200,7 +200,7 @@ func TestAsks(t *testing.T) {
 	}{
 		{"ip in 10.0.0.0/8 and < src 10.0.0.0/8 > or < rand(2) 1 >", 0, nil},
 		{"< ssl_fc > or < dst_port 443 > or < always_true >", 0, nil},
-		{"sni == a or alpn == b", conditions.FactName, nil},
+		{"sni == a or alpn == b", conditions.FactName | conditions.FactProtocol, nil},
 		{"client certificate or client subject == a or client san == b", conditions.FactCertificate, nil},
 		{"< ssl_c_used > or < ssl_c_s_dn(cn) a >", conditions.FactCertificate, nil},
 		{"< ssl_fc_sni a > or < ssl_fc_alpn a > or < ssl_fc_protocol TLSv1.3 > or < ssl_c_verify 0 >", conditions.FactTLS, nil},

@@ -89,7 +89,7 @@ func (c *candidate) checkDialTLS(r *Route) {
 }
 
 // sniffed are the facts that only a ClientHello tells where TLS passes through.
-const sniffed = conditions.FactName | conditions.FactHello
+const sniffed = conditions.FactName | conditions.FactProtocol | conditions.FactHello
 
 // sniff finds the tcp gateways whose connections are looked at before they are
 // decided: those that ask, and those that lead to them.

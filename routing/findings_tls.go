@@ -36,14 +36,18 @@ func (g *CompiledGateway) shows() conditions.Facts {
 	t := g.Asked.TLS
 	switch {
 	case t == nil && g.Type == TCP:
-		return conditions.FactName | conditions.FactHello
+		return conditions.FactName | conditions.FactProtocol | conditions.FactHello
 	case t == nil:
 		return 0
-	case t.ClientAuth == ClientAuthNone:
-		return conditions.FactName | conditions.FactTLS
-	default:
-		return conditions.FactName | conditions.FactTLS | conditions.FactCertificate
 	}
+	facts := conditions.FactName | conditions.FactTLS
+	if g.Type == HTTP {
+		facts |= conditions.FactProtocol // none is agreed on for bytes
+	}
+	if t.ClientAuth != ClientAuthNone {
+		facts |= conditions.FactCertificate
+	}
+	return facts
 }
 
 // unseen are the kinds of facts that connections may lack, and the remedy.
@@ -54,6 +58,7 @@ var unseen = []struct {
 	{conditions.FactCertificate, "the certificate of the client, and none of the gateway's clients is asked for one", "write sluice: {tls: {client_auth: optional, ...}}, or leave the test out"},
 	{conditions.FactTLS, "TLS that ends here, and none does", "write sluice: {tls: ...}, or sni where TLS passes through a tcp port"},
 	{conditions.FactName, "TLS, and the gateway has none", "write sluice: {tls: ...}, or leave the test out"},
+	{conditions.FactProtocol, "a protocol of TLS, and none is agreed on", "write sluice: {tls: ...} at an http port; a tcp port with tls agrees on no protocol"},
 	{conditions.FactHello, "TLS that passes through, and none does", "write sni or ssl_fc_sni where TLS ends here; http ports let none pass"},
 }
 
