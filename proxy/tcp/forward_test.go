@@ -179,9 +179,11 @@ func (b *bed) totals() metrics.Totals {
 	b.t.Helper()
 	var t metrics.Totals
 	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
-		b.gateway.Series.Read(&t)
-		if t.InFlight == 0 && b.listener.Open() == 0 {
-			return t
+		if b.listener.Open() == 0 { // before it is read what they counted
+			b.gateway.Series.Read(&t)
+			if t.InFlight == 0 {
+				return t
+			}
 		}
 		if time.Now().After(deadline) {
 			b.t.Fatalf("%d exchanges and %d connections do not end", t.InFlight, b.listener.Open())
