@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -127,6 +128,51 @@ func TestInstancesAreToldOfTheClient(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestInstancesAreToldWhatBalancersSay holds that the vectors of a header that
+// came are those of the header that goes out, but not for another client.
+func TestInstancesAreToldWhatBalancersSay(t *testing.T) {
+	tlvs := []byte{0x02, 0, 4, 's', 'h', 'o', 'p', 0xe0, 0, 1, 7}
+	ln := listen(t)
+	headers := make(chan sniff.Header, 10)
+	go func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer nc.Close()
+				h, err := readHeader(nc)
+				if err != nil {
+					return
+				}
+				headers <- h
+				if _, err := http.ReadRequest(bufio.NewReader(nc)); err == nil {
+					_, _ = io.WriteString(nc, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+				}
+			}()
+		}
+	}()
+	port := freeport.One(t)
+	b := start(t, believing(t, "203.0.113.9"))
+	b.apply(fmt.Sprintf(`{name: g, port: %d, sluice: {proxy_protocol: 127.0.0.1}, routes: {"[%s]": {sluice: {proxy_protocol: v2}}}}`, port, ln.Addr()))
+	k := keep(t, local(port))
+	if _, err := k.Write(sniff.AppendHeader(nil, routing.ProxyV2, sniff.Header{
+		Source: netip.MustParseAddrPort("203.0.113.9:5000"), Destination: netip.MustParseAddrPort("198.51.100.1:443"), TLVs: tlvs,
+	})); err != nil {
+		t.Fatal(err)
+	}
+	for field, want := range map[string]string{"": string(tlvs), "X-Forwarded-For: 192.0.2.7\r\n": ""} {
+		if _, err := io.WriteString(k, "GET / HTTP/1.1\r\nHost: a\r\n"+field+"\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		k.receive(t)
+		if h := <-headers; string(h.TLVs) != want {
+			t.Errorf("with %q the instance is told %q of %v, want %q", field, h.TLVs, h.Source, want)
+		}
 	}
 }
 

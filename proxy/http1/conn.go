@@ -104,6 +104,7 @@ func (c *conn) arrive() bool {
 	case in:
 		c.facts, c.asked = a.Facts, a.Asked
 		c.meet()
+		c.origin.tlvs = bytes.Clone(a.TLVs) // which are the end of a larger buffer
 		return true
 	case why == live.PlainOnTLS:
 		c.take()

@@ -230,6 +230,8 @@ type origin struct {
 	// certificate is what is told of a client that has a certificate; empty
 	// if it has none.
 	certificate []byte
+	// tlvs are those of the PROXY header (see sniff.Header); nil if it has none.
+	tlvs []byte
 }
 
 // appendOwn appends the fields that tell an instance of the client, but for an

@@ -91,10 +91,13 @@ func (c *conn) dial(i *upstream.Instance) (*upstream.Conn, error) {
 }
 
 // introduce returns what the PROXY header of a connection says: who the
-// client is, as conditions see it.
+// client is, as conditions see it, with what a balancer said of it besides.
 func (c *conn) introduce() *sniff.Header {
 	o := c.ownOf()
 	o.told = sniff.Header{Source: c.facts.Client, Destination: c.facts.Local}
+	if c.facts.Client == c.origin.peer {
+		o.told.TLVs = c.origin.tlvs
+	}
 	return &o.told
 }
 
