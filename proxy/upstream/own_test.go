@@ -3,6 +3,11 @@
 package upstream_test
 
 import (
+	"bytes"
+	"io"
+	"net"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,5 +65,75 @@ func TestRest(t *testing.T) {
 				t.Error("it is resumed twice")
 			}
 		})
+	}
+}
+
+// Clients come and go while the pool looks through what rests and instances
+// end: no connection is handed out twice, or left behind.
+func TestRestUnderLoad(t *testing.T) {
+	p, open := newPool(nil)
+	at := serving(t, func(nc net.Conn) { _, _ = io.Copy(nc, nc) })
+	way, o := upstream.Way{Proxy: routing.ProxyV1}, &origin{addr: at}
+	ready, unready := by(p, p.Fixed(o.instance(true), nil), way), by(p, p.Fixed(o.instance(false), nil), way)
+	p.Retain([]*upstream.Target{ready})
+	i := ready.Instances()[0]
+	stop := make(chan struct{})
+	var clients, keeper sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			var c *upstream.Conn
+			for k := range 200 {
+				if c == nil || !c.Resume(socket.Now(), k%2 == 0) {
+					var err error
+					if c, err = i.Dial(t.Context(), patience); err != nil {
+						t.Errorf("Dial() error = %v", err)
+						return
+					}
+				}
+				// The header comes back first, once.
+				if _, err := c.Write([]byte("x\n")); err != nil {
+					t.Errorf("Write() error = %v", err)
+				}
+				for b := make([]byte, 100); ; {
+					n, err := c.Read(b)
+					if err != nil {
+						t.Errorf("Read() error = %v", err)
+						return
+					}
+					if bytes.HasSuffix(b[:n], []byte("x\n")) {
+						break
+					}
+				}
+				i.Rest(c, socket.Now(), time.Minute)
+				if k%20 == 19 {
+					c.Leave()
+					c = nil
+				}
+			}
+			if c != nil {
+				c.Leave()
+			}
+		})
+	}
+	keeper.Go(func() {
+		for k := 0; ; k++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			p.Reap()
+			if k%10 == 0 {
+				p.Retain([]*upstream.Target{unready}) // which closes what rests
+				p.Retain([]*upstream.Target{ready})
+			}
+			runtime.Gosched()
+		}
+	})
+	clients.Wait()
+	close(stop)
+	keeper.Wait()
+	if open.Value() != 0 || p.Idle() != 0 || i.Listed() != 0 {
+		t.Errorf("%d connections are open, %d idle, %d listed; want none", open.Value(), p.Idle(), i.Listed())
 	}
 }
