@@ -16,7 +16,7 @@ import (
 // shortened by the environment variables of flags that the manual leaves at
 // their defaults.
 func TestBenchManual(t *testing.T) {
-	t.Setenv("SLUICE_DURATION", "100ms")
+	t.Setenv("SLUICE_DURATION", "400ms")
 	tell(t, "docs/benchmarking.md")
 }
 
