@@ -95,11 +95,15 @@ type reading struct {
 // read reads the files of the source.
 func (s *source) read(now time.Time) (r reading) {
 	for i, path := range s.paths {
-		r.stamps = append(r.stamps, stampOf(path, now))
+		at := stampOf(path, now)
 		b, err := readFile(path)
+		if err != nil {
+			at.settled = false // a right to read it that is given later shows in no stamp
+		}
 		if err != nil && r.err == nil {
 			r.err = fmt.Errorf("%s: %w", s.name(i), err)
 		}
+		r.stamps = append(r.stamps, at)
 		r.files = append(r.files, b)
 	}
 	return r
@@ -111,6 +115,13 @@ func (s *source) name(i int) string { return []string{s.pair.Certificate, s.pair
 // readFile returns what a file holds, and why not in few words: paths are the
 // caller's to name.
 func readFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, bare(err)
+	}
+	if !info.Mode().IsRegular() { // to open a pipe would wait for who writes to it
+		return nil, errNotRegular
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, bare(err)
@@ -207,6 +218,7 @@ func (s *source) takeAuthorities(b []byte) error {
 }
 
 var (
+	errNotRegular    = errors.New("is not a regular file")
 	errNoCertificate = errors.New("holds no certificate in PEM")
 	errNoKey         = errors.New("holds no private key in PEM")
 	errEncrypted     = errors.New("holds a private key that is encrypted: only one in clear can be used")
