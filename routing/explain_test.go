@@ -3,6 +3,7 @@
 package routing_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/big"
@@ -627,12 +628,23 @@ func FuzzExplainRequest(f *testing.F) {
 		`{"url": "shop.example:80", "client_ip": "::ffff:10.0.0.1", "ticket": 17, "why_not": "[a:1]"}`,
 		`{"url": "x", "gateway": "shop", "ticket": {"strength": 1, "weights@shop": 2, "random": 3}}`,
 		`{"url": "http://x/ä", "headers": [["A"]]}`,
+		`{"url": "https://Shop.example/cart", "alpn": ["h2", "http/1.1"], "client_certificate": {"subject": "CN=a", "sans": ["a.example", "a@b", "c://d"]}}`,
+		`{"url": "https://10.0.0.1:8443", "sni": "shop.example"}`,
+		`{"url": "https://shop.example:8443", "sni": "-"}`,
+		`{"url": "https://shop.example:8080"}`,
+		`{"url": "tcp://db.example:5432", "sni": "db.example", "alpn": ["a"]}`,
+		`{"url": "tcp://db.example:5432"}`,
 	} {
 		f.Add([]byte(seed))
 	}
 	g := gateway("shop", 8080, route("[a:1]", half), when("[b:1]", half, "header Cookie has a=b", half))
 	g.VirtualHosts = []string{"shop.example"}
-	s, faults := compile(table(1, g))
+	secure := gateway("secure", 8443, route("[a:1]", half), when("[b:1]", half, "sni == shop.example or alpn == h2 or client san == a.example", half))
+	secure.TLS = listen(func(l *routing.ListenTLS) { l.ClientAuth, l.ClientCA = routing.ClientAuthOptional, "ca.crt" })
+	secure.VirtualHosts = []string{"*.shop.example", "secure.example"}
+	db := gateway("db", 5432, route("[a:1]", half), when("[b:1]", half, "sni == db.example or alpn == a", half))
+	db.Port.Type = routing.TCP
+	s, faults := compile(table(1, g, secure, db))
 	if len(faults) > 0 {
 		f.Fatal(faults)
 	}
@@ -651,7 +663,15 @@ func FuzzExplainRequest(f *testing.F) {
 		checkExplanation(t, e)
 		seen := asked
 		seen.Method, seen.ClientIP, seen.Headers = e.Request.Method, e.Request.ClientIP, e.Request.Headers
-		seen.URL = "http://x:" + strconv.Itoa(e.Request.Port) + e.Request.Target
+		host := "x"
+		if seen.Method == "" {
+			host = e.Request.Host // a connection has no header that names it
+		}
+		seen.URL = cmp.Or(e.Request.Scheme, "http") + "://" + host + ":" + strconv.Itoa(e.Request.Port) + e.Request.Target
+		if seen.SNI = e.Request.SNI; seen.SNI == "" && (e.Request.Scheme == "https" || asked.SNI != "") {
+			seen.SNI = "-"
+		}
+		seen.ALPN = e.Request.ALPN
 		again, err := s.Explain(seen, routing.ExplainOptions{})
 		if err != nil || !reflect.DeepEqual(again.Request, e.Request) || !slices.EqualFunc(again.Hops, e.Hops, func(a, b routing.HopExplanation) bool { return reflect.DeepEqual(a, b) }) {
 			t.Errorf("Explain(%s) = %+v; described anew it is %+v (%v)", text, e, again, err)
