@@ -15,20 +15,26 @@ func (c *Conn) Peek(b []byte, enough func(seen []byte) bool) (int, error) {
 	seen := 0
 	var failed error
 	look := func(fd uintptr) bool {
-		n, err := lookFD(fd, b)
-		if n > seen {
-			seen = n
-			if n == len(b) || enough(b[:n]) {
-				return true
+		for ended := false; ; ended = true {
+			n, err := lookFD(fd, b)
+			if n > seen {
+				seen = n
+				if n == len(b) || enough(b[:n]) {
+					return true
+				}
 			}
+			switch {
+			case err != nil:
+				failed = err
+				return true
+			case ended:
+				failed = io.EOF
+				return true
+			case !endedFD(fd):
+				return false
+			}
+			// It has ended, maybe behind what came since it was looked at.
 		}
-		switch {
-		case err != nil:
-			failed = err
-		case endedFD(fd): // behind what was seen
-			failed = io.EOF
-		}
-		return failed != nil
 	}
 	err := c.raw.Read(look)
 	for err != nil && c.onlyWoken(err) {

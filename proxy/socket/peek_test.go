@@ -100,3 +100,25 @@ func TestPeekSeesTheEndBehindBytes(t *testing.T) {
 		return n == 10 && errors.Is(err, io.EOF)
 	})
 }
+
+// The bytes and the end behind them may come between two looks.
+func TestPeekSeesWhatComesTogetherWithTheEnd(t *testing.T) {
+	for range 300 {
+		c, peer := pair(t, new(socket.Sweeper))
+		said := make(chan error, 1)
+		go func() {
+			_, err := io.WriteString(peer, "word")
+			said <- errors.Join(err, peer.CloseWrite())
+		}()
+		var b [10]byte
+		n, err := c.Peek(b[:], func(seen []byte) bool { return len(seen) == 4 })
+		if n != 4 || err != nil {
+			t.Fatalf("Peek() = %d, %v; want 4 bytes", n, err)
+		}
+		if err := <-said; err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		_ = peer.Close()
+	}
+}

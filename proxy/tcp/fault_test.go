@@ -34,11 +34,14 @@ func TestAPanicEndsItsConnectionOnly(t *testing.T) {
 
 // A connection that a fault ended was decided, so it has an end.
 func TestAPanicLosesCountOfNothing(t *testing.T) {
-	address := origin(t, func(nc *net.TCPConn) { _, _ = io.Copy(nc, nc) })
-	b := newBed(t, fmt.Sprintf("{\"[%s]\": {}}", address))
-	b.gateway.Routes[0].Target = nil // which is a fault
+	_, port, _ := net.SplitHostPort(refusing(t))
+	b := newBed(t, only(net.JoinHostPort("shop.test.", port)))
+	b.gateway.Routes[0].Retries = nil // which is a fault once an instance refuses
 	if got, err := io.ReadAll(b.connect()); err == nil || len(got) > 0 {
 		t.Errorf("the client reads %q, %v; want a reset", got, err)
+	}
+	if n := b.registry.Panics().Value(); n != 1 {
+		t.Errorf("%d panics are counted, want 1", n)
 	}
 	now := b.totals()
 	if now.InFlight != 0 || now.Requests[metrics.ClassNone] != 1 {

@@ -31,6 +31,7 @@ type forward struct {
 	random uint32 // once drawn
 	drawn  bool
 	served bool // to its end, whichever
+	reset  bool // which the client is not to take for an orderly one
 
 	mu       sync.Mutex // guards the two below, until both directions move
 	instance *upstream.Conn
@@ -46,15 +47,19 @@ func (f *forward) leave(l *Listener) {
 	f.seat.Leave()
 }
 
-// finish closes what is still open. A fault ends this connection, not the
-// process.
+// finish closes what is still open, once all is counted. A fault ends this
+// connection, not the process.
 func (f *forward) finish() {
 	if p := recover(); p != nil {
 		f.server.options.Panics.Caught(f.shard, "forwarding a connection", p)
 		f.abort()
 		return
 	}
-	f.client.Close()
+	if f.reset {
+		f.client.Abort()
+	} else {
+		f.client.Close()
+	}
 }
 
 // arrive has the connection begin, and reports whether it may go on.
@@ -91,7 +96,7 @@ func (f *forward) run(ctx context.Context, l *Listener) {
 	}
 	if reason != live.None {
 		x.Fail(reason)
-		f.client.Abort()
+		f.reset = true
 	}
 	f.served = true
 }
@@ -130,7 +135,7 @@ func (f *forward) begin(l *Listener, began int64) bool {
 	if reason == live.None {
 		return !quiet
 	}
-	f.client.Abort()
+	f.reset = true
 	series := gen.Gateway(g).Series
 	series.Begin(f.shard)
 	series.End(f.shard, &metrics.Observation{Duration: time.Duration(socket.Now() - began), Reason: uint8(reason)})
