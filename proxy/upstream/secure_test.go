@@ -9,12 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
 	"github.com/sluice-mesh/sluice/routing"
+	"github.com/sluice-mesh/sluice/routing/routingtest"
 	"github.com/sluice-mesh/sluice/test/certs"
 )
 
@@ -106,6 +109,61 @@ func securely(p *upstream.Pool, at netip.AddrPort, way upstream.Way) *upstream.T
 
 func shop() upstream.Way {
 	return upstream.Way{HTTP: true, TLS: routing.DialTLS{Name: "shop.internal", CA: "tls/internal.crt"}}
+}
+
+// What is wrong is logged by route when it begins, when it changes, and when it
+// is over; not each time.
+func TestFailedHandshakesAreLoggedOnce(t *testing.T) {
+	ca := certs.New(t)
+	var config atomic.Pointer[tls.Config]
+	at, _ := secured(t, &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return config.Load(), nil }})
+	log := &lines{}
+	p, _ := newPool(func(o *upstream.Options) {
+		o.TLS, o.Log = trusting(ca.Pool(), nil), slog.New(slog.NewTextHandler(log, nil))
+	})
+	target := securely(p, at, shop())
+	choosing := target.Choosing()
+	choosing.Route = "shop/canary"
+	target = p.Balanced(target, choosing)
+	request := func() {
+		var w upstream.Walk
+		defer w.End()
+		target.Begin(&w, routingtest.NewRequest("GET", "shop.example", "/"), 0)
+		c, err := w.Next().Dial(t.Context(), patience)
+		if err == nil {
+			err = trip(c)
+			c.Close()
+		}
+		if err != nil {
+			w.Unreached(0, 0, err)
+			return
+		}
+		w.Answered(0, time.Millisecond, 200)
+	}
+	for _, step := range []struct {
+		pair           certs.Pair
+		warned, solved int // lines so far
+	}{
+		{ca.Issue(t, "shop.internal"), 0, 0},
+		{ca.Issue(t, "a.internal"), 1, 0},
+		{ca.With(certs.Expired()).Issue(t, "shop.internal"), 2, 0},
+		{ca.Issue(t, "shop.internal"), 2, 1},
+		{ca.Issue(t, "a.internal"), 3, 1},
+	} {
+		config.Store(&tls.Config{Certificates: []tls.Certificate{step.pair.TLS()}, SessionTicketsDisabled: true})
+		for range 3 {
+			request()
+		}
+		if n := log.count("route=shop/canary"); n != step.warned {
+			t.Errorf("%d lines tell of the route, want %d", n, step.warned)
+		}
+		if n := log.count("by TLS again"); n != step.solved {
+			t.Errorf("%d lines tell that it is over, want %d", n, step.solved)
+		}
+	}
+	if log.count("not for shop.internal") != 2 || log.count("expired at") != 1 {
+		t.Error("the log does not say what is wrong")
+	}
 }
 
 // An instance that refuses a certificate closes the connection, so that the
