@@ -116,3 +116,21 @@ func TestExchangesOverTLSHardlyAllocate(t *testing.T) {
 		})
 	}
 }
+
+func TestPairDoesNotAllocate(t *testing.T) {
+	j := join(t, new(socket.Sweeper), nil)
+	j.converse(t)
+	message, answer := []byte("ping"), make([]byte, 4)
+	pass := func(from, to io.ReadWriter) {
+		_, _ = from.Write(message)
+		if _, err := io.ReadFull(to, answer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := testing.AllocsPerRun(1000, func() {
+		pass(j.atA, j.atB)
+		pass(j.atB, j.atA)
+	}); n != 0 {
+		t.Errorf("%v allocations a round trip, want 0", n)
+	}
+}
