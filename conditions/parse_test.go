@@ -125,7 +125,7 @@ func TestParseBounds(t *testing.T) {
 }
 
 // Texts that make a parser with backtracking try much again and again take as
-// long as any other. The bound is some hundred times what they need.
+// long as any other: not minutes. A busy machine may halt for a second.
 func TestParseStaysFastOnHostileTexts(t *testing.T) {
 	full := func(s string) string { return strings.Repeat(s, conditions.MaxTextBytes/len(s)) }
 	for _, text := range []string{
@@ -139,7 +139,7 @@ func TestParseStaysFastOnHostileTexts(t *testing.T) {
 		for range 10 {
 			_, _ = conditions.Parse(text)
 		}
-		if took := time.Since(start) / 10; took > 200*time.Millisecond {
+		if took := time.Since(start) / 10; took > 2*time.Second {
 			t.Errorf("Parse(%.20q...) took %v", text, took)
 		}
 	}
