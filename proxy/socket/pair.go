@@ -151,10 +151,14 @@ func (h *half) Data(n int) Next {
 	if h.err != nil || n == pieceSize && h.from.layer == nil && h.to.layer == nil {
 		return Done
 	}
-	if h.waits == informAfter && !h.informed {
+	switch {
+	case h.from.layer != nil:
+		return Park // an orderly end is said in what was read, and never missed
+	case h.waits == informAfter && !h.informed:
 		return Done
+	default:
+		return More
 	}
-	return More
 }
 
 // informAfter is after how many waits a direction is one of a conversation,
