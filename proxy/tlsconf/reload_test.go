@@ -5,7 +5,6 @@ package tlsconf_test
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -135,29 +134,6 @@ func (b *bed) remove(name string) {
 	if err := os.Remove(filepath.Join(b.dir, name)); err != nil {
 		b.t.Fatal(err)
 	}
-}
-
-// A right to read that is given later changes neither the time nor the size of
-// a file.
-func TestReloadOnceItMayBeRead(t *testing.T) {
-	if os.Getuid() == 0 {
-		t.Skip("root may read all")
-	}
-	b := newBed(t)
-	p := b.ca.Issue(t, "shop.example")
-	pair := b.write("shop", p)
-	key := filepath.Join(b.dir, "shop.key")
-	old := time.Now().Add(-time.Hour)
-	if err := errors.Join(os.Chtimes(key, old, old), os.Chmod(key, 0)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.Server(listen(pair), true); err == nil || err.Error() != "shop.key: permission denied" {
-		t.Fatalf("Server() = %v, want that the key may not be read", err)
-	}
-	if err := os.Chmod(key, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	expectServed(t, b.server(listen(pair)), b.asking(), p)
 }
 
 // As Kubernetes does it: files are links into a directory that is itself a
