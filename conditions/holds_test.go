@@ -5,6 +5,7 @@ package conditions_test
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/sluice-mesh/sluice/conditions"
@@ -100,7 +101,8 @@ func TestHoldsDoesNotAllocate(t *testing.T) {
 	} {
 		c := mustCompile(t, text)
 		var held bool
-		if n := testing.AllocsPerRun(100, func() { held = c.Holds(r) != held }); n != 0 {
+		n := testing.AllocsPerRun(100, func() { held = c.Holds(r) != held })
+		if n != 0 && (!raceDetector || !strings.Contains(text, "matches")) { // whose pools forget under it
 			t.Errorf("%q allocates %v times", text, n)
 		}
 	}
