@@ -5,6 +5,8 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 
 GOLANGCI_VERSION := 2.15.0
+H2SPEC_VERSION   := v2.2.1+incompatible
+GRPC_VERSION     := v1.85.0
 # How long `make fuzz` spends on each fuzz test, and how often `make
 # microbench` repeats each benchmark.
 FUZZTIME ?= 10s
@@ -31,7 +33,7 @@ test: ## unit, property, in-process and end-to-end tests (needs Go, git, make)
 	@echo "make test: passed. Left out: the commands of the documents if curl is missing, the race detector and the linter (make check), other programs (make test-peers), long sieges (make test-slow), long chaos (make test-chaos, make soak), fuzzing beyond the seeds (make fuzz)."
 
 .PHONY: test-peers
-test-peers: ## compare with programs that others wrote (needs HAProxy, nginx, testssl, openssl)
+test-peers: conformers ## compare with programs that others wrote (needs HAProxy, nginx, testssl, openssl, h2load)
 	go test -tags peers -timeout 10m ./test/peers/... ./test/wire/...
 
 .PHONY: test-slow
@@ -54,6 +56,15 @@ race: ## the tests of make test under the race detector (needs a C compiler)
 linter:
 	@[ "$$(bin/golangci-lint version --short 2>/dev/null)" = "$(GOLANGCI_VERSION)" ] || \
 		GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI_VERSION)
+
+.PHONY: conformers
+conformers: # h2spec, and the client and server of gRPC's interoperability tests
+	@go version -m bin/h2spec 2>/dev/null | grep -qF '$(H2SPEC_VERSION)' || \
+		GOBIN=$(CURDIR)/bin go install github.com/summerwind/h2spec/cmd/h2spec@$(H2SPEC_VERSION)
+	@for side in client server; do \
+		go version -m "bin/grpc-interop/$$side" 2>/dev/null | grep -qF '$(GRPC_VERSION)' || \
+			GOBIN=$(CURDIR)/bin/grpc-interop go install google.golang.org/grpc/interop/$$side@$(GRPC_VERSION); \
+	done
 
 .PHONY: lint
 lint: linter ## run the linters
