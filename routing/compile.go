@@ -291,6 +291,7 @@ func (c *compilation) compile(one *candidate) *CompiledGateway {
 		Asked:  form,
 
 		Forwarded: form.Forwarded,
+		HTTP2:     form.http2(),
 	}
 	bounds := make([]Bounds, len(form.Routes)+1)
 	bounds[len(form.Routes)] = form.bounds(nil)
@@ -316,6 +317,7 @@ func (c *compilation) compile(one *candidate) *CompiledGateway {
 			TLS:       asked.TLS,
 
 			ProxyProtocol: asked.ProxyProtocol,
+			Protocol:      asked.Protocol,
 		}
 		g.Routes[i] = r
 		if r.Condition != nil {

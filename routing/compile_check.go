@@ -156,6 +156,7 @@ func (g *Gateway) equal(o *Gateway) bool {
 		g.SlowStart == o.SlowStart &&
 		g.Affinity == o.Affinity &&
 		g.BetweenRoutes == o.BetweenRoutes &&
+		g.HTTP2 == o.HTTP2 &&
 		g.TLS.equal(o.TLS) &&
 		slices.Equal(g.ProxyFrom, o.ProxyFrom) &&
 		slices.Equal(g.VirtualHosts, o.VirtualHosts) &&
@@ -181,6 +182,7 @@ func (r *Route) equal(o *Route) bool {
 		r.Ejection == o.Ejection &&
 		r.SlowStart == o.SlowStart &&
 		r.ProxyProtocol == o.ProxyProtocol &&
+		r.Protocol == o.Protocol &&
 		r.TLS.equal(o.TLS) &&
 		slices.EqualFunc(r.Rewrites, o.Rewrites, Rewrite.equal) &&
 		reflect.DeepEqual(r.Headers, o.Headers) &&

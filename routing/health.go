@@ -20,12 +20,14 @@ const (
 	HealthTCP
 	// HealthHTTP sends a request and judges the answer.
 	HealthHTTP
+	// HealthGRPC asks grpc.health.v1.Health whether it is serving.
+	HealthGRPC
 )
 
-// String returns none, tcp or http; nothing if it is not written.
+// String returns none, tcp, http or grpc; nothing if it is not written.
 func (k HealthKind) String() string { return healthNames[k] }
 
-var healthNames = [...]string{HealthNone: "none", HealthTCP: "tcp", HealthHTTP: "http"}
+var healthNames = [...]string{HealthNone: "none", HealthTCP: "tcp", HealthHTTP: "http", HealthGRPC: "grpc"}
 
 // Health says how instances are checked. The zero Health is not written.
 // Comparable: equal ones ask the same.
@@ -38,6 +40,9 @@ type Health struct {
 	// Panic is the share of usable instances below which all are used, 0 to
 	// never do so.
 	Panic Weight
+
+	// Service is what HealthGRPC asks for; empty means the server as a whole.
+	Service string
 
 	// The rest is of HealthHTTP.
 	Method string

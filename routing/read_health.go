@@ -3,6 +3,7 @@
 package routing
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,7 +35,7 @@ var slowStartKeys = []quantity{
 const (
 	methodHead     = "HEAD"
 	maxHealthText  = 1 << 10 // bytes of a path, a host, a body
-	healthAllowed  = "tcp, http, none or a map is allowed"
+	healthAllowed  = "tcp, http, grpc, none or a map is allowed"
 	statusAllowed  = "a status from 200 to 599, a range such as 200-299, or a list of them is allowed"
 	ejectAllowed   = "a map or none is allowed"
 	panicAllowed   = `a percentage is allowed, or none, such as "50%"`
@@ -78,13 +79,18 @@ type healthForm struct {
 	Health
 	kind   HealthKind // as written
 	ofHTTP httpOnly   // the first key that only HTTP has
+	ofGRPC httpOnly   // the key that only gRPC has
 	body   httpOnly   // where the body is, if one is asked for
 }
 
 func (h *healthForm) set(e entry, path string) {
 	switch e.key {
 	case "type":
-		h.kind = healthKind(h.choice(e.value, path, "tcp", "http"))
+		h.kind = healthKind(h.choice(e.value, path, healthNames[HealthTCP:]...))
+		return
+	case "service":
+		h.ofGRPC.note(e.place, path)
+		h.Service = h.visible(e.value, path, h.Service, "the name of a service is allowed, such as shop.v1.Cart", func(string) bool { return true })
 		return
 	case "panic":
 		h.Panic = h.panicShare(e.value, path)
@@ -147,22 +153,35 @@ func (r *reader) count(list []quantity, e entry, path string, n *int) {
 func (h *healthForm) whole() Health {
 	if h.kind == HealthUnwritten {
 		h.kind = HealthTCP
-		if h.ofHTTP.path != "" {
+		switch {
+		case h.ofHTTP.path != "":
 			h.kind = HealthHTTP
+		case h.ofGRPC.path != "":
+			h.kind = HealthGRPC
 		}
 	}
-	switch {
-	case h.kind == HealthTCP && h.ofHTTP.path != "":
-		h.refuse(codeUnexpectedElement, h.ofHTTP.place, h.ofHTTP.path, "the setting is for checks of type http, and the type is tcp", "write type: http, or leave one of the two out")
-	case h.kind == HealthHTTP && h.Body != "" && h.Method == methodHead:
+	h.only(HealthHTTP, &h.ofHTTP)
+	h.only(HealthGRPC, &h.ofGRPC)
+	if h.kind == HealthHTTP && h.Body != "" && h.Method == methodHead {
 		h.refuse(codeUnexpectedElement, h.body.place, h.body.path, "answers to HEAD have no body", "use another method, such as GET")
 	}
 	out := h.Health
 	out.Kind = h.kind
-	if h.kind == HealthTCP {
+	if h.kind != HealthGRPC {
+		out.Service = ""
+	}
+	if h.kind != HealthHTTP {
 		out.Method, out.Path, out.Host, out.Fields, out.Body, out.Status = "", "", "", "", "", StatusSet{}
 	}
 	return out
+}
+
+// only refuses a key that checks of another type have.
+func (h *healthForm) only(kind HealthKind, key *httpOnly) {
+	if h.kind != kind && key.path != "" {
+		h.refuse(codeUnexpectedElement, key.place, key.path, fmt.Sprintf("the setting is for checks of type %s, and the type is %s", kind, h.kind),
+			fmt.Sprintf("write type: %s, or leave one of the two out", kind))
+	}
 }
 
 func (r *reader) panicShare(v *value, path string) Weight {

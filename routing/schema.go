@@ -105,7 +105,7 @@ const (
 	queueTimeMeaning         = "how long each of them waits; then 503 overloaded"
 	breakerMeaning           = "when a route that fails is left alone; then 503 circuit_open"
 	statusForm               = "status or range, or a list of them: [200-299, 404]"
-	healthWritten            = "tcp, http or none, or a map"
+	healthWritten            = "tcp, http, grpc or none, or a map"
 	healthMeaning            = "whether instances are checked, so that those which fail get nothing"
 	ejectionWritten          = "map, or none"
 	ejectionMeaning          = "when an instance that fails its requests gets nothing for a while"
@@ -217,7 +217,7 @@ var schema = []Key{
 	{SectionTimeouts, "total", Supported, totalForm, "none", boundOf(times, "total"), totalMeaning},
 	{SectionTimeouts, "half_closed", Supported, totalForm, "5s", boundOf(times, "half_closed"), halfClosedMeaning},
 
-	{SectionHealth, "type", Supported, "tcp or http", "http if a key of http is written, otherwise tcp", "", "tcp: a connection can be made; http: a request is answered as it should be"},
+	{SectionHealth, "type", Supported, "tcp, http or grpc", "http or grpc if a key of it is written, otherwise tcp", "", "tcp: a connection can be made; http: a request is answered as it should be; grpc: grpc.health.v1.Health says SERVING"},
 	{SectionHealth, "every", Supported, timeForm, "2s", boundOf(healthKeys, "every"), "how often each instance is checked, give or take a tenth"},
 	{SectionHealth, "timeout", Supported, timeForm, "2s", boundOf(healthKeys, "timeout"), "how long a check may take in all"},
 	{SectionHealth, "fall", Supported, "number", "3", boundOf(healthKeys, "fall"), "how many checks in a row must fail for an instance to be unhealthy"},
@@ -229,6 +229,7 @@ var schema = []Key{
 	{SectionHealth, "headers", Supported, "map of names and values", "none", "up to 4KB", "of type http: further header fields"},
 	{SectionHealth, "status", Supported, statusForm, "200-399", "200 to 599", "of type http: the statuses of a success"},
 	{SectionHealth, "body", Supported, "text", "", "up to 1KB; not with HEAD", "of type http: a text that must stand in the first 64KB of the answer's content"},
+	{SectionHealth, "service", Supported, "name of a service", "the server as a whole", "up to 1KB", "of type grpc: the service that is asked for"},
 
 	{SectionEjection, "failures", Supported, "number, or none", "5", boundOf(ejectionKeys, "failures"), "how many failures in a row eject an instance: connections that cannot be made or that end before the answer, answers that do not come in time or are not HTTP, and statuses"},
 	{SectionEjection, "connects", Supported, "number, or none", "3", boundOf(ejectionKeys, "connects"), "how many of them eject it if all are connections that cannot be made"},

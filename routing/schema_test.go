@@ -104,7 +104,7 @@ var sample = map[string]string{
 	"retries": "{attempts: 1}", "attempts": "0", "statuses": "[502, 503]", "methods": "[PUT]", "budget": "12.5%", "budget_min": "0",
 	"upstream_keep_alive": "1s", "tunnel": "1h", "total": "1m", "half_closed": "0s",
 	"health": "http", "ejection": "none", "slow_start": "30s", "type": "http", "every": "1s", "timeout": "1s", "fall": "1", "rise": "1", "panic": "none",
-	"*.sluice.health path": "\"/healthz?full\"", "method": "HEAD", "*.sluice.health headers": "{X-Check: '1'}", "status": "[200-299, 404]",
+	"*.sluice.health path": "\"/healthz?full\"", "method": "HEAD", "*.sluice.health service": "shop.v1.Cart", "*.sluice.health headers": "{X-Check: '1'}", "status": "[200-299, 404]",
 	"failures": "10", "connects": "none", "*.sluice.ejection errors": "30%", "*.sluice.ejection over": "1m", "*.sluice.ejection at_least": "5",
 	"tls": "{certificates: {certificate: a.crt, key: a.key}}", "route.sluice tls": "{ca: a.crt, name: a.example}", "certificates": "[{certificate: a, key: b}]", "gateway.sluice.tls min_version": "1.2",
 	"min_version": "\"1.3\"", "client_auth": "none", "client_ca": "ca.crt", "plain": "serve", "hsts": "365d", "certificate": "a.crt", "route.sluice.tls key": "a.key", "gateway.sluice.tls.certificates key": "a.key",

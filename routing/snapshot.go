@@ -34,6 +34,7 @@ type CompiledGateway struct {
 	Entry      Entry            // what holds before the route of a request is known
 	Bounds     *Bounds          // what holds for exchanges without a route
 	Forwarded  ForwardedMode    // by which fields instances are told of the client
+	HTTP2      HTTP2            // how HTTP/2 is spoken to clients, defaults applied
 	// Sniffs reports that a condition of it, or of a gateway to which it leads,
 	// asks what only the ClientHello of a TLS connection tells. Of a tcp port
 	// without TLS: others know it, or have none.
@@ -69,6 +70,7 @@ type CompiledRoute struct {
 	TLS     *DialTLS // how it speaks TLS to its instances; nil if it does not
 	// ProxyProtocol is the header with which connections to instances begin.
 	ProxyProtocol ProxyVersion
+	Protocol      Protocol // what is spoken to instances
 
 	// ID names the route in cookies; empty unless the gateway is sticky.
 	ID string

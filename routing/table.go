@@ -72,6 +72,7 @@ type Gateway struct {
 	// begin with a PROXY header; those of others have none.
 	ProxyFrom     []netip.Prefix
 	BetweenRoutes BetweenRoutes // of tcp ports
+	HTTP2         HTTP2         // how it speaks HTTP/2 to clients; of http ports
 	NoRoute       int           // status when nothing can be chosen: 503 (also the zero value) or 404
 	At            Position      // of the gateway's document
 }
@@ -156,6 +157,7 @@ type Route struct {
 	TLS       *DialTLS       // how it speaks TLS to its instances; nil if it does not
 	// ProxyProtocol is the header with which connections to instances begin.
 	ProxyProtocol ProxyVersion
+	Protocol      Protocol // what is spoken to instances
 	// Instances are what a selector found for the route: its own, or that of
 	// its gateway; sorted by address, each once.
 	Instances []*Instance
