@@ -41,12 +41,14 @@ type Handler interface {
 	Woken() Next
 }
 
-// Conn is a TCP connection. One goroutine reads and one writes at a time;
-// Due, Expire, StopReading, Wake and Close may be called from any.
+// Conn is a TCP connection, or a conversation inside of one (see Carry). One
+// goroutine reads and one writes at a time; Due, Expire, StopReading, Wake and Close
+// may be called from any.
 type Conn struct {
-	tcp   *net.TCPConn
-	raw   syscall.RawConn
-	layer *layer // nil without TLS
+	tcp   *net.TCPConn    // nil if it is carried
+	raw   syscall.RawConn // nil if it is carried
+	layer *layer          // nil without TLS
+	by    Carrier         // nil unless it is carried
 
 	due     atomic.Int64 // when it is overdue (see Now); 0: never
 	end     atomic.Int64 // when it is, whatever due says; 0: never
@@ -80,7 +82,7 @@ type Conn struct {
 	sweepEnded bool
 	sweepFn    func(uintptr)
 	watcher    Watcher // nil if nobody is to be asked
-	peer       int
+	peer       Peer
 	peerFn     func(uintptr)
 }
 
@@ -141,8 +143,7 @@ func (c *Conn) Expire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.expired.Store(true)
-	// An error says that the connection is closed, which is as good.
-	_ = c.tcp.SetDeadline(past)
+	c.hold(past)
 }
 
 // expireIfDue expires the connection if one of its deadlines is still at that
@@ -160,7 +161,7 @@ func (c *Conn) expireIfDue(deadline *atomic.Int64, at int64, gone *atomic.Bool) 
 	if gone != nil {
 		gone.Store(true)
 	}
-	_ = c.tcp.SetDeadline(past)
+	c.hold(past)
 }
 
 // Revive makes a connection usable once more, until it is due, after it
@@ -170,7 +171,7 @@ func (c *Conn) Revive() {
 	defer c.mu.Unlock()
 	c.expired.Store(false)
 	c.stopped = false
-	_ = c.tcp.SetDeadline(time.Time{})
+	c.hold(time.Time{})
 }
 
 // StopReading wakes whoever reads from the connection with ErrExpired;
@@ -179,7 +180,7 @@ func (c *Conn) StopReading() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopped = true
-	_ = c.tcp.SetReadDeadline(past)
+	c.holdReading(past)
 }
 
 var past = time.Unix(1, 0)
@@ -197,6 +198,9 @@ func (c *Conn) Read(b []byte) (int, error) {
 // receive reads once; a Wake ends the wait.
 func (c *Conn) receive(b []byte) (int, error) {
 	if c.layer == nil {
+		if c.by != nil {
+			return c.carriedRead(b)
+		}
 		return c.tcp.Read(b)
 	}
 	if err := c.ready(); err != nil {
@@ -214,6 +218,9 @@ func (c *Conn) Write(b []byte) (int, error) {
 	if err != nil || n == len(b) {
 		return n, err
 	}
+	if c.by != nil {
+		return c.carry(b, 0)
+	}
 	m, err := c.tcp.Write(b[n:])
 	return n + m, c.translate(err)
 }
@@ -229,6 +236,9 @@ func (c *Conn) WriteWithin(b []byte, wait time.Duration) (int, error) {
 	if err != nil || n == len(b) {
 		return n, err
 	}
+	if c.by != nil {
+		return c.carry(b, wait)
+	}
 	c.stuck.Store(Now() + int64(wait))
 	m, err := c.tcp.Write(b[n:])
 	c.stuck.Store(0)
@@ -240,7 +250,7 @@ func (c *Conn) WriteWithin(b []byte, wait time.Duration) (int, error) {
 func (c *Conn) Wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_ = c.tcp.SetReadDeadline(past)
+	c.holdReading(past)
 }
 
 // onlyWoken reports whether a read failed for no other reason than Wake,
@@ -255,7 +265,7 @@ func (c *Conn) onlyWoken(err error) bool {
 	if c.expired.Load() || c.stopped {
 		return false
 	}
-	_ = c.tcp.SetReadDeadline(time.Time{})
+	c.holdReading(time.Time{})
 	return true
 }
 
@@ -271,7 +281,7 @@ func (c *Conn) translate(err error) error {
 // can, and returns how many it moved. io.ErrUnexpectedEOF means that src
 // ended before.
 func (c *Conn) ReadFrom(src *Conn, n int64) (int64, error) {
-	if c.layer != nil || src.layer != nil {
+	if !c.bare() || !src.bare() {
 		moved, err := c.copyFrom(src, n, 0)
 		if s, ok := errors.AsType[*SpliceError](err); ok {
 			err = s.Err
@@ -301,11 +311,22 @@ type SpliceError struct{ Err error }
 func (e *SpliceError) Error() string { return "splice: " + e.Err.Error() }
 func (e *SpliceError) Unwrap() error { return e.Err }
 
-// TCP returns the connection itself.
-func (c *Conn) TCP() *net.TCPConn { return c.tcp }
+// TCP returns the connection itself, or the one that it is carried by.
+func (c *Conn) TCP() *net.TCPConn {
+	if c.by != nil {
+		return c.by.Origin().TCP()
+	}
+	return c.tcp
+}
+
+// bare reports whether what is written and read is what the kernel moves.
+func (c *Conn) bare() bool { return c.layer == nil && c.by == nil }
 
 // CloseWrite ends the sending half. Over TLS the peer is told before.
 func (c *Conn) CloseWrite() error {
+	if c.by != nil {
+		return c.translate(c.by.CloseWrite())
+	}
 	if c.layer != nil {
 		if err := c.layer.closeWrite(); err != nil {
 			return err
@@ -323,23 +344,29 @@ func (c *Conn) Close() bool {
 	if c.layer != nil {
 		c.layer.close()
 	}
-	c.shut()
+	c.shut(false)
 	return true
 }
 
-func (c *Conn) shut() {
+func (c *Conn) shut(aborted bool) {
 	c.home.remove(c)
+	if c.by != nil {
+		c.by.Close(aborted)
+		return
+	}
 	_ = c.tcp.Close()
 }
 
 // Abort closes the connection with a reset, so that the peer cannot take what
 // it has received for complete. It reports whether the connection was open.
 func (c *Conn) Abort() bool {
-	_ = c.tcp.SetLinger(0)
+	if c.by == nil {
+		_ = c.tcp.SetLinger(0)
+	}
 	if c.closed.Swap(true) {
 		return false
 	}
-	c.shut() // nor does TLS say that this is an orderly end
+	c.shut(true) // nor does TLS say that this is an orderly end
 	return true
 }
 
@@ -349,6 +376,9 @@ func (c *Conn) Abort() bool {
 func (c *Conn) Alive() bool {
 	if c.expired.Load() {
 		return false
+	}
+	if c.by != nil {
+		return c.by.Alive()
 	}
 	if l := c.layer; l != nil && (!l.quiet() || !l.wire.whole()) {
 		return l.alive()
@@ -369,6 +399,9 @@ func (c *Conn) Alive() bool {
 // Pending returns how many bytes can be read at once, 0 if that cannot be
 // told. Over TLS it is about as many.
 func (c *Conn) Pending() int {
+	if c.by != nil {
+		return c.by.Pending()
+	}
 	if c.pendFn == nil {
 		c.pendFn = func(fd uintptr) { c.pending = pendingFD(fd) }
 	}

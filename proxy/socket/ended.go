@@ -10,6 +10,9 @@ func (c *Conn) Ended() bool {
 	if c.expired.Load() {
 		return true
 	}
+	if c.by != nil {
+		return c.by.Peer() != PeerStays
+	}
 	found := peekEnded
 	err := c.raw.Control(func(fd uintptr) {
 		found = peekFD(fd)

@@ -16,6 +16,9 @@ type Watcher interface {
 	// direction, and that all before that was read. It is told so at each sweep,
 	// but not while a write waits for the peer.
 	HalfClosed(now int64)
+	// Deserted is told of a carried connection at once that its peer is gone, by
+	// whatever carries it: it may be called together with the other methods.
+	Deserted()
 }
 
 // Watch makes w be asked from now on.
@@ -25,13 +28,6 @@ func (c *Conn) Watch(w Watcher) {
 	c.watcher = w
 }
 
-// What a look at a peer found.
-const (
-	peerStays      = iota
-	peerHalfClosed // it has ended its own direction, and nothing before that is unread
-	peerGone       // both directions have ended
-)
-
 // watch tells the watcher of a peer that has gone, or may have.
 func (c *Conn) watch(now int64) {
 	if !c.watcher.Waiting() {
@@ -40,14 +36,16 @@ func (c *Conn) watch(now int64) {
 	if c.peerFn == nil {
 		c.peerFn = func(fd uintptr) { c.peer = peerFD(fd) }
 	}
-	c.peer = peerStays
-	if c.raw.Control(c.peerFn) != nil {
+	c.peer = PeerStays
+	if c.by != nil {
+		c.peer = c.by.Peer()
+	} else if c.raw.Control(c.peerFn) != nil {
 		return
 	}
 	switch {
-	case c.peer == peerGone:
+	case c.peer == PeerGone:
 		c.watcher.Vanished()
-	case c.peer == peerHalfClosed && c.stuck.Load() == 0:
+	case c.peer == PeerHalfClosed && c.stuck.Load() == 0:
 		c.watcher.HalfClosed(now)
 	}
 }
@@ -57,9 +55,12 @@ func (c *Conn) watch(now int64) {
 // take what is sent to it. Where that cannot be told, nobody has hung up. It may
 // be called from any goroutine.
 func (c *Conn) HungUp() bool {
-	found := peerStays
+	if c.by != nil {
+		return c.by.Peer() == PeerGone
+	}
+	found := PeerStays
 	err := c.raw.Control(func(fd uintptr) { found = peerFD(fd) })
-	return err == nil && found == peerGone
+	return err == nil && found == PeerGone
 }
 
 // ExpireIf expires the connection if at is what it is due at still. Then gone

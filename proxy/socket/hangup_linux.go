@@ -7,18 +7,18 @@ import "golang.org/x/sys/unix"
 // peerFD looks which directions have ended, without waiting. The kernel tells
 // of an end that stands behind bytes, too: only a look at these tells whether
 // the peer still has something to say.
-func peerFD(fd uintptr) int {
+func peerFD(fd uintptr) Peer {
 	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 	n, err := unix.Poll(p[:], 0)
 	switch found := p[0].Revents; {
 	case err != nil || n != 1:
-		return peerStays
+		return PeerStays
 	case found&(unix.POLLHUP|unix.POLLERR) != 0:
-		return peerGone
+		return PeerGone
 	case found&unix.POLLRDHUP != 0 && peekFD(fd) == peekEnded:
-		return peerHalfClosed
+		return PeerHalfClosed
 	}
-	return peerStays
+	return PeerStays
 }
 
 // endedFD looks whether the peer has ended its direction, be it behind bytes

@@ -21,10 +21,12 @@ type watcher struct {
 	waiting  bool
 	vanished int
 	half     []int64 // the times at which it was told of a half-closed peer
+	hungUp   int
 }
 
 func (w *watcher) Waiting() bool        { return w.waiting }
 func (w *watcher) Vanished()            { w.vanished++ }
+func (w *watcher) Deserted()            { w.hungUp++ }
 func (w *watcher) HalfClosed(now int64) { w.half = append(w.half, now) }
 
 func TestTheSweepTellsWhichDirectionsHaveEnded(t *testing.T) {

@@ -6,11 +6,11 @@ package socket
 
 // peerFD looks which directions have ended. A reset cannot be told from the
 // end of one direction here.
-func peerFD(fd uintptr) int {
+func peerFD(fd uintptr) Peer {
 	if peekFD(fd) == peekEnded {
-		return peerHalfClosed
+		return PeerHalfClosed
 	}
-	return peerStays
+	return PeerStays
 }
 
 // endedFD cannot tell here.

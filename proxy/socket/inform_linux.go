@@ -27,7 +27,7 @@ type inquiry struct {
 // that out. It reports whether they do. It must not be called inside the
 // callback of Loop.
 func (c *Conn) inform() bool {
-	if c.layer != nil {
+	if !c.bare() {
 		return false
 	}
 	err := os.ErrInvalid

@@ -39,9 +39,10 @@ type measure struct {
 // in a window of time in which nothing else is waited for: where WriteWithin
 // or Splice wait until it takes something, or a message is Receiving. 0 bytes
 // allow any pace. The kernel counts; where it does not tell, nobody is too
-// slow.
+// slow. Nor is a carried connection, whose bytes the kernel does not tell from
+// others.
 func (c *Conn) Pace(bytes int64, window time.Duration) {
-	if bytes <= 0 {
+	if bytes <= 0 || c.by != nil {
 		c.pace.bound.Store(0)
 		return
 	}

@@ -148,11 +148,11 @@ func (h *half) Buffer() []byte {
 func (h *half) Data(n int) Next {
 	h.pair.moving()
 	h.send(h.buf[:n])
-	if h.err != nil || n == pieceSize && h.from.layer == nil && h.to.layer == nil {
+	if h.err != nil || n == pieceSize && h.from.bare() && h.to.bare() {
 		return Done
 	}
 	switch {
-	case h.from.layer != nil:
+	case !h.from.bare():
 		return Park // an orderly end is said in what was read, and never missed
 	case h.waits == informAfter && !h.informed:
 		return Done

@@ -2,7 +2,10 @@
 
 package socket
 
-import "io"
+import (
+	"errors"
+	"io"
+)
 
 // Peek looks at what was received without taking it: it calls enough with all
 // that is there, and again whenever more has come, until enough returns true,
@@ -10,8 +13,11 @@ import "io"
 // (ErrExpired). It returns how many bytes of b it saw, whatever the error. What
 // it looks at is what came over the network, below any TLS. It must not be
 // called inside Loop. Where sockets cannot be looked at it is
-// errors.ErrUnsupported.
+// errors.ErrUnsupported, as where a connection is carried.
 func (c *Conn) Peek(b []byte, enough func(seen []byte) bool) (int, error) {
+	if c.by != nil {
+		return 0, errors.ErrUnsupported
+	}
 	seen := 0
 	var failed error
 	look := func(fd uintptr) bool {

@@ -10,6 +10,9 @@ import "time"
 // ends (io.EOF), or the connection fails or expires. Inside it Read must not
 // be called.
 func (c *Conn) Loop(h Handler) error {
+	if c.by != nil {
+		return c.carriedLoop(h)
+	}
 	for {
 		n, err := c.receive(h.Buffer())
 		if n == 0 && err != nil {
@@ -30,6 +33,9 @@ func (c *Conn) Loop(h Handler) error {
 
 // RoundTrip sends out in one write and reads until h is done.
 func (c *Conn) RoundTrip(out []byte, h Handler) error {
+	if c.by != nil {
+		return c.carriedTrip(out, h)
+	}
 	if out != nil {
 		if n, err := c.Write(out); err != nil {
 			return &WriteError{Err: err, Unsent: n == 0}

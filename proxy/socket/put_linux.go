@@ -20,7 +20,7 @@ type putter struct {
 
 // put writes all of b, and returns how much it did.
 func (p *putter) put(c *Conn, b []byte) (int, error) {
-	if c.layer != nil {
+	if !c.bare() {
 		return c.writeOut(b, 0)
 	}
 	if p.fn == nil {

@@ -16,6 +16,9 @@ import (
 // be called: the callback holds the read lock.
 func (c *Conn) Loop(h Handler) error {
 	if c.loopFn == nil {
+		if c.by != nil {
+			return c.carriedLoop(h)
+		}
 		c.loopFn = c.loop
 	}
 	if err := c.ready(); err != nil {
@@ -87,6 +90,9 @@ func (c *Conn) loop(fd uintptr) bool {
 // parks after the write without trying to read.
 func (c *Conn) RoundTrip(out []byte, h Handler) error {
 	if c.tripFn == nil {
+		if c.by != nil {
+			return c.carriedTrip(out, h)
+		}
 		c.tripFn = c.trip
 	}
 	if err := c.ready(); err != nil {

@@ -71,7 +71,7 @@ func (s *splicer) release() {
 // and returns how many c took. Either side expires if it stands still for as
 // long as wait. io.ErrUnexpectedEOF means that src ended before.
 func (c *Conn) Splice(src *Conn, n int64, wait time.Duration) (int64, error) {
-	if c.layer != nil || src.layer != nil {
+	if !c.bare() || !src.bare() {
 		return c.copyFrom(src, n, wait)
 	}
 	s, _ := splicers.Get().(*splicer)

@@ -60,9 +60,13 @@ func (s *Sweeper) Open(tcp *net.TCPConn) (*Conn, error) {
 		return nil, fmt.Errorf("open connection: %w", err)
 	}
 	c := &Conn{tcp: tcp, raw: raw}
+	s.adopt(c)
+	return c, nil
+}
+
+func (s *Sweeper) adopt(c *Conn) {
 	c.home = &s.shards[s.turn.Add(1)%uint32(len(s.shards))]
 	c.home.add(c)
-	return c, nil
 }
 
 // Run sweeps until ctx ends.

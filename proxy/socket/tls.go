@@ -58,8 +58,13 @@ func (c *Conn) secure() *layer {
 	return l
 }
 
-// TLS reports whether the connection speaks TLS.
-func (c *Conn) TLS() bool { return c.layer != nil }
+// TLS reports whether the connection speaks TLS, or what it is carried by.
+func (c *Conn) TLS() bool {
+	if c.by != nil {
+		return c.by.Origin().TLS()
+	}
+	return c.layer != nil
+}
 
 // Handshake runs the handshake until it ends, ctx does, or the connection
 // expires: ErrExpired. It is nil if the connection does not speak TLS or the
@@ -103,7 +108,10 @@ func (c *Conn) shook(err error) error {
 // end of the handshake. It is not to be changed; views of it may be kept. It
 // may be called from any goroutine once the connection speaks TLS.
 func (c *Conn) TLSState() *tls.ConnectionState {
-	if c.layer == nil {
+	switch {
+	case c.by != nil:
+		return c.by.Origin().TLSState()
+	case c.layer == nil:
 		return nil
 	}
 	return c.layer.state.Load()
@@ -130,12 +138,15 @@ func (l *layer) read(b []byte) (int, error) {
 func (l *layer) quiet() bool { return l.drained && l.wire.records <= 1 && !l.kept }
 
 // Quiet reports whether nothing was taken off the network beyond what was read:
-// true without TLS, which takes nothing ahead. It costs nothing, and does not
+// true without TLS, which takes nothing ahead, and false if it is carried. It costs nothing, and does not
 // look at the network as Alive does, which tells what a connection that is not
 // quiet has in store. It is called by whoever would read.
 func (c *Conn) Quiet() bool {
 	l := c.layer
-	return l == nil || l.quiet() && l.wire.whole()
+	if l == nil {
+		return c.by == nil // whose own word is as cheap: Alive
+	}
+	return l.quiet() && l.wire.whole()
 }
 
 // pieceOfWrite is what is encrypted at a time. If the connection expires, as
@@ -251,8 +262,11 @@ func (c *Conn) copyFrom(src *Conn, n int64, wait time.Duration) (moved int64, er
 // writeOut writes all of b as Write and WriteWithin do, but never on behalf of
 // a goroutine inside Loop: here another one may be.
 func (c *Conn) writeOut(b []byte, wait time.Duration) (int, error) {
-	if c.layer != nil {
+	switch {
+	case c.layer != nil:
 		return c.layer.write(b, wait)
+	case c.by != nil:
+		return c.carry(b, wait)
 	}
 	if wait != 0 {
 		c.stuck.Store(Now() + int64(wait))
