@@ -73,6 +73,10 @@ var (
 		"Bytes moved through tunnels so far, by route and direction: in from clients, out to them.", "direction", "gateway", "route")
 )
 
+// GRPCResponses is what routes count of calls of gRPC.
+var GRPCResponses = perSeries(KindCounter, "sluice_grpc_responses_total",
+	"Calls of gRPC that ended with a status, by route and status.", "gateway", "grpc_status", "route")
+
 // What those count who bound how much there is to do on a route.
 var (
 	RequestsQueued = perSeries(KindGauge, "sluice_requests_queued",
@@ -149,6 +153,10 @@ var (
 		"Time at which a certificate that is in use ends, in seconds since 1970, by the name of its file.", "certificate")
 	TLSCertificateReloads = family(KindCounter, "sluice_tls_certificate_reloads_total",
 		"Files of certificates and keys that were read anew, by result.", "result")
+	HTTP2StreamsRefused = family(KindCounter, "sluice_http2_streams_refused_total",
+		"Requests by HTTP/2 that were refused before they were one for a gateway, by reason.", "reason")
+	HTTP2ConnectionsEnded = family(KindCounter, "sluice_http2_connections_ended_total",
+		"Connections of HTTP/2 from clients that the proxy ended, by reason.", "reason")
 	OverloadLevel = family(KindGauge, "sluice_overload_level",
 		"How short memory is: 0 it is not, 1 connections are not kept, 2 new connections and requests are refused.")
 	RequestsRefused = family(KindCounter, "sluice_requests_refused_total",
@@ -175,12 +183,12 @@ func Families() []Family {
 		Requests, RequestDuration, UpstreamDuration, RequestBytes, ResponseBytes,
 		RequestsInFlight, ProxyErrors, RouteWeight, RequestsQueued, BreakerState, BreakerOpened,
 		RouteRetriesTotal, RetryBudget,
-		TunnelsOpen, TunnelsEnded, TunnelBytes,
+		TunnelsOpen, TunnelsEnded, TunnelBytes, GRPCResponses,
 		InstancesKnown, InstanceEjections, HealthChecks, InstancesPanic, InstancesPanics,
 		GatewayRequests, GatewayRequestDuration, GatewayRequestBytes, GatewayResponseBytes,
 		GatewayRequestsInFlight, GatewayProxyErrors,
 		ConditionEvaluations, ConditionMatches, ConditionSelected,
-		TableVersion, TableAge, TableRejected, ConnectionsOpen, ConnectionsRefused, TLSHandshakes, TLSCertificateNotAfter, TLSCertificateReloads, OverloadLevel, RequestsRefused, Retries, EditsSkipped, RateKeysForgotten, Panics, Unaccounted, SeriesOverflow, BuildInfo,
+		TableVersion, TableAge, TableRejected, ConnectionsOpen, ConnectionsRefused, TLSHandshakes, TLSCertificateNotAfter, TLSCertificateReloads, HTTP2StreamsRefused, HTTP2ConnectionsEnded, OverloadLevel, RequestsRefused, Retries, EditsSkipped, RateKeysForgotten, Panics, Unaccounted, SeriesOverflow, BuildInfo,
 	}
 }
 
@@ -201,7 +209,8 @@ func (r *Registry) TableRejected(reason string) *Counter {
 }
 
 // ConnectionsOpen returns the gauge of open connections of a kind, such as
-// client or upstream.
+// client or upstream. Those of clients that speak HTTP/2 are of kind h2 as
+// well.
 func (r *Registry) ConnectionsOpen(kind string) *Gauge {
 	return r.Gauge(ConnectionsOpen.Name, ConnectionsOpen.Help, Label{"kind", kind})
 }
@@ -231,6 +240,18 @@ func (r *Registry) TLSCertificateNotAfter(each func(yield func(file string, seco
 // a result, "ok" or "failed".
 func (r *Registry) TLSCertificateReloads(result string) *Counter {
 	return r.Counter(TLSCertificateReloads.Name, TLSCertificateReloads.Help, Label{"result", result})
+}
+
+// HTTP2StreamsRefused returns the counter of streams that were refused for a
+// reason.
+func (r *Registry) HTTP2StreamsRefused(reason string) *Counter {
+	return r.Counter(HTTP2StreamsRefused.Name, HTTP2StreamsRefused.Help, Label{"reason", reason})
+}
+
+// HTTP2ConnectionsEnded returns the counter of connections of clients that
+// the proxy ended for a reason, such as age.
+func (r *Registry) HTTP2ConnectionsEnded(reason string) *Counter {
+	return r.Counter(HTTP2ConnectionsEnded.Name, HTTP2ConnectionsEnded.Help, Label{"reason", reason})
 }
 
 // OverloadLevel makes level what tells how short memory is: 0, 1 or 2.

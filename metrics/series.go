@@ -26,6 +26,9 @@ type Observation struct {
 	// Reason says which failure of our own this was: a position in
 	// Options.Reasons, 0 for none.
 	Reason uint8
+	// GRPC is one more than the grpc-status of the answer to a call of gRPC, 0
+	// if there was none. Statuses from 17 on are not told apart.
+	GRPC uint8
 }
 
 // Class is a class of status codes.
@@ -421,6 +424,7 @@ type Route struct {
 	created time.Time
 	left    time.Time // guarded by gateway.registry.mu
 	tunnels atomic.Pointer[Tunnels]
+	calls   atomic.Pointer[calls]                            // of gRPC; nil before the first one ends
 	load    atomic.Pointer[func() Load]                      // nil if nobody tells
 	retries atomic.Pointer[func(active uint64) RouteRetries] // nil if nobody tells
 
@@ -452,6 +456,9 @@ func (t *Route) count(shard uint32, by way) {
 // End counts the end of an exchange that began.
 func (t *Route) End(shard uint32, o *Observation) {
 	t.end(shard, o)
+	if o.GRPC != 0 {
+		t.called(shard, o.GRPC)
+	}
 	runtime.KeepAlive(t) // see legacy
 }
 

@@ -118,6 +118,7 @@ func (e *exposition) route(gateway *dto.LabelPair, r *metrics.Route) {
 		}
 	}
 	e.tunnels(gateway, route, r)
+	e.calls(gateway, route, r)
 	e.load(gateway, route, r)
 	e.retries(gateway, route, r)
 	e.instances(gateway, route, r)
@@ -187,6 +188,22 @@ func (e *exposition) tunnels(gateway, route *dto.LabelPair, r *metrics.Route) {
 	}
 	e.add(metrics.TunnelBytes, counter(float64(t.BytesIn), created), pair("direction", "in"), gateway, route)
 	e.add(metrics.TunnelBytes, counter(float64(t.BytesOut), created), pair("direction", "out"), gateway, route)
+}
+
+// calls adds how calls of gRPC ended on a route, if there ever was one. The
+// status of success has a series from then on, so that a share of it is 0 and
+// not unknown where all fail.
+func (e *exposition) calls(gateway, route *dto.LabelPair, r *metrics.Route) {
+	ended, ever := r.ReadGRPC()
+	if !ever {
+		return
+	}
+	created := timestamppb.New(r.Created())
+	for status, n := range ended {
+		if n > 0 || status == 0 {
+			e.add(metrics.GRPCResponses, counter(float64(n), created), gateway, pair("grpc_status", metrics.GRPCStatus(status).String()), route)
+		}
+	}
 }
 
 var (

@@ -52,6 +52,8 @@ func sample() *metrics.Registry {
 	r.TLSHandshakes("client", "failed", "version").Add(0, 2)
 	r.TLSCertificateNotAfter(func(yield func(string, float64) bool) { yield("tls/shop.crt", 1_800_000_000) })
 	r.TLSCertificateReloads("ok").Add(0, 3)
+	r.HTTP2StreamsRefused("too_many").Add(0, 2)
+	r.HTTP2ConnectionsEnded("age").Add(0, 7)
 	r.RequestsRefused("no_gateway").Add(0, 3)
 	r.Retries("connected").Add(0, 4)
 	r.EditsSkipped("rewrite").Add(0, 1)
@@ -71,6 +73,7 @@ func sample() *metrics.Registry {
 		serve(stable, metrics.Observation{Code: 200, Duration: d, Upstream: d / 2, BytesIn: 100, BytesOut: 1000})
 	}
 	serve(canary, metrics.Observation{Code: 502, Duration: time.Millisecond, BytesIn: 100, BytesOut: 50, Reason: 2})
+	serve(canary, metrics.Observation{Code: 200, GRPC: 15}) // which Code does not tell of
 	gw.Begin(0)
 	gw.End(0, &metrics.Observation{Code: 503, Reason: 1}) // reached no route
 	gw.Conditions().Asked(0, 0, true)
