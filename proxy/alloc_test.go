@@ -75,7 +75,7 @@ func allocating(t *testing.T, port, n int, request string, answer int) (allocati
 // allocatingOn does so on a connection, whose own side must not allocate.
 func allocatingOn(t *testing.T, nc net.Conn, n int, request string, answer int) (allocations uint64, by [256]int) {
 	t.Helper()
-	_ = nc.SetDeadline(time.Now().Add(time.Minute))
+	_ = nc.SetDeadline(time.Now().Add(5 * time.Minute))
 	sent, got, ok := []byte(request), make([]byte, answer), []byte("HTTP/1.1 200 ")
 	send := func(n int) {
 		for range n {

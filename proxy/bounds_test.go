@@ -159,17 +159,20 @@ func TestHeadsOfVirtualHosts(t *testing.T) {
 		})
 	}
 	for host, want := range map[string]string{"wide": "200", "narrow": "408"} {
-		nc := dial(t, local(p))
-		if _, err := io.WriteString(nc, "GET / HTTP/1.1\r\n"); err != nil {
-			t.Fatal(err)
-		}
-		wait(t, 300*time.Millisecond)
-		if _, err := io.WriteString(nc, "Host: "+host+".example\r\nConnection: close\r\n\r\n"); err != nil {
-			t.Fatal(err)
-		}
-		if got, _ := io.ReadAll(nc); !strings.HasPrefix(string(got), "HTTP/1.1 "+want+" ") {
-			t.Errorf("a slow head for %s: got %.60q, want %s", host, got, want)
-		}
+		// The proxy may see both parts of a head at once, if it comes to see the
+		// first one late.
+		eventually(t, "a slow head for "+host+" is answered "+want, func() bool {
+			nc := dial(t, local(p))
+			if _, err := io.WriteString(nc, "GET / HTTP/1.1\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			wait(t, 300*time.Millisecond)
+			if _, err := io.WriteString(nc, "Host: "+host+".example\r\nConnection: close\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			got, _ := io.ReadAll(nc)
+			return strings.HasPrefix(string(got), "HTTP/1.1 "+want+" ")
+		})
 	}
 }
 
@@ -204,6 +207,7 @@ func TestBoundsOfAChange(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
+	b.apply(gateway("g", p, address) + "sluice: {limits: {body: 3}}\n") // in as much time as it takes
 	if _, err := io.WriteString(k.Conn, first+second); err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +253,7 @@ func TestTotalTime(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			b, url := bounded(t, tt.address, "timeouts: {total: 300ms}")
+			b, url := bounded(t, tt.address, "timeouts: {total: 2s}")
 			nc := dial(t, url)
 			if _, err := io.WriteString(nc, tt.request); err != nil {
 				t.Fatal(err)
@@ -274,9 +278,9 @@ func TestTotalTime(t *testing.T) {
 
 func TestTotalTimeEndsWithItsExchange(t *testing.T) {
 	t.Parallel()
-	_, url := bounded(t, origin(t, named("a")), "timeouts: {total: 1s}")
+	_, url := bounded(t, origin(t, named("a")), "timeouts: {total: 4s}")
 	c := client(t)
-	for began := time.Now(); time.Since(began) < 1200*time.Millisecond; {
+	for began := time.Now(); time.Since(began) < 4500*time.Millisecond; {
 		if got := get(t, c, url); got.status != http.StatusOK {
 			t.Fatalf("status %d after %v on a connection that was there before", got.status, time.Since(began))
 		}
@@ -299,7 +303,7 @@ func TestMinimumRate(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, url := bounded(t, address, "limits: {min_rate: 1KB over 1s}")
+			_, url := bounded(t, address, "limits: {min_rate: 1KB over 2s}")
 			nc := dial(t, url)
 			go func() {
 				_, err := io.WriteString(nc, tt.head)

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-mesh/sluice/metrics"
 	"github.com/sluice-mesh/sluice/proxy"
 	"github.com/sluice-mesh/sluice/proxy/http1"
 	"github.com/sluice-mesh/sluice/test/freeport"
@@ -128,6 +129,7 @@ func TestFloodOfConnectionsLeavesThoseWithinTheBoundAlone(t *testing.T) {
 	k := keep(t, url)
 	k.send(t, "/")
 	k.receive(t)
+	began := time.Now()
 	for range 300 {
 		_ = dial(t, url)
 	}
@@ -138,8 +140,8 @@ func TestFloodOfConnectionsLeavesThoseWithinTheBoundAlone(t *testing.T) {
 		}
 	}
 	eventually(t, "the log tells of it", func() bool { return log.count("connections refused") > 0 })
-	if n := log.count("connections refused"); n > 3 {
-		t.Errorf("%d log entries of 300 refusals, want one a second", n)
+	if n, most := log.count("connections refused"), 2+int(time.Since(began)/time.Second); n > most {
+		t.Errorf("%d log entries of 300 refusals, want one a second, %d", n, most)
 	}
 }
 
@@ -218,18 +220,27 @@ func TestRequestsAreRefusedWhileMemoryIsShort(t *testing.T) {
 // Of many connections that wait, those go first that have waited longest.
 func TestOldestIdleConnectionsAreClosedFirst(t *testing.T) {
 	var once atomic.Uint64 // what the memory is seen at, one time
-	url := through(t, origin(t, named("a")), func(o *proxy.Options) {
+	p := freeport.One(t)
+	b := start(t, func(o *proxy.Options) {
 		o.Memory = func() (uint64, uint64) { return once.Swap(0), 100 }
 	})
+	b.apply(gateway("g", p, origin(t, named("a"))))
+	url := local(p)
 	const few = 64 // as many as go at a time
 	conns := make([]*kept, 3*few)
 	ask := func(k *kept) (last bool) {
-		_ = k.SetDeadline(time.Now().Add(20 * time.Second)) // for each, on a busy machine
+		_ = k.SetDeadline(time.Now().Add(time.Minute)) // for each, on a busy machine
 		k.send(t, "/")
 		a, last := k.receive(t)
 		if a.body != "a" {
 			t.Fatalf("got %d %q", a.status, a.body)
 		}
+		// It waits from when its exchange is over, which may be after its answer.
+		eventually(t, "the exchange is over", func() bool {
+			var totals metrics.Totals
+			b.registry.Gateways()[0].Read(&totals)
+			return totals.InFlight == 0
+		})
 		return last
 	}
 	for i := range conns {

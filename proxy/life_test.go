@@ -32,7 +32,7 @@ func ended(t *testing.T, done <-chan error) {
 		if err != nil {
 			t.Errorf("Run() = %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("Run does not end")
 	}
 }

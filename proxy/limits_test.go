@@ -67,7 +67,7 @@ func TestRateIsAnswered(t *testing.T) {
 			continue
 		}
 		wait, err := strconv.Atoi(resp.Header.Get("Retry-After"))
-		if resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Sluice-Reason") != "rate_limited" || err != nil || wait < 1790 || wait > 1800 {
+		if resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Sluice-Reason") != "rate_limited" || err != nil || wait < 1700 || wait > 1800 {
 			t.Errorf("request %d: %s %v, want 429 rate_limited for half an hour", i, resp.Status, resp.Header)
 		}
 		if got, want := resp.Header.Get("RateLimit-Policy"), `"gateway";q=2;w=3600`; got != want {
@@ -162,7 +162,7 @@ func wantAnswer(t *testing.T, what string, answer <-chan string, want string) {
 		if got != want {
 			t.Errorf("%s is answered %s, want %s", what, got, want)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("%s is not answered", what)
 	}
 }
@@ -212,7 +212,7 @@ func TestWaitingEndsInTime(t *testing.T) {
 func TestWaitingEndsWithTheExchange(t *testing.T) {
 	t.Parallel()
 	o := newGated(t)
-	_, url := bounded(t, o.address, "limits: {requests: 1, queue_time: 1m}, timeouts: {total: 400ms}")
+	_, url := bounded(t, o.address, "limits: {requests: 1, queue_time: 1m}, timeouts: {total: 2s}")
 	c := client(t)
 	first := asks(t, c, url+"/1")
 	<-o.came
@@ -277,14 +277,14 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 	if got := b.load(); !got.Breaks || got.Opened == 0 {
 		t.Errorf("the series tell %+v, want that the breaker opened", got)
 	}
-	before := served.Load()
+	before, opened := served.Load(), b.load().Opened
 	eventually(t, "a trial comes through, and opens it anew", func() bool {
 		_, _, _ = answerOf(t, c, url)
-		return b.load().Opened >= 2
+		return b.load().Opened > opened
 	})
-	if n := served.Load() - before; n < 1 || n > 2 {
-		t.Errorf("%d requests came to the origin, want the trial that failed", n)
-	}
+	eventually(t, "the trials that failed are all that came to the origin", func() bool {
+		return uint64(served.Load()-before) == b.load().Opened-opened
+	})
 	broken.Store(false)
 	eventually(t, "the breaker closes", func() bool {
 		_, _, _ = answerOf(t, c, url)
@@ -299,7 +299,7 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 // serve: as much is served as without the others, and once they are gone
 // nothing of it is left.
 func TestOverloadKeepsGoodput(t *testing.T) {
-	const limit, service, span = 5, 10 * time.Millisecond, 700 * time.Millisecond
+	const limit, service, span = 5, 50 * time.Millisecond, time.Second
 	var inside, most atomic.Int64
 	address := origin(t, func(http.ResponseWriter, *http.Request) {
 		n := inside.Add(1)
@@ -311,7 +311,7 @@ func TestOverloadKeepsGoodput(t *testing.T) {
 		<-time.After(service)
 		inside.Add(-1)
 	})
-	b, url := bounded(t, address, fmt.Sprintf("limits: {requests: %d, queue: 20, queue_time: 60ms}", limit))
+	b, url := bounded(t, address, fmt.Sprintf("limits: {requests: %d, queue: 20, queue_time: 300ms}", limit))
 	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}
 	t.Cleanup(c.CloseIdleConnections)
 	// Each client sends a request in each turn, whether or not it is served.
@@ -340,17 +340,14 @@ func TestOverloadKeepsGoodput(t *testing.T) {
 	// The machine is shared: of a few rounds one has to be undisturbed.
 	for round := 1; ; round++ {
 		peak, none := run(limit, 0)
-		served, refused := run(60, 40*time.Millisecond)
+		served, refused := run(60, 200*time.Millisecond)
 		after, left := run(limit, 0)
 		t.Logf("peak %d, served %d under overload (%d refused), %d afterwards", peak, served, refused, after)
-		if none != 0 || left != 0 {
-			t.Errorf("%d were refused before the overload and %d after it, want none", none, left)
-		}
-		if refused > 0 && served >= peak*8/10 && after >= peak*8/10 {
+		if none == 0 && left == 0 && refused > 0 && served >= peak*8/10 && after >= peak*8/10 {
 			break
 		}
-		if round == 4 {
-			t.Fatal("goodput falls under overload, or does not recover")
+		if round == 10 {
+			t.Fatalf("goodput falls under overload, or does not recover, or requests are refused before it (%d) or after it (%d)", none, left)
 		}
 	}
 	if m := most.Load(); m > limit {

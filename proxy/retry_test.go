@@ -428,7 +428,7 @@ func TestRetryAfterATimeout(t *testing.T) {
 		return false
 	})
 	second := behaving(t, telling(200, "second"))
-	_, url := spread(t, func(r *routing.Route) { r.Timeouts.FirstByte = 50 * time.Millisecond }, silent.address, second.address)
+	_, url := spread(t, func(r *routing.Route) { r.Timeouts.FirstByte = 1500 * time.Millisecond }, silent.address, second.address)
 	c := client(t)
 	if got := get(t, c, url); got.status != http.StatusOK || got.body != "second" {
 		t.Errorf("GET: status %d, body %q; want that of the second instance", got.status, got.body)

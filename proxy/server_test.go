@@ -119,7 +119,7 @@ func listen(t *testing.T) net.Listener {
 }
 
 // dial opens a connection to the host of a URL. It ends with the test, and
-// nothing on it waits for longer than 20 s.
+// nothing on it waits for longer than a minute.
 func dial(t *testing.T, url string) net.Conn {
 	t.Helper()
 	nc, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(url, "http://"))
@@ -127,7 +127,7 @@ func dial(t *testing.T, url string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = nc.Close() })
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(time.Minute))
 	return nc
 }
 
@@ -159,7 +159,7 @@ func client(t *testing.T) *http.Client {
 	t.Helper()
 	tr := &http.Transport{MaxIdleConnsPerHost: 16}
 	t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: 20 * time.Second}
+	return &http.Client{Transport: tr, Timeout: time.Minute}
 }
 
 // answer is what a client got.

@@ -39,7 +39,7 @@ func (n *inner) introduced(t *testing.T, config *tls.Config) (address string, he
 			}
 			all.Go(func() {
 				defer nc.Close()
-				_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+				_ = nc.SetDeadline(time.Now().Add(time.Minute))
 				var b []byte
 				for one := make([]byte, 1); ; { // nothing of what follows may be read
 					if _, err := io.ReadFull(nc, one); err != nil {
@@ -112,7 +112,7 @@ func TestTCPRoutesWhoseInstancesSpeakNoTLS(t *testing.T) {
 	nc, err := new(net.Dialer).DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", p))
 	if err == nil {
 		defer nc.Close()
-		_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = nc.SetDeadline(time.Now().Add(time.Minute))
 		_, err = nc.Read(make([]byte, 1))
 	}
 	if !errors.Is(err, syscall.ECONNRESET) { // it may be so while dialing

@@ -198,7 +198,7 @@ func TestMinimumRateOverTLS(t *testing.T) {
 		if _, err := io.WriteString(nc, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nx"); err != nil {
 			t.Fatal(err)
 		}
-		_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = nc.SetDeadline(time.Now().Add(time.Minute))
 		got, _ := io.ReadAll(nc)
 		if !strings.HasPrefix(string(got), "HTTP/1.1 408 ") {
 			t.Errorf("got %.60q, want a 408", got)

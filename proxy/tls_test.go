@@ -519,7 +519,7 @@ func (s *sealed) refusedTLS(t *testing.T, port int, config *tls.Config) {
 		t.Fatal(err)
 	}
 	defer raw.Close()
-	_ = raw.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = raw.SetDeadline(time.Now().Add(time.Minute))
 	nc := tls.Client(raw, config)
 	err = nc.HandshakeContext(t.Context())
 	if err == nil {

@@ -134,7 +134,7 @@ func switching(t *testing.T, answer string) (address string, heads chan string, 
 			if err != nil {
 				return
 			}
-			_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+			_ = nc.SetDeadline(time.Now().Add(time.Minute))
 			// A head at a time: what is behind it is the test's.
 			var head []byte
 			for one := make([]byte, 1); !bytes.HasSuffix(head, []byte("\r\n\r\n")); head = append(head, one...) {
@@ -257,7 +257,7 @@ func TestTunnelEnds(t *testing.T) {
 	}{
 		{"by a reset of the client", "", func(client, _ net.Conn) { reset(client) }, metrics.TunnelClientGone},
 		{"by a reset of the instance", "", func(_, instance net.Conn) { reset(instance) }, metrics.TunnelInstanceGone},
-		{"by standing still", "sluice: {timeouts: {tunnel: 1s}}", func(_, _ net.Conn) {}, metrics.TunnelIdle},
+		{"by standing still", "sluice: {timeouts: {tunnel: 3s}}", func(_, _ net.Conn) {}, metrics.TunnelIdle},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			address, _, conns := switching(t, agreed)

@@ -21,7 +21,7 @@ import (
 )
 
 // patience bounds what a test waits for; only a fault ever waits so long.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // pair returns a connection under test and the plain connection of its peer.
 func pair(tb testing.TB, s *socket.Sweeper) (*socket.Conn, *net.TCPConn) {

@@ -29,7 +29,7 @@ import (
 )
 
 // patience bounds what a test waits for; only a fault ever waits so long.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // bed forwards connections of one TCP gateway, whose port is only a name
 // here: connections are handed in.

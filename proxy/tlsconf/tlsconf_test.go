@@ -22,7 +22,7 @@ import (
 )
 
 // patience bounds what a test waits for; only a fault ever waits so long.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // bed is a store with its directory, its log and its metrics.
 type bed struct {

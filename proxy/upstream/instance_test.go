@@ -22,7 +22,7 @@ import (
 )
 
 // patience bounds what a test waits for; only a fault ever waits so long.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // eventually waits until a claim holds that only the kernel or another
 // goroutine can make true.
