@@ -77,7 +77,7 @@ func TestHoldFails(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := listen(t, false, tt.serve)
-			_, err := load.Hold(t.Context(), load.Plan{Address: s.address, Mix: mixOf(get("/")), Timeout: 300 * time.Millisecond}, 3)
+			_, err := load.Hold(t.Context(), load.Plan{Address: s.address, Mix: mixOf(get("/")), Timeout: 3 * time.Second}, 3)
 			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "of 3") {
 				t.Errorf("Hold error = %v, want one about %q", err, tt.want)
 			}

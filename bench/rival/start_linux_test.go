@@ -233,8 +233,8 @@ func TestAllDoTheSameWork(t *testing.T) {
 			if a+b != 200 || max(a-b, b-a) > 4 {
 				t.Errorf("a has %d of 200 requests and b %d, want half each", a, b)
 			}
-			if in.conns > 8 {
-				t.Errorf("200 requests took %d connections to instances, want them to be kept", in.conns)
+			if n := in.connected(); n > 8 {
+				t.Errorf("200 requests took %d connections to instances, want them to be kept", n)
 			}
 
 			get(t, p.Address, 1, "X-Request-Id", "of the client", "X-Forwarded-For", "192.0.2.1")

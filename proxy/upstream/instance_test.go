@@ -334,8 +334,7 @@ func TestRetire(t *testing.T) {
 }
 
 func TestDial(t *testing.T) {
-	refused, _ := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	_ = refused.Close()
+	refused := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(freeport.One(t)))
 	o := listen(t)
 	ended, end := context.WithCancel(t.Context())
 	end()
@@ -347,7 +346,7 @@ func TestDial(t *testing.T) {
 		want    error
 	}{
 		{"it connects", t.Context(), patience, o.addr, nil},
-		{"nobody listens", t.Context(), patience, refused.Addr().(*net.TCPAddr).AddrPort(), syscall.ECONNREFUSED},
+		{"nobody listens", t.Context(), patience, refused, syscall.ECONNREFUSED},
 		{"the time is over", t.Context(), 1, o.addr, context.DeadlineExceeded},
 		{"the caller gives up", ended, patience, o.addr, context.Canceled},
 	} {

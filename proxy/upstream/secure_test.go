@@ -477,6 +477,9 @@ func TestKeptConnectionsOfTLS(t *testing.T) {
 					t.Fatal(err)
 				}
 				<-behind
+				if !busy && !tt.idle {
+					eventually(t, "what is behind the answer is seen", func() bool { return !c.Alive() })
+				}
 				now := socket.Now()
 				i.Put(0, c, now, time.Minute)
 				if busy { // then connections are looked at less
