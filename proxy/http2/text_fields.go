@@ -210,7 +210,7 @@ func (m *message) sends(l *line) bool {
 	case nameHost:
 		return m.answer
 	case nameContentLength:
-		return !m.chunked && !(m.answer && m.grpc)
+		return !m.chunked && (!m.grpc || !m.answer)
 	default:
 		return true
 	}

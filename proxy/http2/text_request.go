@@ -198,6 +198,7 @@ func (t *requestText) requestLine(b []byte) []byte {
 func (t *requestText) endless(b []byte) []byte {
 	from := len(b)
 	b = t.requestLine(b)
+	b = b[:min(len(b), from+t.most)]
 	for len(b)-from <= t.most {
 		b = append(b, 'x')
 	}
