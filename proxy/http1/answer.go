@@ -66,6 +66,9 @@ func (c *conn) answer(u *upstream.Conn, p *pump) (keep bool) {
 	}
 	w.mark(&edit, u)
 	err := c.relay(u, f, edit)
+	if w.plan.grpc && f == byChunks && w.chunks.grpc != 0 {
+		w.exchange.Seen.GRPC = w.chunks.grpc
+	}
 	if p != nil {
 		if err == nil && f == byClose {
 			_ = c.CloseWrite() // the answer ends here, whatever the client still sends

@@ -65,9 +65,13 @@ func (c *conn) bind() {
 		c.Pace(b.MinRate.Bytes, b.MinRate.Window)
 	}
 	total := b.Total
+	w.hurried = false
 	if c.trusted {
 		total = w.claims.within(total)
 		w.hurried = total < b.Total
+	}
+	if w.plan.grpc {
+		total = c.call(total)
 	}
 	if total != routing.Never {
 		w.end = w.now + int64(total)
@@ -88,7 +92,7 @@ func (w *work) overrun(now int64) bool { return w.end != 0 && now >= w.end }
 
 // outrun reports whether the exchange was ended since whoever sent it does not
 // wait as long as it may take here: no instance is to blame for that.
-func (c *conn) outrun(now int64) bool { return c.trusted && c.w.hurried && c.w.overrun(now) }
+func (c *conn) outrun(now int64) bool { return c.w.hurried && c.w.overrun(now) }
 
 // reachWithin returns how long an attempt to reach an instance may take.
 func (w *work) reachWithin() time.Duration {

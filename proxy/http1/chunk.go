@@ -16,6 +16,7 @@ type chunks struct {
 	trailer int   // bytes of trailer fields so far
 	total   int64 // bytes of data that were announced
 	most    int64 // of them; 0: any number
+	grpc    uint8 // one more than the grpc-status in the trailers; 0: none
 }
 
 type chunkState uint8
@@ -169,6 +170,9 @@ func (c *chunks) trailerLine(b []byte) (int, error) {
 	}
 	if k := classify(b[:i]); k != kindOther || twin(b[:i]) || forbiddenTrailer(b[:i]) {
 		return 0, errChunk
+	}
+	if fold(b[:i], grpcStatusName) {
+		c.grpc = parseGRPCStatus(bytes.Trim(b[i+1:n-2], " \t"))
 	}
 	return n, nil
 }

@@ -413,7 +413,8 @@ func (c *conn) refuse(reason live.Reason) {
 func (c *conn) turnDown(reason live.Reason) {
 	c.unread = true
 	c.owed = false
-	f := failure{reason: reason, status: reason.Status(), close: true, head: c.w.head.contentless()}
+	h := &c.w.head
+	f := failure{reason: reason, status: reason.Status(), close: true, head: h.contentless(), grpc: h.callsGRPC()}
 	// If the client is gone there is nobody to tell.
 	_, _ = c.WriteWithin(appendFailure(c.w.out[:0], f), time.Second)
 }

@@ -107,6 +107,7 @@ func (c *conn) makePlan(h *head) plan {
 		http10:   h.minor == 0,
 		close:    h.close || h.minor == 0 && !h.keepAlive || c.listener.draining.Load(),
 		buffered: !c.incompleteBody(),
+		grpc:     h.callsGRPC(),
 	}
 	p.safe = p.buffered && (method == http.MethodGet || p.head || method == http.MethodOptions || method == http.MethodTrace)
 	return p
@@ -130,7 +131,10 @@ func (c *conn) forward() (keep bool) {
 		k.request = append(k.request, own...)
 		own = k.request
 	}
-	if w.head.upgrade {
+	switch {
+	case w.exchange.Decision.Last().Route.Protocol.HTTP2():
+		own = w.takeTrailers(own) // and no upgrade, for which HTTP/2 has no word
+	case w.head.upgrade:
 		own = w.ask(own)
 	}
 	w.out = appendRequest(w.out[:0], &w.head, own, &w.edits, w.now)
@@ -213,10 +217,10 @@ func (c *conn) roundTrip(u *upstream.Conn) (keep bool, then sequel) {
 	stray := err == nil && u.Reused && w.stray()
 	if err == nil && w.fault == live.None && !stray {
 		if w.retries == nil || !w.unwelcome() {
-			w.walk.Answered(w.now, w.exchange.Seen.Upstream, w.answer.status)
+			w.walk.Answered(w.now, w.exchange.Seen.Upstream, w.heardOf())
 			return c.answer(u, p), settled
 		}
-		w.walk.Unwelcome(w.now, w.exchange.Seen.Upstream, w.answer.status)
+		w.walk.Unwelcome(w.now, w.exchange.Seen.Upstream, w.heardOf())
 		if w.next, _ = c.another(false); w.next == nil {
 			return c.answer(u, p), settled
 		}
@@ -295,7 +299,7 @@ func (c *conn) blame(reason live.Reason, err error) {
 // fail answers an exchange with a failure of our own.
 func (c *conn) fail(reason live.Reason) (keep bool) {
 	w := c.w
-	f := failure{reason: reason, status: reason.Status(), head: w.plan.head, hsts: w.hsts}
+	f := failure{reason: reason, status: reason.Status(), head: w.plan.head, hsts: w.hsts, grpc: w.plan.grpc}
 	if w.exchange.Trace != nil {
 		f.explain = w.explained(reason.String())
 	}
@@ -313,6 +317,10 @@ func (c *conn) fail(reason live.Reason) (keep bool) {
 	w.out = appendFailure(w.out[:0], f)
 	w.exchange.Fail(reason)
 	w.exchange.Seen.Code = f.status
+	w.exchange.Seen.GRPC = 0 // of an answer in whose place another was sought
+	if f.grpc {
+		w.exchange.Seen.GRPC = reason.GRPC(f.status) + 1
+	}
 	if c.gone.Load() {
 		keep, w.exchange.Seen.Code = false, 0
 	}

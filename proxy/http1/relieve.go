@@ -36,7 +36,7 @@ func (c *conn) turnAway(level gate.Level) (keep bool) {
 	keep = level == gate.Calm && !w.plan.close && w.plan.buffered
 	w.out = appendFailure(w.out[:0], failure{
 		reason: live.Overloaded, status: live.Overloaded.Status(),
-		close: !keep, keepAlive: keep && w.plan.http10, head: w.plan.head,
+		close: !keep, keepAlive: keep && w.plan.http10, head: w.plan.head, grpc: w.plan.grpc,
 	})
 	c.unread = c.unread || !w.plan.buffered
 	c.owed = false

@@ -44,15 +44,31 @@ func appendTimeLeft(b []byte, left int64) []byte {
 	return strconv.AppendInt(b, max(left/int64(time.Millisecond), 1), 10)
 }
 
-// tellTimeLeft adds the field to the head that ends w.out.
+// tellTimeLeft adds the field to the head that ends w.out; to that of a call of
+// gRPC the one that is known there.
 func (w *work) tellTimeLeft() {
 	b := w.out[:len(w.out)-len("\r\n")]
-	b = append(b, timeLeftName+": "...)
+	if w.plan.grpc {
+		b = append(b, grpcTimeoutName+": "...)
+	} else {
+		b = append(b, timeLeftName+": "...)
+	}
 	w.left.from = uint32(len(b))
-	b = appendTimeLeft(b, w.end-w.now)
+	b = w.appendTimeLeft(b)
 	w.left.to = uint32(len(b))
+	if w.plan.grpc {
+		b = append(b, 'm')
+	}
 	b = append(b, "\r\n\r\n"...)
 	w.out = b
+}
+
+// appendTimeLeft appends the digits of what is left.
+func (w *work) appendTimeLeft(b []byte) []byte {
+	if w.plan.grpc {
+		return appendGRPCTimeLeft(b, w.end-w.now)
+	}
+	return appendTimeLeft(b, w.end-w.now)
 }
 
 // retellTimeLeft puts what is left by now in its place: it may have taken long
@@ -60,7 +76,7 @@ func (w *work) tellTimeLeft() {
 // before.
 func (w *work) retellTimeLeft() {
 	var room [20]byte
-	left := appendTimeLeft(room[:0], w.end-w.now)
+	left := w.appendTimeLeft(room[:0])
 	w.out = slices.Replace(w.out, int(w.left.from), int(w.left.to), left...)
 	w.left.to = w.left.from + uint32(len(left))
 }

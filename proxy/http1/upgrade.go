@@ -100,6 +100,30 @@ func (w *work) ask(more []byte) []byte {
 	return w.asked
 }
 
+// takeTrailers returns fields followed by more, of which the first says that
+// trailers are welcome, if the client says so: what it says of that ends here
+// (RFC 9110 section 10.1.4), and we pass trailers on.
+func (w *work) takeTrailers(more []byte) []byte {
+	h := &w.head
+	if h.seen&(1<<kindHop) == 0 {
+		return more
+	}
+	for i := range h.fields {
+		f := &h.fields[i]
+		if f.kind != kindHop || !fold(h.bytes(f.name), "te") {
+			continue
+		}
+		for rest := h.bytes(f.value); len(rest) > 0; {
+			var coding []byte
+			if coding, rest = cutToken(rest); fold(coding, "trailers") {
+				w.asked = append(append(w.asked[:0], "TE: trailers\r\n"...), more...)
+				return w.asked
+			}
+		}
+	}
+	return more
+}
+
 // switches reports whether the answer 101 is the agreement to protocols that
 // the client asked for, and to no others.
 func (w *work) switches() bool {

@@ -61,6 +61,7 @@ type plan struct {
 	http10   bool
 	close    bool // the client wants, or is given, no further exchange
 	buffered bool // the whole body was in the buffer
+	grpc     bool // a call of gRPC
 	upgrade  span // the protocols that are asked for, in work.asked; empty if there are none
 }
 

@@ -156,6 +156,15 @@ func appendConnection(b []byte, closes, keepAlive bool) []byte {
 	return b
 }
 
+// appendComeAgain appends when it is worth to come again, where that may help.
+func appendComeAgain(b []byte, f failure) []byte {
+	switch f.status {
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		return appendDenied(b, f.denied)
+	}
+	return b
+}
+
 // failure is an answer of our own.
 type failure struct {
 	reason    live.Reason
@@ -166,11 +175,15 @@ type failure struct {
 	explain   string
 	hsts      string
 	denied    live.Denied
+	grpc      bool // the request is a call of gRPC
 }
 
 // appendFailure appends an answer that says, to people and machines, what the
 // proxy could not do.
 func appendFailure(b []byte, f failure) []byte {
+	if f.grpc {
+		return appendGRPCFailure(b, f)
+	}
 	text := f.reason.Text()
 	name := f.reason.String()
 	b = append(b, "HTTP/1.1 "...)
@@ -184,10 +197,8 @@ func appendFailure(b []byte, f failure) []byte {
 	b = append(b, "\r\nSluice-Reason: "...)
 	b = append(b, name...)
 	b = append(b, "\r\n"...)
-	switch f.status {
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		b = appendDenied(b, f.denied)
-	case http.StatusMethodNotAllowed:
+	b = appendComeAgain(b, f)
+	if f.status == http.StatusMethodNotAllowed {
 		b = append(b, "Allow: "+allMethods+"\r\n"...)
 	}
 	b = appendHSTS(b, f.hsts)

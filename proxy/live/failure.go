@@ -5,6 +5,7 @@ package live
 import (
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"syscall"
 
@@ -106,6 +107,43 @@ func (r Reason) String() string { return failures[r].name }
 
 // Status returns the status that is answered.
 func (r Reason) Status() int { return failures[r].status }
+
+// GRPCUnavailable is the status UNAVAILABLE of gRPC: the call may be made again.
+const GRPCUnavailable = 14
+
+// GRPC returns the status by which calls of gRPC are told of the reason, where
+// others get an HTTP status, which may be another than Status.
+func (r Reason) GRPC(status int) uint8 {
+	switch r {
+	case RequestAborted:
+		return 1 // CANCELLED
+	case RateLimited:
+		return 8 // RESOURCE_EXHAUSTED: to come again at once is of no use
+	default:
+		return grpcStatus(status)
+	}
+}
+
+// grpcStatus maps what the proxy answers. What a client has done wrong below
+// gRPC is INTERNAL there.
+func grpcStatus(status int) uint8 {
+	switch status {
+	case http.StatusUnauthorized:
+		return 16 // UNAUTHENTICATED
+	case http.StatusForbidden:
+		return 7 // PERMISSION_DENIED
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		return 12 // UNIMPLEMENTED
+	case http.StatusRequestTimeout, http.StatusGatewayTimeout:
+		return 4 // DEADLINE_EXCEEDED
+	case http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge:
+		return 8 // RESOURCE_EXHAUSTED
+	case http.StatusMisdirectedRequest, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable:
+		return GRPCUnavailable
+	default:
+		return 13 // INTERNAL
+	}
+}
 
 // Text tells a person what happened.
 func (r Reason) Text() string { return failures[r].text }

@@ -530,3 +530,21 @@ func TestBindLeadsToInstances(t *testing.T) {
 		t.Errorf("a request ends with %v though there is no instance", reason)
 	}
 }
+
+func TestStatusesOfCalls(t *testing.T) {
+	for r, want := range map[live.Reason]uint8{
+		live.NoGateway: 14, live.NoRoute: 14, live.ConnectRefused: 14, live.ConnectTimeout: 4, live.UpstreamReset: 14, live.ResponseTimeout: 4,
+		live.ExchangeTimeout: 4, live.BadRequest: 13, live.RequestAborted: 1, live.HeadTooLarge: 8, live.BodyTooLarge: 8,
+		live.MethodNotAllowed: 12, live.InternalError: 13, live.Overloaded: 14, live.AddressLimit: 14, live.RateLimited: 8, live.CircuitOpen: 14,
+		live.Misdirected: 14, live.CodingNotSupported: 13,
+	} {
+		if got := r.GRPC(r.Status()); got != want {
+			t.Errorf("%v: grpc-status %d, want %d", r, got, want)
+		}
+	}
+	for status, want := range map[int]uint8{401: 16, 403: 7, 404: 12} {
+		if got := live.NoRoute.GRPC(status); got != want {
+			t.Errorf("HTTP status %d: grpc-status %d, want %d", status, got, want)
+		}
+	}
+}
