@@ -86,6 +86,9 @@ func TestAListOverItsLimitBecomesAHeadWithoutAnEnd(t *testing.T) {
 		{"by many short fields", get(strings.Split(strings.Repeat("a: b,", 40)+"a: b", ",")...)},
 		{"by a long path", fields(":method: GET", ":scheme: http", ":authority: a", ":path: /"+strings.Repeat("y", most))},
 		{"by a long method", fields(":method: "+strings.Repeat("M", most), ":scheme: http", ":authority: a", ":path: /")},
+		{"by a path that would be a head", fields(":method: GET", ":scheme: http", ":authority: a", ":path: / HTTP/1.1\r\nHost: a\r\n\r\n"+strings.Repeat("y", most))},
+		{"by a method that would be a head", fields(":path: /", ":scheme: http", ":authority: a", ":method: GET / HTTP/1.1\r\nHost: a\r\n\r\n"+strings.Repeat("y", most))},
+		{"by what stands before the method", fields(":path: /"+strings.Repeat("y", most), ":method: GET / HTTP/1.1\r\n\r\n")},
 		{"by many crumbs", get(strings.Split(strings.Repeat("cookie: b,", 40)+"a: b", ",")...)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -117,10 +120,10 @@ func TestAListOverItsLimitBecomesAHeadWithoutAnEnd(t *testing.T) {
 			t.Errorf("end() = %q, form %d, %q, want a head of more than %d bytes without an end", b, c.form, fault, most)
 		}
 	})
-	t.Run("faults come first", func(t *testing.T) {
+	t.Run("faults before it come first", func(t *testing.T) {
 		var r requestText
 		r.reset(most)
-		for _, f := range get("x: "+strings.Repeat("y", most), "Y: z") {
+		for _, f := range get("Y: z", "x: "+strings.Repeat("y", most)) {
 			r.add(f)
 		}
 		if b, _, fault := r.end(nil, false); fault != badName || len(b) > 0 {

@@ -121,7 +121,7 @@ type list struct {
 	most   int    // bytes of a list, as in SETTINGS_MAX_HEADER_LIST_SIZE
 	size   int    // of them so far
 	fault  malformed
-	past   bool  // the list is over most
+	past   bool  // the list is over most: nothing further is read
 	fields bool  // a regular field was there: no pseudo-field may follow
 	length int64 // content-length; -1: none
 	grpc   bool  // content-type is that of gRPC
@@ -132,11 +132,16 @@ func (l *list) reset(most int) {
 	*l = list{lines: l.lines[:0], most: most, length: -1}
 }
 
-// counts takes a field into account and reports whether it is to be read.
+// counts takes a field into account and reports whether it is to be read: not
+// behind a fault, nor behind what made the list too long, for a short block of
+// HPACK may stand for a list without end.
 func (l *list) counts(f *hpack.HeaderField) bool {
+	if l.past || l.fault != wellFormed {
+		return false
+	}
 	l.size += len(f.Name) + len(f.Value) + fieldOverhead
-	l.past = l.past || l.size > l.most
-	return l.fault == wellFormed
+	l.past = l.size > l.most
+	return true
 }
 
 // put takes in a regular field.

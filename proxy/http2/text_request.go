@@ -104,14 +104,14 @@ func (t *requestText) crumb(value string) {
 // over its limit becomes a head that is over it, too, and that never ends, so
 // that who reads it refuses it as such: its content is passed over.
 func (t *requestText) end(b []byte, ended bool) ([]byte, content, malformed) {
+	if t.past && t.fault == wellFormed {
+		return t.endless(b), content{form: passedOver}, wellFormed
+	}
 	if t.fault == wellFormed {
 		t.fault = t.check()
 	}
 	if t.fault != wellFormed {
 		return b, content{}, t.fault
-	}
-	if t.past {
-		return t.endless(b), content{form: passedOver}, wellFormed
 	}
 	c, fault := t.content(ended)
 	if fault != wellFormed {
@@ -194,10 +194,13 @@ func (t *requestText) requestLine(b []byte) []byte {
 }
 
 // endless appends the beginning of a head that is longer than the limit: the
-// request line, and then the name of a field that does not end.
+// request line as far as it was read, and then the name of a field that does
+// not end.
 func (t *requestText) endless(b []byte) []byte {
 	from := len(b)
-	b = t.requestLine(b)
+	if only(t.method, methodByte) && only(t.path, targetByte) && t.method != "CONNECT" {
+		b = t.requestLine(b)
+	}
 	b = b[:min(len(b), from+t.most)]
 	for len(b)-from <= t.most {
 		b = append(b, 'x')
