@@ -74,7 +74,7 @@ func (r *reader) takeList(id uint32, b []byte, ended, itself bool) error {
 	s := r.conn
 	s.mu.Lock()
 	l := s.streams[id]
-	toHead := l != nil && l.out.toHead
+	toHead := l != nil && l.toHead
 	headed := l != nil && l.headed
 	s.mu.Unlock()
 	switch {

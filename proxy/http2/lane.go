@@ -28,6 +28,7 @@ type lane struct {
 	local  bool   // ours is
 	fresh  bool   // nothing of the peer's message was taken
 	headed bool   // its final head has come
+	toHead bool   // the request was HEAD
 
 	in   []byte // text for whoever reads
 	from int    // of it that was taken
@@ -319,6 +320,7 @@ func (l *lane) sendHead() error {
 			return refused
 		}
 		l.begin(s.nextID)
+		l.toHead = l.out.isHead()
 		s.nextID += 2
 	}
 	l.local = l.out.done()
