@@ -29,20 +29,20 @@ run: build ## build, then start the lab: a shop in two versions behind a gateway
 
 .PHONY: test
 test: ## unit, property, in-process and end-to-end tests (needs Go, git, make)
-	go test -timeout 5m ./...
+	go test -timeout 20m ./...
 	@echo "make test: passed. Left out: the commands of the documents if curl is missing, the race detector and the linter (make check), other programs (make test-peers), long sieges (make test-slow), long chaos (make test-chaos, make soak), fuzzing beyond the seeds (make fuzz)."
 
 .PHONY: test-peers
 test-peers: conformers ## compare with programs that others wrote (needs HAProxy, nginx, testssl, openssl, h2load)
-	go test -tags peers -timeout 10m ./test/peers/... ./test/wire/...
+	go test -tags peers -timeout 30m ./test/peers/... ./test/wire/...
 
 .PHONY: test-slow
 test-slow: ## besiege the binary with many slow clients and overload (90 seconds; needs slowhttptest)
-	go test -tags slow -count 1 -timeout 5m -v ./test/siege
+	go test -tags slow -count 1 -timeout 20m -v ./test/siege
 
 .PHONY: test-chaos
 test-chaos: ## origins restarted, killed and out of order under 1,000 requests a second (2 minutes)
-	go test -count 1 -timeout 10m -v -run '^TestChaos$$' ./test/chaos -chaos.time 100s
+	go test -count 1 -timeout 20m -v -run '^TestChaos$$' ./test/chaos -chaos.time 100s
 
 .PHONY: soak
 soak: ## the same for an hour; prints what holds throughout
@@ -50,7 +50,7 @@ soak: ## the same for an hour; prints what holds throughout
 
 .PHONY: race
 race: ## the tests of make test under the race detector (needs a C compiler)
-	go test -race -timeout 10m ./...
+	go test -race -timeout 30m ./...
 
 .PHONY: linter
 linter:

@@ -85,6 +85,9 @@ func TestPaceBeginsAnewWithEachMessage(t *testing.T) {
 func TestPaceOfAReceiver(t *testing.T) {
 	s := new(socket.Sweeper)
 	c, peer := pair(t, s)
+	// What is read was written just before: buffers hold little of it.
+	_ = peer.SetReadBuffer(64 << 10)
+	_ = c.TCP().SetWriteBuffer(64 << 10)
 	c.Pace(100, time.Second)
 	done := start(func() error {
 		_, err := c.WriteWithin(make([]byte, 64<<20), time.Hour)

@@ -150,7 +150,7 @@ func TestSpliceOverTLSStandsStill(t *testing.T) {
 				if !tt.destination {
 					go func() { _, _ = io.Copy(io.Discard, to.peer) }()
 				}
-				_, err := to.conn.Splice(from.conn, 64<<20, 50*time.Millisecond)
+				_, err := to.conn.Splice(from.conn, 64<<20, time.Second)
 				_, blamed := errors.AsType[*socket.SpliceError](err)
 				if !errors.Is(err, socket.ErrExpired) || blamed != tt.destination {
 					t.Errorf("Splice() = %v, the destination is to blame: %v, want %v", err, blamed, tt.destination)

@@ -180,7 +180,8 @@ func (s *sluice) heapGoal() float64 {
 // an answer for ever cost a bounded amount of memory, which comes back, and
 // hinder nobody.
 func TestSlowCrowdIsCheap(t *testing.T) {
-	s := start(t, fast(t))
+	// However long it takes to get the crowd together, it stays.
+	s := startWith(t, "{timeouts: {head: 10m, idle: 10m, keep_alive: 10m}}", fast(t))
 	idle, drip, sip := fit(t)
 	fair := load.Plan{Address: s.gateway, Connections: 8, Rate: 200, Duration: time.Second}
 	offer(t, fair)

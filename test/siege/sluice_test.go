@@ -25,7 +25,7 @@ import (
 
 // patience bounds how long a test waits for another process. It is only used
 // up where something is wrong.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // binary is what is besieged.
 var binary string
@@ -81,6 +81,12 @@ func (r *record) String() string {
 // ends. It must live until then, without a panic.
 func start(t *testing.T, origin string, flags ...string) *sluice {
 	t.Helper()
+	return startWith(t, "{}", origin, flags...)
+}
+
+// startWith does so with settings of the gateway.
+func startWith(t *testing.T, settings, origin string, flags ...string) *sluice {
+	t.Helper()
 	ports, err := freeport.Take(t.Context(), 2)
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +95,7 @@ func start(t *testing.T, origin string, flags ...string) *sluice {
 	s.gateway = "127.0.0.1:" + strconv.Itoa(ports[0])
 	s.admin = "127.0.0.1:" + strconv.Itoa(ports[1])
 	file := filepath.Join(t.TempDir(), "gateway.yaml")
-	text := fmt.Sprintf("name: g\nport: %d\nroutes: {\"[%s]\": {}}\n", ports[0], origin)
+	text := fmt.Sprintf("name: g\nport: %d\nroutes: {\"[%s]\": {}}\nsluice: %s\n", ports[0], origin, settings)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -150,16 +156,11 @@ func fast(t *testing.T) (address string) {
 // true.
 func (s *sluice) eventually(what string, claim func() bool) {
 	s.t.Helper()
-	s.within(patience, what, claim)
-}
-
-func (s *sluice) within(d time.Duration, what string, claim func() bool) {
-	s.t.Helper()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
-	for deadline := time.Now().Add(d); !claim(); <-again.C {
+	for deadline := time.Now().Add(patience); !claim(); <-again.C {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("not within %v: %s\n%s", d, what, s.log)
+			s.t.Fatalf("not within %v: %s\n%s", patience, what, s.log)
 		}
 	}
 }
