@@ -15,8 +15,8 @@ import (
 )
 
 // Conn is a connection of HTTP/2 (RFC 9113), as a server or as a client. New
-// and Dial make one, Run serves it; Lane, Lanes, Streams, Open, Drain and Abort
-// may be called from any goroutine.
+// and Dial make one, Run serves it; the other methods may be called from any
+// goroutine.
 type Conn struct {
 	sock    *socket.Conn
 	sweeper *socket.Sweeper
@@ -25,6 +25,7 @@ type Conn struct {
 	secure  bool               // it speaks TLS
 	reader  reader
 	done    chan struct{} // closed when Run returns
+	ready   chan struct{} // closed when the first settings of an instance came
 	heard   atomic.Int64  // when something came last, if PINGs are sent
 
 	mu     sync.Mutex // guards all below
@@ -104,6 +105,7 @@ const tableSize = 4096
 func newConn(c *socket.Conn, sweeper *socket.Sweeper, o *Options) *Conn {
 	s := &Conn{
 		sock: c, sweeper: sweeper, o: o.withDefaults(), secure: c.TLS(), done: make(chan struct{}),
+		ready:   make(chan struct{}),
 		streams: make(map[uint32]*lane), peerWindow: usualWindow, peerStreams: usualStreams, peerFrame: smallestFrame,
 		sendWindow: usualWindow,
 	}
@@ -272,6 +274,18 @@ func (s *Conn) Abort() {
 
 // Done returns a channel that is closed when Run has returned.
 func (s *Conn) Done() <-chan struct{} { return s.done }
+
+// Ready returns a channel that is closed when an instance has said what it
+// allows, which it does before anything else (RFC 9113 section 3.4).
+func (s *Conn) Ready() <-chan struct{} { return s.ready }
+
+// Allowed returns how many streams the peer allows at a time: 100 before it
+// has said so.
+func (s *Conn) Allowed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peerStreams
+}
 
 // Streams counts the streams that are open.
 func (s *Conn) Streams() int {

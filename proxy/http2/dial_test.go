@@ -198,3 +198,25 @@ func TestEndOfAConnectionEndsItsConversations(t *testing.T) {
 		t.Errorf("what is written then ends with %v, want an error that says it was not sent", err)
 	}
 }
+
+// What an instance allows is known once it is ready.
+func TestInstancesSayWhatTheyAllow(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(echo))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 3}
+	s.Start()
+	t.Cleanup(s.Close)
+	c := dial(t, s.Listener.Addr().String(), nil)
+	<-c.Ready()
+	if n := c.Allowed(); n != 3 {
+		t.Errorf("%d streams are allowed, want 3", n)
+	}
+	for range 3 {
+		defer lane(t, c).Close()
+	}
+	if l, ok := c.Lane(); ok {
+		_ = l.Close()
+		t.Error("there is room for more streams than are allowed")
+	}
+}

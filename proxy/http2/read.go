@@ -491,9 +491,10 @@ func (r *reader) takeSettings(f *frame) error {
 	if err := r.guard.count(s, settingsFrames); err != nil {
 		return err
 	}
-	if s.peerStreams == usualStreams && s.accept == nil && !s.leaving.told {
+	if s.accept == nil && !s.leaving.told {
 		s.peerStreams = largestWindow // unless this says otherwise
 		s.leaving.told = true
+		defer close(s.ready)
 	}
 	for b := f.payload; len(b) > 0; b = b[6:] {
 		value := uint32(b[2])<<24 | uint32(b[3])<<16 | uint32(b[4])<<8 | uint32(b[5])
