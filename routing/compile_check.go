@@ -30,6 +30,7 @@ func (c *candidate) check() bool {
 	c.edits = make([]*Edits, len(g.Routes))
 	c.checkBalances()
 	c.checkTLS()
+	c.checkHTTP2()
 	for i, r := range g.Routes {
 		c.checkRoute(i, r)
 		c.checkEdits(i, r)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluice-mesh/sluice/routing"
 	"github.com/sluice-mesh/sluice/routing/routingtest"
@@ -576,6 +577,10 @@ func TestCompileNoticesEveryChange(t *testing.T) {
 		".Routes[0].TLS.MinVersion": uint16(tls.VersionTLS13),
 		".TLS.ClientAuth":           routing.ClientAuthOptional,
 		".ProxyFrom[0]":             netip.MustParsePrefix("10.0.0.0/16"),
+
+		".HTTP2.MaxAge":      time.Minute,
+		".HTTP2.MaxAgeGrace": time.Minute,
+		".HTTP2.Ping":        time.Minute,
 
 		".Routes[0].Instances[0].Address": netip.MustParseAddr("10.0.0.2"),
 	}

@@ -102,6 +102,9 @@ type HopExplanation struct {
 	// Retries says what is tried again when an instance fails, if the route says
 	// so itself.
 	Retries string `json:"retries,omitempty"`
+	// Protocol is what is spoken to the instances of the route, unless it is
+	// HTTP/1: h2, h2c or grpc.
+	Protocol string `json:"protocol,omitempty"`
 	// Redirect reports that the route answers by itself.
 	Redirect bool   `json:"redirect,omitempty"`
 	Reason   string `json:"reason,omitempty"` // why the walk failed here
@@ -507,6 +510,7 @@ func (x *explainer) hop(i int) HopExplanation {
 	if h.Route != nil {
 		out.Limits = append(out.Limits, h.Route.Load.texts()...)
 		out.Retries = h.Route.retryText()
+		out.Protocol = h.Route.spoken()
 	}
 	return out
 }

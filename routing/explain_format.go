@@ -144,6 +144,9 @@ func (h *HopExplanation) format(s *story, number int) {
 	for _, text := range h.Limits {
 		s.line(3, "Limit: %s.", text)
 	}
+	if h.Protocol != "" {
+		s.line(3, "What serves it is spoken to by HTTP/2 (%s).", h.Protocol)
+	}
 	if h.Retries != "" {
 		s.line(3, "Retries: %s.", h.Retries)
 	}

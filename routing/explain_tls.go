@@ -52,6 +52,7 @@ const (
 const (
 	noServerName  = "-" // asks for none
 	http11        = "http/1.1"
+	http2         = "h2"
 	maxProtocols  = 100
 	maxProtocol   = 255 // bytes (RFC 7301 section 3.1)
 	maxCertNames  = 100
@@ -139,16 +140,20 @@ func (x *explainer) arrive(g *CompiledGateway) *Outcome {
 	case asks == nil:
 		return refusal(reasonTLSOnPlain, 0, "the port does not speak TLS")
 	}
-	shown := x.shownTo(g)
-	if out := x.shake(g, shown); out != nil {
+	first := x.shownTo(g)
+	if out := x.shake(first); out != nil {
 		return out
 	}
+	shown := first.Asked.TLS
 	if shown != asks && (shown.ClientAuth != asks.ClientAuth || shown.ClientCA != asks.ClientCA) {
 		began := "for the server name " + r.hello.ServerName
 		if r.hello.ServerName == "" {
 			began = "without a server name"
 		}
 		return refusal(reasonMisdirected, 421, "the connection began "+began+", and its gateway asks for other certificates of clients")
+	}
+	if g.HTTP2.Off && r.conn.TLS.ALPN == http2 {
+		return refusal(reasonMisdirected, 421, "the connection speaks HTTP/2, and the gateway does not")
 	}
 	return nil
 }
@@ -179,13 +184,13 @@ func (x *explainer) secureAddress() string {
 	return "https://" + host + x.request.target
 }
 
-// shownTo returns the TLS with which a connection begins that gateway g takes:
-// its own, or on the port of virtual hosts that of the gateway which has the
+// shownTo returns the gateway with whose TLS a connection begins that gateway g
+// takes: itself, or on the port of virtual hosts the gateway which has the
 // server name, as a whole or by its longest wildcard. Without any it is that of
 // the gateway whose own port it is, or else of the first one.
-func (x *explainer) shownTo(g *CompiledGateway) *ListenTLS {
+func (x *explainer) shownTo(g *CompiledGateway) *CompiledGateway {
 	if g.Type == TCP || !x.virtualHosts() {
-		return g.Asked.TLS
+		return g
 	}
 	var first, best *CompiledGateway
 	if own := x.snapshot.ByPort(x.request.port); own != nil && own.Asked.TLS != nil {
@@ -208,7 +213,7 @@ func (x *explainer) shownTo(g *CompiledGateway) *ListenTLS {
 	if best == nil {
 		best = first
 	}
-	return best.Asked.TLS
+	return best
 }
 
 // fit says how well a virtual host fits a server name: not at all (0), by a
@@ -230,15 +235,20 @@ func fit(name, host string) int {
 	}
 }
 
-// shake makes the facts of a handshake, or says why it fails.
-func (x *explainer) shake(g *CompiledGateway, shown *ListenTLS) *Outcome {
-	r := x.request
+// shake makes the facts of a handshake with gateway g, or says why it fails.
+func (x *explainer) shake(g *CompiledGateway) *Outcome {
+	r, shown := x.request, g.Asked.TLS
 	facts := &conditions.TLS{ServerName: r.hello.ServerName, Version: tls.VersionTLS13}
 	if g.Type == HTTP && len(r.hello.ALPN) > 0 {
-		if !slices.Contains(r.hello.ALPN, http11) {
-			return refusal(reasonHandshake, 0, fmt.Sprintf("the client speaks %s, and the gateway %s", choices(r.hello.ALPN), http11))
+		offers := []string{http2, http11} // the first that the client knows
+		if g.HTTP2.Off {
+			offers = offers[1:]
 		}
-		facts.ALPN = http11
+		at := slices.IndexFunc(offers, func(p string) bool { return slices.Contains(r.hello.ALPN, p) })
+		if at < 0 {
+			return refusal(reasonHandshake, 0, fmt.Sprintf("the client speaks %s, and the gateway %s", choices(r.hello.ALPN), choices(offers)))
+		}
+		facts.ALPN = offers[at]
 	}
 	if shown.ClientAuth == ClientAuthRequired && r.certificate == nil {
 		return refusal(reasonHandshake, 0, "the gateway asks for a certificate, and the client has none")

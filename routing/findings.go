@@ -32,7 +32,7 @@ const (
 // is a Warning: it is served as it is written. Findings come in the order of
 // the gateways, then of their routes; what Compile warns of is not repeated.
 func Findings(s *Snapshot) []*Fault {
-	f := findings{shown: s.shown()}
+	f := findings{shown: s.shown(), called: s.called()}
 	for _, g := range s.gateways {
 		f.gateway = g
 		f.look()
@@ -44,6 +44,7 @@ func Findings(s *Snapshot) []*Fault {
 type findings struct {
 	gateway *CompiledGateway
 	shown   []conditions.Facts // by slot: what its connections may tell
+	called  []bool             // by slot: whether they may speak HTTP/2
 	all     []*Fault
 }
 
@@ -64,6 +65,7 @@ func (f *findings) look() {
 	g := f.gateway
 	f.bounds()
 	f.chains()
+	f.calls()
 	if len(g.Routes) == 0 {
 		return // which nobody overlooks
 	}

@@ -4,6 +4,7 @@ package routing
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -15,6 +16,11 @@ type InForce struct {
 	Timeouts map[string]string `json:"timeouts,omitempty"`
 	// Load has a sentence for each bound of how much there is to do at once.
 	Load []string `json:"load,omitempty"`
+	// HTTP2 is how a gateway speaks HTTP/2 to clients, as it may be written: none,
+	// or a map in one line.
+	HTTP2 string `json:"http2,omitempty"`
+	// Protocol is what is spoken to the instances of a route.
+	Protocol string `json:"protocol,omitempty"`
 }
 
 // InForce returns what holds for all requests of the gateway, and for those of
@@ -25,6 +31,9 @@ func (g *CompiledGateway) InForce() InForce {
 	l.Head, l.Fields, l.Target = int64(e.Head), int64(e.Fields), int64(e.Target)
 	in := inForce(&l, &t)
 	in.Load = rateTexts(&g.Asked.Load.Rates, "the gateway")
+	if g.Type == HTTP {
+		in.HTTP2 = g.HTTP2.text()
+	}
 	return in
 }
 
@@ -44,6 +53,7 @@ func (g *CompiledGateway) RouteInForce(r *CompiledRoute) InForce {
 	l.Head, l.Fields, l.Target, l.Connections, t.Head, t.KeepAlive = 0, 0, 0, 0, 0, 0
 	in := inForce(&l, &t)
 	in.Load = r.Load.texts()
+	in.Protocol = r.spoken()
 	return in
 }
 
@@ -113,4 +123,35 @@ func (r Rate) text() string {
 		return "none"
 	}
 	return formatSize(r.Bytes) + " over " + formatTime(int64(r.Window))
+}
+
+// text returns what is not the default, as it is written.
+func (h HTTP2) text() string {
+	if h.Off {
+		return "none"
+	}
+	usual := DefaultHTTP2()
+	var parts []string
+	add := func(key string, n, usual int64) {
+		if n == usual {
+			return
+		}
+		q := quantityOf(http2Keys, key)
+		text := q.sizeText(n)
+		switch {
+		case n == 0:
+			text = q.none
+		case q.time:
+			text = q.timeText(time.Duration(n))
+		}
+		parts = append(parts, key+": "+text)
+	}
+	add("max_concurrent_streams", int64(h.Streams), int64(usual.Streams))
+	add("max_connection_age", int64(h.MaxAge), int64(usual.MaxAge))
+	add(keyAgeGrace, int64(h.MaxAgeGrace), int64(usual.MaxAgeGrace))
+	add("ping", int64(h.Ping), int64(usual.Ping))
+	if len(parts) == 0 {
+		return ""
+	}
+	return "{" + strings.Join(parts, ", ") + "}"
 }

@@ -96,3 +96,39 @@ func TestInForceIsWrittenAgain(t *testing.T) {
 		t.Errorf("%v, written again, is %v", first, again)
 	}
 }
+
+func TestInForceTellsOfHTTP2(t *testing.T) {
+	for _, tt := range []struct {
+		name, gateway, route string // what is written under sluice
+		whole, own           string // what is told
+	}{
+		{"nothing but the defaults", "{}", "{}", "", ""},
+		{"what is written as the default is one", "{http2: {max_concurrent_streams: 100, max_connection_age: none, ping: 30s}}", "{protocol: http1}", "", ""},
+		{"none to clients, all the same to instances", "{http2: none}", "{protocol: h2c}", "none", "h2c"},
+		{
+			"what is written", "{http2: {max_concurrent_streams: 8, max_connection_age: 30m, max_connection_age_grace: 1m30s, ping: none}}", "{protocol: grpc}",
+			"{max_concurrent_streams: 8, max_connection_age: 30m, max_connection_age_grace: 1m30s, ping: none}", "grpc",
+		},
+		{"a redirect speaks to no instance", "{http2: {ping: 1m}}", "{protocol: grpc, redirect: {to: /x}}", "{ping: 1m}", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := inForce(t, fmt.Sprintf("name: shop\nport: 9000\nsluice: %s\nroutes: {\"[a:1]\": {sluice: %s}}\n", tt.gateway, tt.route))
+			if got := g.InForce().HTTP2; got != tt.whole {
+				t.Errorf("of the gateway: %q, want %q", got, tt.whole)
+			}
+			if got := g.RouteInForce(g.Routes[0]).Protocol; got != tt.own {
+				t.Errorf("of the route: %q, want %q", got, tt.own)
+			}
+			if tt.whole == "" {
+				return
+			}
+			again := inForce(t, fmt.Sprintf("name: shop\nport: 9000\nsluice: {http2: %s}\nroutes: \"[a:1]\"\n", tt.whole))
+			if again.HTTP2 != g.HTTP2 {
+				t.Errorf("%s, written again, is %+v, want %+v", tt.whole, again.HTTP2, g.HTTP2)
+			}
+		})
+	}
+	if g := inForce(t, "name: shop\nport: 9000/tcp\nroutes: \"[a:1]\"\n"); g.InForce().HTTP2 != "" || !g.HTTP2.Off {
+		t.Errorf("of a tcp port %q is told, and HTTP2 is %+v; want nothing, and off", g.InForce().HTTP2, g.HTTP2)
+	}
+}

@@ -27,6 +27,15 @@ func (p Protocol) String() string { return protocolNames[p] }
 // HTTP2 reports whether it is HTTP/2, in whatever form.
 func (p Protocol) HTTP2() bool { return p != ProtocolHTTP1 }
 
+// spoken names what is spoken to the instances of a route; empty if that is
+// HTTP/1, or if it has none.
+func (r *CompiledRoute) spoken() string {
+	if !r.Protocol.HTTP2() || r.Target.Kind == TargetGateway || r.Edits != nil && r.Edits.Redirect != nil {
+		return ""
+	}
+	return r.Protocol.String()
+}
+
 // HTTP2 is how a gateway speaks HTTP/2 to its clients.
 //
 // In a [Gateway] it is what is written: a zero field is not, and Never is the
@@ -60,20 +69,20 @@ func DefaultHTTP2() HTTP2 {
 	}
 }
 
-// Widen makes h what suits both where one connection may carry requests for
+// Widen returns what suits both where one connection may carry requests for
 // several gateways: it is off if both are, allows what one of them allows, and
 // is as careful with time as the more careful one.
-func (h *HTTP2) Widen(o *HTTP2) {
+func (h HTTP2) Widen(o HTTP2) HTTP2 {
 	switch {
 	case o.Off:
-		return
+		return h
 	case h.Off:
-		*h = *o
-		return
+		return o
 	}
 	h.Streams, h.HeaderList = max(h.Streams, o.Streams), max(h.HeaderList, o.HeaderList)
 	h.MaxAge, h.Ping = sooner(h.MaxAge, o.MaxAge), sooner(h.Ping, o.Ping)
 	h.MaxAgeGrace = max(h.MaxAgeGrace, o.MaxAgeGrace)
+	return h
 }
 
 // sooner returns the shorter time, where 0 is none.

@@ -232,6 +232,9 @@ func (r *reader) gatewayOwn(f *gatewayForm, v *value, path string) {
 			g.TLS = r.listenTLS(e.value, path, &f.tlsOnly)
 		case keyProxyProtocol:
 			g.ProxyFrom = r.proxyFrom(e.value, path)
+		case keyHTTP2:
+			g.HTTP2 = r.http2(e.value, path)
+			f.httpOnly.note(e.place, path)
 		case "between_routes":
 			g.BetweenRoutes = r.betweenRoutes(e.value, path)
 			f.tcpOnly.note(e.place, path)

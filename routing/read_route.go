@@ -227,6 +227,11 @@ func (r *reader) routeOwn(f *routeForm, v *value, path string) {
 			f.route.ProxyProtocol = r.proxyVersion(e.value, path)
 			f.dials = append(f.dials, httpOnly{e.place, e.key})
 			return
+		case keyProtocol:
+			f.route.Protocol = r.protocol(e.value, path)
+			f.dials = append(f.dials, httpOnly{e.place, e.key})
+			f.httpOnly.note(e.place, path)
+			return
 		case "slow_start":
 			f.route.SlowStart = r.slowStart(e.value, path)
 			return
@@ -252,6 +257,7 @@ func (r *reader) routeOwn(f *routeForm, v *value, path string) {
 		f.weightAt = e.place
 		f.route.Weight, f.hasWeight = r.finePercent(e.value, path)
 	})
+	r.checkProtocol(&f.route, v, path)
 }
 
 // balance reads the name of an algorithm. It is compiled with the gateway.

@@ -111,6 +111,9 @@ func dumpTable(b *strings.Builder, table *routing.Table) {
 			if r.ProxyProtocol != routing.ProxyNone {
 				fmt.Fprintf(b, " proxy %v", r.ProxyProtocol)
 			}
+			if r.Protocol != routing.ProtocolHTTP1 {
+				fmt.Fprintf(b, " protocol %v", r.Protocol)
+			}
 			dumpMetadata(b, r.Metadata)
 			b.WriteByte('\n')
 		}
@@ -147,6 +150,9 @@ func dumpSettings(b *strings.Builder, g *routing.Gateway) {
 	}
 	if len(g.ProxyFrom) > 0 || g.BetweenRoutes != routing.BetweenWeights {
 		fmt.Fprintf(b, " proxy from %v between routes %v", g.ProxyFrom, g.BetweenRoutes)
+	}
+	if g.HTTP2 != (routing.HTTP2{}) {
+		fmt.Fprintf(b, " http2 %+v", g.HTTP2)
 	}
 	dumpMetadata(b, g.Metadata)
 }

@@ -17,6 +17,7 @@ const (
 	SectionHSTS       Section = "gateway.sluice.tls.hsts"
 	// SectionProxyProtocol is the one of gateways; that of routes is a word.
 	SectionProxyProtocol Section = "gateway.sluice.proxy_protocol"
+	SectionHTTP2         Section = "gateway.sluice.http2"
 	SectionAffinity      Section = "gateway.sluice.affinity"
 	SectionLocality      Section = "gateway.sluice.locality"
 	SectionLimits        Section = "gateway.sluice.limits"
@@ -155,7 +156,7 @@ var schema = []Key{
 	{SectionGatewayOwn, "slow_start", Supported, slowStartForm, "none", boundOf(slowStartKeys, "slow_start"), "of each route: " + slowStartMeaning},
 	{SectionGatewayOwn, keyProxyProtocol, Supported, "network, address, or a list of them: [10.0.0.0/8, 192.0.2.7], or a map of from", "none", "up to 256", "from whom connections must begin with a header of the PROXY protocol, which names the client; from others none is looked for"},
 	{SectionGatewayOwn, "between_routes", Supported, "weights or leastconn", "weights", "tcp ports only", "how connections are spread that no condition took: exactly by weight, or to the route with the fewest open ones for its weight"},
-	{SectionGatewayOwn, "http2", Planned, "", "", "", "HTTP/2 towards clients"},
+	{SectionGatewayOwn, keyHTTP2, Supported, "map, or none", "the map with its defaults", "http ports only", "how clients are spoken to by HTTP/2: over TLS if they agree to h2, otherwise if they begin with it; none: by HTTP/1 alone"},
 	{SectionGatewayOwn, "explain", Planned, "", "", "", "explanations on request"},
 
 	{SectionTLS, "certificates", Supported, "map of certificate and key, or a list of them", "", "1 to 100", "what the gateway shows: the one whose names fit the server name that the client asks for, otherwise the first; required"},
@@ -173,6 +174,11 @@ var schema = []Key{
 	{SectionHSTS, "preload", Supported, "true or false", "false", "with subdomains and 365d or more", "whether browsers may list the name"},
 
 	{SectionProxyProtocol, "from", Supported, "network, address, or a list of them", "", "up to 256", "the same as the list alone; required"},
+
+	{SectionHTTP2, "max_concurrent_streams", Supported, "number", "100", boundOf(http2Keys, "max_concurrent_streams"), "how many requests a client may have under way in one connection; further ones are refused, and may be sent again"},
+	{SectionHTTP2, "max_connection_age", Supported, totalForm, "none", boundOf(http2Keys, "max_connection_age"), "how old a connection becomes, give or take a tenth, before its client is told by GOAWAY to make another"},
+	{SectionHTTP2, keyAgeGrace, Supported, timeForm, "30s", boundOf(http2Keys, keyAgeGrace), "how long requests that are under way may go on after that; then they are cut"},
+	{SectionHTTP2, "ping", Supported, totalForm, "30s", boundOf(http2Keys, "ping"), "how long nothing may come from a client with requests under way before it is sent a PING; without an answer in 15s its connection is ended"},
 
 	{SectionAffinity, "key", Supported, "header(NAME), cookie(NAME) or ip", "", "not beside sticky", "what tells one client from another; no cookie of ours is set"},
 	{SectionAffinity, "level", Supported, "route or instance", "route", "with key", "whether the instance is kept as well"},
@@ -266,7 +272,7 @@ var schema = []Key{
 	{SectionRouteOwn, "redirect", Supported, "map of to and code", "none", "http ports only", "answers with another place to go to, instead of a target"},
 	{SectionRouteOwn, keyTLS, Supported, "on, off or a map", "off", "routes to instances", "how instances are spoken to in TLS"},
 	{SectionRouteOwn, keyProxyProtocol, Supported, "v1, v2 or none", "none", "routes to instances", "the header of the PROXY protocol with which connections to instances begin"},
-	{SectionRouteOwn, "protocol", Planned, "", "", "", "the protocol towards the target"},
+	{SectionRouteOwn, keyProtocol, Supported, "http1, h2, h2c or grpc", "http1", "routes to instances; h2 with tls, h2c without; http1 with proxy_protocol", "what is spoken to instances: HTTP/1.1, or HTTP/2 in TLS (h2) or in plain text (h2c); grpc is h2 with tls, otherwise h2c"},
 	{SectionRouteOwn, "limits", Supported, "map", "those of the gateway", "http ports only", "how large messages may be, how slow clients, and how much there may be to do"},
 	{SectionRouteOwn, "slow_start", Supported, slowStartForm, ofGateway, boundOf(slowStartKeys, "slow_start"), slowStartMeaning},
 

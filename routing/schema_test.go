@@ -110,6 +110,7 @@ var sample = map[string]string{
 	"min_version": "\"1.3\"", "client_auth": "none", "client_ca": "ca.crt", "plain": "serve", "hsts": "365d", "certificate": "a.crt", "route.sluice.tls key": "a.key", "gateway.sluice.tls.certificates key": "a.key",
 	"max_age": "1h", "subdomains": "true", "preload": "false", "proxy_protocol": "[10.0.0.0/8, 192.0.2.7]", "route.sluice proxy_protocol": "v2",
 	"between_routes": "leastconn", "from": "10.0.0.1", "ca": "ca.crt", "route.sluice.tls name": "a.example", "verify": "false",
+	"http2": "{max_concurrent_streams: 10}", "max_concurrent_streams": "250", "max_connection_age": "30m", "max_connection_age_grace": "10s", "ping": "none", "protocol": "h2c",
 	"time": "1s", "most_time": "10m", "most": "25%",
 }
 
@@ -125,6 +126,7 @@ func TestSchemaIsWhatIsRead(t *testing.T) {
 		routing.SectionHSTS:          "{name: x, sluice: {tls: {certificates: {certificate: a, key: b}, hsts: {max_age: 1d, %s}}}}",
 		routing.SectionProxyProtocol: "{name: x, sluice: {proxy_protocol: {%s}}}",
 		routing.SectionRouteTLS:      "{kind: routes, name: x, sluice: {tls: {certificate: a, key: b, %s}}}",
+		routing.SectionHTTP2:         "{name: x, sluice: {http2: {%s}}}",
 		routing.SectionAffinity:      "{name: x, sluice: {affinity: {key: ip, %s}}}",
 		routing.SectionLocality:      "{name: x, sluice: {locality: {%s}}}",
 		routing.SectionLimits:        "{name: x, sluice: {limits: {%s}}}",
