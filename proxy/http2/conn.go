@@ -73,8 +73,9 @@ func New(c *socket.Conn, sweeper *socket.Sweeper, o *Options, accept func(*socke
 	return s
 }
 
-// Dial returns a connection to an instance that speaks HTTP/2: it begins with
-// the preface, and does not wait for an answer to it. Serve it by Run.
+// Dial returns a connection to an instance that speaks HTTP/2, over TLS or not.
+// It begins with the preface, and waits for no answer to it, nor until it is
+// sent: Run tells what becomes of it.
 func Dial(c *socket.Conn, sweeper *socket.Sweeper, o *Options) (*Conn, error) {
 	s := newConn(c, sweeper, o)
 	s.nextID = 1
@@ -89,13 +90,7 @@ func Dial(c *socket.Conn, sweeper *socket.Sweeper, o *Options) (*Conn, error) {
 	s.openWindow()
 	s.reader.decoder = hpack.NewDecoder(tableSize, s.reader.answer.add)
 	s.reader.addList = s.reader.answer.add
-	s.mu.Lock()
-	s.output.busy = true
-	s.mu.Unlock()
-	s.flush()
-	if err := s.failure(); err != nil {
-		return nil, err
-	}
+	s.kick()
 	return s, nil
 }
 
@@ -172,12 +167,13 @@ func (s *Conn) end(err error) error {
 	for _, c := range socks {
 		c.Hangup()
 	}
-	if err == nil || faulty {
+	if heard := err == nil || faulty; heard {
 		s.sock.Due(socket.Now() + lastWords)
-		s.writeLast()
+		s.writeLast(heard)
 		s.linger(faulty)
 	} else {
 		s.sock.Expire()
+		s.writeLast(heard)
 	}
 	s.sock.Close()
 	s.reader.release()
@@ -190,16 +186,17 @@ func (s *Conn) end(err error) error {
 // lastWords bounds how long a peer may take for what it is told at the end.
 const lastWords = int64(5 * time.Second)
 
-// writeLast writes out what is left, once nobody else does.
-func (s *Conn) writeLast() {
+// writeLast waits until nobody else writes, and writes out what is left if the
+// peer may hear of it.
+func (s *Conn) writeLast(heard bool) {
 	s.mu.Lock()
 	for s.output.busy {
 		s.output.free.Wait()
 	}
-	write := s.claim()
+	write := heard && s.claim()
 	s.mu.Unlock()
 	if write {
-		s.flush()
+		s.write(nil, 0)
 	}
 }
 
@@ -249,15 +246,6 @@ func (s *Conn) socks() []*socket.Conn {
 		}
 	}
 	return all
-}
-
-func (s *Conn) failure() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err != nil {
-		return s.err
-	}
-	return s.output.err
 }
 
 // Abort ends the connection at once, and all its streams with it.

@@ -64,33 +64,54 @@ func (s *Conn) kick() {
 	write := s.claim()
 	s.mu.Unlock()
 	if write {
-		go s.flush()
+		go s.write(nil, 0)
 	}
 }
 
-// flush writes out what is there, and what comes meanwhile. The caller has
-// claimed it.
+// tries bounds how often a lane writes what others add meanwhile.
+const tries = 4
+
+// flush writes out what is there, on behalf of a lane, which must not wait for
+// the peer, nor work for other lanes without end: what is left is another
+// goroutine's. The caller has claimed it.
 func (s *Conn) flush() {
+	o := &s.output
 	s.mu.Lock()
-	if len(s.streams) > 1 && len(s.output.b) < outputSize/2 {
+	if len(s.streams) > 1 && len(o.b) < outputSize/2 {
 		s.mu.Unlock()
 		runtime.Gosched() // others may be about to add theirs
 		s.mu.Lock()
 	}
-	o := &s.output
-	for len(o.b) > 0 && o.err == nil {
+	for range tries {
 		b := o.b
 		o.b = nil
 		s.mu.Unlock()
-		_, err := o.sender.Send(b, s.o.WriteWait)
-		recycle(b)
-		s.mu.Lock()
-		if err != nil {
-			o.err = err
+		n, err := o.sender.Try(b)
+		if err == nil && n < len(b) {
+			go s.write(b, n)
+			return
 		}
-		if o.wait > 0 {
-			s.roomForAll()
+		if s.wrote(b, err) {
+			return
 		}
+	}
+	s.mu.Unlock()
+	go s.write(nil, 0)
+}
+
+// wrote notes that b was written, or why not, and reports whether there is
+// nothing more to write: then the claim is given up. Otherwise the mutex is
+// held when it returns.
+func (s *Conn) wrote(b []byte, err error) (all bool) {
+	recycle(b)
+	s.mu.Lock()
+	o := &s.output
+	if err != nil {
+		o.err = err
+	}
+	s.roomForAll()
+	if len(o.b) > 0 && o.err == nil {
+		return false
 	}
 	o.busy = false
 	o.free.Broadcast()
@@ -98,6 +119,26 @@ func (s *Conn) flush() {
 	s.mu.Unlock()
 	if failed {
 		s.sock.Expire() // whoever reads ends the rest
+	}
+	return true
+}
+
+// write writes out b, of which n bytes were written, and then what else there
+// is. The caller has claimed it.
+func (s *Conn) write(b []byte, n int) {
+	o := &s.output
+	for {
+		if b == nil {
+			s.mu.Lock()
+			b, o.b = o.b, nil
+			s.mu.Unlock()
+		}
+		_, err := o.sender.Send(b[n:], s.o.WriteWait)
+		if s.wrote(b, err) {
+			return
+		}
+		b, n, o.b = o.b, 0, nil
+		s.mu.Unlock()
 	}
 }
 
@@ -111,7 +152,7 @@ func (s *Conn) roomForAll() {
 	}
 }
 
-// head begins a header block; the first one of a connection says that the
+// beginBlock begins a header block; the first one of a connection says that the
 // table is not used. The mutex is held.
 func (s *Conn) beginBlock() (b []byte, at int) {
 	b, at = startBlock(s.output.buffer())

@@ -129,7 +129,7 @@ func (r *reader) Data(n int) socket.Next {
 	case over:
 		return socket.Done
 	case write:
-		go s.flush()
+		go s.write(nil, 0)
 	}
 	if r.from < r.to {
 		return socket.More
