@@ -65,6 +65,10 @@ var depRules = []depRule{
 		why: "instances and changes arrive inside snapshots",
 	},
 	{
+		of: "./proxy/http2/...", not: []string{"./..."}, but: []string{"./proxy/http2/...", "./proxy/socket/...", "./metrics/..."},
+		why: "it carries messages and knows nothing of gateways",
+	},
+	{
 		of: "./control/...", not: []string{"./..."},
 		but: []string{"./control/...", "./discovery/...", "./routing/...", "./conditions/...", "./metrics/..."},
 		why: "proxies are known by their stream",
