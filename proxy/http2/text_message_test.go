@@ -14,7 +14,7 @@ import (
 // transcript is what a message says to send, one part a line: pieces of
 // content that follow each other are one.
 type transcript struct {
-	t     testing.TB
+	tb    testing.TB
 	lines []string
 	data  strings.Builder
 	ended bool
@@ -35,7 +35,7 @@ func (s *transcript) flush() {
 // end notes END_STREAM, which must come once.
 func (s *transcript) end() {
 	if s.ended {
-		s.t.Error("the end was said twice")
+		s.tb.Error("the end was said twice")
 	}
 	s.ended = true
 }
@@ -52,7 +52,7 @@ func (s *transcript) String() string {
 func (s *transcript) block(what string, b []byte) {
 	list, err := hpack.NewDecoder(0, nil).DecodeFull(b)
 	if err != nil {
-		s.t.Errorf("header block %x: %v", b, err)
+		s.tb.Errorf("header block %x: %v", b, err)
 	}
 	var w strings.Builder
 	for _, f := range list {
@@ -110,11 +110,11 @@ func (s *transcript) part(m *message, p part, data []byte) {
 }
 
 // readText reads a text in one piece.
-func readText(t testing.TB, begin func(*message), text string, room int, sizes ...int) (string, error) {
-	t.Helper()
+func readText(tb testing.TB, begin func(*message), text string, room int, sizes ...int) (string, error) {
+	tb.Helper()
 	var m message
 	begin(&m)
-	s := transcript{t: t}
+	s := transcript{tb: tb}
 	err := s.feed(&m, text, room, sizes...)
 	return s.String(), err
 }
