@@ -32,15 +32,15 @@ func doorsOf(store *tlsconf.Store, snap *routing.Snapshot, before *doors) *doors
 		if asks == nil {
 			continue
 		}
-		e := &entrance{asks: asks}
+		e := &entrance{asks: asks, protocols: protocolsOf(g)}
 		d.entrances[g.Name] = e
 		old := before.entrances[g.Name]
-		if old != nil && before.failed[g.Name] == nil && reflect.DeepEqual(old.asks, asks) {
+		if old != nil && before.failed[g.Name] == nil && reflect.DeepEqual(old.asks, asks) && slices.Equal(old.protocols, e.protocols) {
 			e.server = old.server
 			continue
 		}
 		var err error
-		if e.server, err = store.Server(asks, g.Type == routing.HTTP); err != nil {
+		if e.server, err = store.Server(asks, e.protocols...); err != nil {
 			d.failed[g.Name] = fmt.Errorf("tls: %w", err)
 			e.server = nil
 			if old != nil && asksTheSame(old.asks, asks) {
@@ -49,6 +49,19 @@ func doorsOf(store *tlsconf.Store, snap *routing.Snapshot, before *doors) *doors
 		}
 	}
 	return d
+}
+
+// protocolsOf returns what clients of a gateway may agree on by ALPN (RFC 7301),
+// what is preferred first; nothing where they are not asked.
+func protocolsOf(g *routing.CompiledGateway) []string {
+	switch {
+	case g.Type != routing.HTTP:
+		return nil
+	case g.HTTP2.Off:
+		return []string{"http/1.1"}
+	default:
+		return []string{"h2", "http/1.1"}
+	}
 }
 
 // asksTheSame reports whether a gateway asks for the same of its clients as it

@@ -25,6 +25,7 @@ type want struct {
 	virtualHosts bool
 	entry        *routing.Entry // what heads are read by; nil on tcp ports
 	door         *arrive.Door   // how connections begin; nil if with nothing special
+	http2        *routing.HTTP2 // how it is spoken; nil if it is not
 }
 
 // unready reports whether no connection could be let in. A port is not bound
@@ -53,7 +54,7 @@ func (s *Server) wanted(snap *routing.Snapshot, d *doors) (ws map[int]want, take
 	for _, g := range snap.Gateways() {
 		ws[g.Port] = want{port: g.Port, kind: g.Type, door: s.at(d, g)}
 		if g.Type == routing.HTTP {
-			ws[g.Port] = want{port: g.Port, entry: &g.Entry, door: s.at(d, g)}
+			ws[g.Port] = want{port: g.Port, entry: &g.Entry, door: s.at(d, g), http2: spoken(&g.HTTP2)}
 		}
 	}
 	for _, p := range [...]struct {
@@ -67,9 +68,9 @@ func (s *Server) wanted(snap *routing.Snapshot, d *doors) (ws map[int]want, take
 		case owned && (own.kind != routing.HTTP || own.tls() != p.tls):
 			taken[p.port] = fmt.Errorf("port %d is that of gateway %s, which does not speak the same", p.port, snap.ByPort(p.port).Name)
 		case p.tls:
-			ws[p.port] = want{port: p.port, virtualHosts: true, entry: e, door: s.shared(own, namesOf(snap, d, p.port), e)}
+			ws[p.port] = want{port: p.port, virtualHosts: true, entry: e, door: s.shared(own, namesOf(snap, d, p.port), e), http2: widestHTTP2(snap, own.http2, p.tls)}
 		default:
-			ws[p.port] = want{port: p.port, virtualHosts: true, entry: e, door: s.shared(own, nil, e)}
+			ws[p.port] = want{port: p.port, virtualHosts: true, entry: e, door: s.shared(own, nil, e), http2: widestHTTP2(snap, own.http2, p.tls)}
 		}
 	}
 	return ws, taken
@@ -121,6 +122,29 @@ func widest(snap *routing.Snapshot, own *routing.Entry, tls bool) (e *routing.En
 	return e
 }
 
+// widestHTTP2 returns how HTTP/2 is spoken where any of the gateways that widest
+// looks at may be reached; nil if none of them speaks it.
+func widestHTTP2(snap *routing.Snapshot, own *routing.HTTP2, tls bool) *routing.HTTP2 {
+	h := routing.HTTP2{Off: true}
+	if own != nil {
+		h.Widen(*own)
+	}
+	for _, g := range snap.Gateways() {
+		if hosted(g, tls) {
+			h.Widen(g.HTTP2)
+		}
+	}
+	return spoken(&h)
+}
+
+// spoken returns h unless it is off.
+func spoken(h *routing.HTTP2) *routing.HTTP2 {
+	if h.Off {
+		return nil
+	}
+	return h
+}
+
 // bind opens a listening socket. Nothing is accepted yet.
 func (s *Server) bind(ctx context.Context, w want) (*listener, error) {
 	lc := net.ListenConfig{KeepAlive: -1} // the sweep finds dead peers
@@ -153,6 +177,7 @@ func (l *listener) shape(w want) {
 	}
 	l.http.SetVirtualHosts(w.virtualHosts)
 	l.http.SetEntry(w.entry)
+	l.http.SetHTTP2(w.http2)
 	l.http.SetDoor(w.door)
 }
 

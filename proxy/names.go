@@ -12,8 +12,9 @@ import (
 
 // entrance is how one gateway speaks TLS to its clients.
 type entrance struct {
-	asks   *routing.ListenTLS
-	server *tlsconf.Server // nil if its files cannot be used
+	asks      *routing.ListenTLS
+	protocols []string        // that clients may agree on
+	server    *tlsconf.Server // nil if its files cannot be used
 }
 
 // names chooses by the name of the server that a client wants to reach how TLS

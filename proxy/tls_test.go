@@ -130,7 +130,7 @@ routes: {"[%s]": {}}
 		{"TLS 1.3", func(*tls.Config) {}, false},
 		{"TLS 1.2", func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, false},
 		{"nothing older", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, true},
-		{"with a protocol that is spoken", func(c *tls.Config) { c.NextProtos = []string{"h2", "http/1.1"} }, false},
+		{"with a protocol that is spoken", func(c *tls.Config) { c.NextProtos = []string{"spdy/3", "http/1.1"} }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			config := s.config("a.example")

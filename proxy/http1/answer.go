@@ -56,7 +56,7 @@ func (c *conn) answer(u *upstream.Conn, p *pump) (keep bool) {
 	}
 	f := w.framing()
 	w.exchange.Seen.Code = a.status
-	keep = !w.plan.close && f != byClose && (!w.plan.http10 || f != byChunks) && !c.listener.draining.Load()
+	keep = !w.plan.close && f != byClose && (!w.plan.http10 || f != byChunks) && !c.lasts()
 	reuse := !a.close && f != byClose && (a.minor == 1 || a.keepAlive)
 	edit := answerEdit{
 		close:     !keep,
@@ -112,7 +112,7 @@ func (w *work) mark(e *answerEdit, u *upstream.Conn) {
 func (c *conn) cutShort(err error, f framing) {
 	if _, ok := errors.AsType[*clientError](err); ok {
 		// One that takes no more is not waited for any longer than it was.
-		if c.reset = errors.Is(err, socket.ErrExpired); c.reset {
+		if c.reset = errors.Is(err, socket.ErrExpired) || c.parent != nil; errors.Is(err, socket.ErrExpired) {
 			c.w.exchange.Fail(c.w.late(live.ClientTooSlow))
 			return
 		}
@@ -124,7 +124,7 @@ func (c *conn) cutShort(err error, f framing) {
 		reason = c.w.late(live.ResponseAborted)
 	}
 	c.w.exchange.Fail(reason)
-	c.reset = f == byClose || c.w.plan.http10
+	c.reset = f == byClose || c.w.plan.http10 || c.parent != nil
 }
 
 // relay sends head and body.

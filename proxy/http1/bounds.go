@@ -34,6 +34,9 @@ func (l *Listener) bound() *routing.Entry {
 // by the same, they have been held to it already.
 func (c *conn) enter(g *routing.CompiledGateway) live.Reason {
 	c.keepAlive = int64(g.Entry.KeepAlive)
+	if c.parent != nil && g.HTTP2.Off { // others allow it on a port that they share
+		return live.VersionRefused
+	}
 	if c.w.head.entry == &g.Entry {
 		return live.None
 	}

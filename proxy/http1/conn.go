@@ -10,12 +10,14 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sluice-mesh/sluice/conditions"
 	"github.com/sluice-mesh/sluice/proxy/arrive"
 	"github.com/sluice-mesh/sluice/proxy/gate"
+	"github.com/sluice-mesh/sluice/proxy/http2"
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
@@ -41,6 +43,10 @@ type conn struct {
 
 	next, prev *conn // of the listener, under its mutex
 
+	parent *conn                      // carries it; nil if it was accepted
+	mux    atomic.Pointer[http2.Conn] // what it carries streams with; nil with HTTP/1
+	lanes  sync.WaitGroup             // that it carries
+
 	aborted   atomic.Bool                   // ended by Listener.Abort or Cut
 	tunnelled atomic.Bool                   // tunnel runs
 	gone      atomic.Bool                   // the client can take nothing any more, or is taken not to
@@ -56,6 +62,8 @@ type conn struct {
 	part      []byte       // what stands of an incomplete head while it waits
 	between   bool         // waits for a request of which nothing has come
 	skipped   bool         // an empty line since the last request
+	begun     bool         // a request has come
+	streams   bool         // HTTP/2 is spoken from here on
 	headSince int64        // when the first byte of an incomplete head came; 0 if none
 	took      int64        // how long a head took that came in pieces; 0: it did not
 	keepAlive int64        // how long the next request may take to begin
@@ -155,14 +163,24 @@ func (c *conn) serve() {
 	if c.door != nil && !c.arrive() {
 		return
 	}
-	// A connection that has not sent anything yet is not waiting: its first
-	// request may be under way. It has the time of a head.
-	c.Due(socket.Now() + int64(c.listener.bound().HeadTimeout))
+	switch {
+	case c.agreed() && c.parent == nil:
+		c.serveStreams()
+		return
+	case c.parent == nil:
+		// A connection that has not sent anything yet is not waiting: its first
+		// request may be under way. It has the time of a head.
+		c.Due(socket.Now() + int64(c.listener.bound().HeadTimeout))
+	}
 	for {
 		err := c.Loop(c)
 		for err == nil {
-			// The callback ended the connection, or left an exchange to us.
-			if !c.outside {
+			// The callback ended the connection, or left it to us.
+			switch {
+			case c.streams:
+				c.serveStreams()
+				return
+			case !c.outside:
 				return
 			}
 			c.outside = false
@@ -226,7 +244,7 @@ const (
 // linger lets the client read the answer before the connection is closed: a
 // close with bytes unread would reset it (RFC 9112 section 9.6).
 func (c *conn) linger() {
-	if c.aborted.Load() || c.CloseWrite() != nil {
+	if c.parent != nil || c.aborted.Load() || c.CloseWrite() != nil {
 		return
 	}
 	c.take()
@@ -317,16 +335,12 @@ func (c *conn) process() socket.Next {
 	for c.skipEmpty(); w.from < w.to; c.skipEmpty() {
 		n, reason := w.head.scanRequest(w.in[w.from:w.to])
 		switch {
-		case reason != live.None && arrive.BeginsTLS(w.in[w.from]):
-			c.refuseTLS()
-			return socket.Done
 		case reason != live.None:
-			c.refuse(reason)
-			return socket.Done
+			return c.unreadable(reason)
 		case n == 0:
 			return c.incomplete()
 		}
-		c.took, c.skipped, c.owed = 0, false, true
+		c.took, c.skipped, c.owed, c.begun = 0, false, true, true
 		c.Due(0)
 		if c.Expired() && !c.aborted.Load() {
 			c.Revive() // it came in the moment at which the time was up
@@ -356,6 +370,24 @@ func (c *conn) process() socket.Next {
 	return c.wait()
 }
 
+// unreadable settles what is no request: another version begins with it, or the
+// connection ends.
+func (c *conn) unreadable(reason live.Reason) socket.Next {
+	if begins, whole := c.prefaced(); begins {
+		if !whole {
+			return c.incomplete()
+		}
+		c.streams = true
+		return socket.Done
+	}
+	if arrive.BeginsTLS(c.w.in[c.w.from]) {
+		c.refuseTLS()
+	} else {
+		c.refuse(reason)
+	}
+	return socket.Done
+}
+
 // skipEmpty passes over an empty line before a request (RFC 9112 section
 // 2.2): nothing has come of a request as long as no other bytes have.
 func (c *conn) skipEmpty() {
@@ -366,8 +398,12 @@ func (c *conn) skipEmpty() {
 	}
 }
 
-// wait marks the connection as one that may be closed.
+// wait marks the connection as one that may be closed. What carries streams does
+// that, who must not lose one that comes in the same moment.
 func (c *conn) wait() socket.Next {
+	if c.parent != nil {
+		return socket.Park
+	}
 	c.Due(c.w.now + c.keepAlive)
 	c.between = true
 	if c.listener.closing.Load() { // an end that was only announced must be told first

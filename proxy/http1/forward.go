@@ -105,13 +105,17 @@ func (c *conn) makePlan(h *head) plan {
 	p := plan{
 		head:     method == http.MethodHead,
 		http10:   h.minor == 0,
-		close:    h.close || h.minor == 0 && !h.keepAlive || c.listener.draining.Load(),
+		close:    h.close || h.minor == 0 && !h.keepAlive || c.lasts(),
 		buffered: !c.incompleteBody(),
 		grpc:     h.callsGRPC(),
 	}
 	p.safe = p.buffered && (method == http.MethodGet || p.head || method == http.MethodOptions || method == http.MethodTrace)
 	return p
 }
+
+// lasts reports whether an answer is to be the last one of its connection. That
+// of a stream need not: its client has been told in another way.
+func (c *conn) lasts() bool { return c.parent == nil && c.listener.draining.Load() }
 
 func (c *conn) incompleteBody() bool {
 	b := &c.w.body

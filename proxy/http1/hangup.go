@@ -42,19 +42,6 @@ func (c *conn) Vanished() {
 	c.giveUp()
 }
 
-// Deserted implements socket.Watcher: the stream of the exchange under way is
-// gone, which nobody need wait for a sweep to find. While a body arrives there is
-// no deadline; whoever reads it finds out by itself. If the deadline moves
-// meanwhile something of an answer has come, and to write it fails.
-func (c *conn) Deserted() {
-	c.gone.Store(true)
-	if u := c.upstream.Load(); u != nil {
-		if due := u.DueAt(); due != 0 {
-			u.ExpireIf(due, &c.gone)
-		}
-	}
-}
-
 // HalfClosed implements socket.Watcher: a client that has ended its own
 // direction may listen, or be gone, which only an answer would tell. The
 // exchange that waits is ended once it has stood still for as long as such

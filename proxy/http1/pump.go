@@ -188,9 +188,8 @@ func (p *pump) stop() live.Reason {
 	}
 }
 
-// endPump settles the request's body once the answer has been sent: a pump
-// that is nearly through may finish.
-func (c *conn) endPump(u *upstream.Conn, p *pump, keep, reuse bool) (bool, bool) {
+// awaitEnd waits for the end of the request, but not for long.
+func (p *pump) awaitEnd(u *upstream.Conn) {
 	patience := time.NewTimer(time.Second)
 	defer patience.Stop()
 	select {
@@ -198,6 +197,16 @@ func (c *conn) endPump(u *upstream.Conn, p *pump, keep, reuse bool) (bool, bool)
 	case <-patience.C:
 		u.Expire()
 		p.stop()
+	}
+}
+
+// endPump settles the request's body once the answer has been sent: a pump
+// that is nearly through may finish.
+func (c *conn) endPump(u *upstream.Conn, p *pump, keep, reuse bool) (bool, bool) {
+	if c.parent != nil {
+		p.endStream()
+	} else {
+		p.awaitEnd(u)
 	}
 	c.w.exchange.Seen.BytesIn += p.sent.Load()
 	if p.finished {

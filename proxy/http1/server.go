@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-mesh/sluice/metrics"
 	"github.com/sluice-mesh/sluice/proxy/arrive"
 	"github.com/sluice-mesh/sluice/proxy/gate"
+	"github.com/sluice-mesh/sluice/proxy/http2"
 	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/proxy/socket"
 	"github.com/sluice-mesh/sluice/routing"
@@ -60,7 +61,8 @@ type Counters struct {
 	// Rewrites and header fields that were left out since a request made no
 	// valid one of them.
 	RewritesSkipped, HeadersSkipped *metrics.Counter
-	Open                            *metrics.Gauge // client connections
+	Open, OpenHTTP2                 *metrics.Gauge // client connections, and those of them that carry streams
+	HTTP2                           *http2.Counters
 	Books                           *metrics.Books // exchanges that are over
 }
 
@@ -74,6 +76,8 @@ func NewCounters(r *metrics.Registry) *Counters {
 		RewritesSkipped: r.EditsSkipped("rewrite"),
 		HeadersSkipped:  r.EditsSkipped("header"),
 		Open:            r.ConnectionsOpen("client"),
+		OpenHTTP2:       r.ConnectionsOpen("h2"),
+		HTTP2:           http2.NewCounters(r),
 		Books:           r.Books(),
 	}
 	for _, name := range live.Reasons()[1:] {
@@ -111,6 +115,7 @@ type Listener struct {
 	found        atomic.Pointer[found]
 	entry        atomic.Pointer[routing.Entry]
 	door         atomic.Pointer[arrive.Door]
+	http2        atomic.Pointer[routing.HTTP2] // nil if it is not spoken
 	virtualHosts atomic.Bool
 	draining     atomic.Bool // answers are the last of their connections
 	closing      atomic.Bool // and those that wait for a request are closed
@@ -167,24 +172,32 @@ func (s *Server) Serve(ctx context.Context, l *Listener, tcp *net.TCPConn, seat 
 		seat.Leave()
 		return
 	}
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
+	if !s.start(c) {
 		l.remove(c)
 		sc.Close()
 		seat.Leave()
-		return
+	}
+}
+
+// start has a goroutine serve c, and reports whether any further ones are
+// served.
+func (s *Server) start(c *conn) bool {
+	s.mu.Lock()
+	if s.closed && c.parent == nil {
+		s.mu.Unlock()
+		return false
 	}
 	n := len(s.idle)
 	if n == 0 {
 		s.mu.Unlock()
 		s.work(c)
-		return
+		return true
 	}
 	ch := s.idle[n-1]
 	s.idle = s.idle[:n-1]
 	s.mu.Unlock()
 	ch <- c
+	return true
 }
 
 // maxIdleWorkers bounds the goroutines that wait for a connection.
@@ -197,13 +210,22 @@ func (s *Server) work(c *conn) {
 		ch := make(chan *conn, 1)
 		for ok := true; ok; c, ok = <-ch {
 			c.serve()
-			c.listener.remove(c)
-			c.seat.Leave()
+			c.leave()
 			if !s.park(ch) {
 				return
 			}
 		}
 	})
+}
+
+// leave takes a connection that has ended out of the books.
+func (c *conn) leave() {
+	if c.parent != nil {
+		c.parent.lanes.Done()
+		return
+	}
+	c.listener.remove(c)
+	c.seat.Leave()
 }
 
 // park makes a worker wait, unless enough do.
@@ -265,14 +287,22 @@ func (l *Listener) Open() int {
 	return l.open
 }
 
-// Announce makes every answer from now on the last one of its connection.
-func (l *Listener) Announce() { l.draining.Store(true) }
+// Announce makes every answer from now on the last one of its connection. Who
+// speaks HTTP/2 is told to begin no further streams.
+func (l *Listener) Announce() {
+	l.draining.Store(true)
+	for _, c := range l.all() {
+		if m := c.mux.Load(); m != nil {
+			m.Drain()
+		}
+	}
+}
 
 // Drain announces the end and closes the connections that wait for a request;
 // exchanges under way finish.
 func (l *Listener) Drain() {
-	l.draining.Store(true)
 	l.closing.Store(true)
+	l.Announce()
 	for _, c := range l.all() {
 		c.Wake() // one that does not wait goes on, and looks before it waits
 	}

@@ -55,6 +55,7 @@ const (
 	TLSUnavailable
 	BadHello
 	TLSFailed
+	VersionRefused
 	reasonCount
 )
 
@@ -100,6 +101,7 @@ var failures = [reasonCount]struct {
 	BadHello:            {"bad_hello", 400, "the connection begins with TLS, but with no ClientHello that can be read"},
 	TLSUnavailable:      {"tls_unavailable", 503, "the gateway has no certificate that it could show"},
 	TLSFailed:           {"tls_failed", 502, "the instance could not be spoken to by TLS"},
+	VersionRefused:      {"version_refused", 421, "this gateway does not speak HTTP/2: come to it by HTTP/1.1, on a connection of its own"},
 }
 
 // String returns the stable name, such as no_route.

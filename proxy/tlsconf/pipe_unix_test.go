@@ -21,7 +21,7 @@ func TestPipesAreNotOpened(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = "shop.key: is not a regular file"
-	if _, err := b.Server(listen(routing.KeyPair{Certificate: "shop.crt", Key: "shop.key"}), true); err == nil || err.Error() != want {
+	if _, err := b.Server(listen(routing.KeyPair{Certificate: "shop.crt", Key: "shop.key"}), "http/1.1"); err == nil || err.Error() != want {
 		t.Errorf("Server() = %v, want %q", err, want)
 	}
 }

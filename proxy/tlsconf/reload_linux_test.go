@@ -49,7 +49,7 @@ func TestReloadOnceItMayBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	restrained(t, func() {
-		if _, err := b.Server(listen(pair), true); err == nil || err.Error() != "shop.key: permission denied" {
+		if _, err := b.Server(listen(pair), "http/1.1"); err == nil || err.Error() != "shop.key: permission denied" {
 			t.Errorf("Server() = %v, want that the key may not be read", err)
 		}
 	})
@@ -57,7 +57,7 @@ func TestReloadOnceItMayBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	restrained(t, func() {
-		if _, err := b.Server(listen(pair), true); err != nil {
+		if _, err := b.Server(listen(pair), "http/1.1"); err != nil {
 			t.Errorf("Server() = %v once the key may be read", err)
 		}
 	})

@@ -243,7 +243,7 @@ func TestFirstLoad(t *testing.T) {
 			asks.ClientAuth, asks.ClientCA = routing.ClientAuthOptional, "people.crt"
 			b.ca.WriteFile(b.dir, "people.crt")
 			tt.ruin(b, p)
-			s, err := b.Server(asks, true)
+			s, err := b.Server(asks, "http/1.1")
 			if s != nil || err == nil || !strings.HasPrefix(err.Error(), tt.wants) || strings.Contains(err.Error(), b.dir) {
 				t.Fatalf("Server() = %v, %v; want the error %q", s, err, tt.wants)
 			}
@@ -254,7 +254,7 @@ func TestFirstLoad(t *testing.T) {
 			_ = os.RemoveAll(filepath.Join(b.dir, "shop.key"))
 			b.write("shop", p)
 			b.ca.WriteFile(b.dir, "people.crt")
-			if s, err = b.Server(asks, true); err != nil {
+			if s, err = b.Server(asks, "http/1.1"); err != nil {
 				t.Fatalf("Server() = %v once the files are good", err)
 			}
 			expectServed(t, s, b.asking(), p)

@@ -17,22 +17,23 @@ import (
 // Server is how a gateway speaks TLS to its clients. Its methods may be called
 // from any goroutine.
 type Server struct {
-	asks    routing.ListenTLS
-	http    bool
-	pairs   []*source // of certificates, in the order of the table
-	clients *source   // who vouches for clients; nil if nobody is asked
-	sources []*source // all of these
-	current atomic.Pointer[tls.Config]
+	asks      routing.ListenTLS
+	protocols []string  // that clients may agree on
+	pairs     []*source // of certificates, in the order of the table
+	clients   *source   // who vouches for clients; nil if nobody is asked
+	sources   []*source // all of these
+	current   atomic.Pointer[tls.Config]
 }
 
-// Server returns what a gateway speaks TLS with that asks for this, over HTTP
-// or not. Files that cannot be used are an error that names them: whoever asks
+// Server returns what a gateway speaks TLS with that asks for this. protocols
+// are what clients may agree on by ALPN (RFC 7301), what is preferred first; none
+// means that they are not asked. Files that cannot be used are an error that names them: whoever asks
 // again later finds what has become of them. What is returned follows its
 // files for as long as it is held.
-func (s *Store) Server(asks *routing.ListenTLS, http bool) (*Server, error) {
+func (s *Store) Server(asks *routing.ListenTLS, protocols ...string) (*Server, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	srv := &Server{asks: *asks, http: http}
+	srv := &Server{asks: *asks, protocols: protocols}
 	for _, pair := range asks.Certificates {
 		srv.pairs = append(srv.pairs, s.source(pair))
 	}
@@ -87,13 +88,11 @@ func (s *Server) refresh(tickets *keyring) {
 		MinVersion:   s.asks.MinVersion,
 		CipherSuites: suites,
 		ClientAuth:   clientAuth(s.asks.ClientAuth),
+		NextProtos:   s.protocols,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			return s.current.Load(), nil
 		},
 	})
-	if s.http {
-		c.NextProtos = []string{"http/1.1"}
-	}
 	if s.clients != nil {
 		c.ClientCAs = s.clients.authorities
 	}
@@ -118,7 +117,7 @@ func clientAuth(a routing.ClientAuth) tls.ClientAuthType {
 // vouch for them. New contents of the certificates leave them as they are.
 func (s *Server) label() [sha256.Size]byte {
 	h := sha256.New()
-	fmt.Fprintf(h, "%q %d %d %t\n", s.asks.Certificates, s.asks.ClientAuth, s.asks.MinVersion, s.http)
+	fmt.Fprintf(h, "%q %d %d %t\n", s.asks.Certificates, s.asks.ClientAuth, s.asks.MinVersion, len(s.protocols) > 0)
 	if s.clients != nil {
 		h.Write(s.clients.sum[:])
 	}

@@ -87,7 +87,7 @@ func listen(pairs ...routing.KeyPair) *routing.ListenTLS {
 
 func (b *bed) server(asks *routing.ListenTLS) *tlsconf.Server {
 	b.t.Helper()
-	s, err := b.Server(asks, true)
+	s, err := b.Server(asks, "http/1.1")
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func TestVersions(t *testing.T) {
 		})
 	}
 	t.Run("a gateway of bytes knows no protocols", func(t *testing.T) {
-		s, err := b.Server(listen(pair), false)
+		s, err := b.Server(listen(pair))
 		if err != nil {
 			t.Fatal(err)
 		}
