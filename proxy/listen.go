@@ -127,11 +127,11 @@ func widest(snap *routing.Snapshot, own *routing.Entry, tls bool) (e *routing.En
 func widestHTTP2(snap *routing.Snapshot, own *routing.HTTP2, tls bool) *routing.HTTP2 {
 	h := routing.HTTP2{Off: true}
 	if own != nil {
-		h.Widen(*own)
+		h = h.Widen(*own)
 	}
 	for _, g := range snap.Gateways() {
 		if hosted(g, tls) {
-			h.Widen(g.HTTP2)
+			h = h.Widen(g.HTTP2)
 		}
 	}
 	return spoken(&h)

@@ -231,7 +231,9 @@ func (c *conn) roundTrip(u *upstream.Conn) (keep bool, then sequel) {
 		c.dismiss(u)
 		return false, elsewhere
 	}
-	if stray || p == nil && u.Reused && w.got == 0 && w.interim == 0 && c.mayReplay(err) {
+	// A stream may be refused on a connection that was there before, too.
+	kept := u.Reused || u.Carried() && unsent(err)
+	if stray || p == nil && kept && w.got == 0 && w.interim == 0 && c.mayReplay(err) {
 		u.Close()
 		return false, afresh
 	}

@@ -60,7 +60,7 @@ func (p *pump) run() {
 	}
 	p.conn.Receiving(false)
 	answerDue := socket.Now() + int64(w.bounds.FirstByte)
-	p.conn.Due(w.idleFrom(answerDue))
+	p.conn.Due(0)
 	switch p.reason {
 	case live.None:
 		p.finished = true
