@@ -16,7 +16,7 @@ import (
 
 // patience bounds how long a script waits for another process. It is only
 // used up where something is wrong.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // binDir holds the binary that all scripts run.
 var binDir string

@@ -19,7 +19,7 @@ import (
 
 // patience bounds how long a test waits for an answer. It is only used up
 // where something is wrong.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // engines are the ways to serve. All do the same.
 var engines = []struct {

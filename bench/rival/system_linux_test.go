@@ -21,7 +21,7 @@ import (
 
 // patience bounds how long a test waits for the end of a process. It is only
 // used up where something is wrong.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // watch returns a function that checks that a process and all below it end.
 func watch(t *testing.T, p *rival.Process) func() {

@@ -24,7 +24,7 @@ import (
 )
 
 // patience bounds how long a test waits for another process.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // quickExit has a program that is built with the race detector end at once,
 // not after its usual second.

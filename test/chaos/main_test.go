@@ -17,7 +17,7 @@ import (
 
 // patience bounds how long anything is waited for. It is only used up where
 // something is wrong.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 var (
 	length = flag.Duration("chaos.time", 6*time.Second, "how long the clients ask, at least")

@@ -20,7 +20,7 @@ var (
 
 // patience bounds a case. It is only used up where something is wrong; a case
 // in which the gateway loses its own patience takes 10 s.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // sluice is the binary under test.
 var sluice string
