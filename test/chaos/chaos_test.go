@@ -43,16 +43,16 @@ type phase struct {
 	signal   syscall.Signal
 	// spare is what routes say of retries: how many may be under way beside
 	// their share; 0: they say nothing. An origin that is killed has all the
-	// requests that stand at it fail at once. On a machine that halts now and
-	// then, these are more than the usual budget lets through, so in such
-	// phases all clients may try again.
+	// requests that stand at it fail at once, and one that has ended refuses all
+	// that come until that is known. On a machine that halts now and then, these
+	// are more than the usual budget lets through, so all clients may try again.
 	spare  int
 	faulty bool // clients ask for faults
 	allows func(request, outcome) bool
 }
 
 var phases = []phase{
-	{name: "origins end in order", share: 0.4, restarts: 20, signal: syscall.SIGTERM, allows: allowsNothing},
+	{name: "origins end in order", share: 0.4, restarts: 20, signal: syscall.SIGTERM, spare: clients, allows: allowsNothing},
 	{name: "origins are killed", share: 0.35, restarts: 15, signal: syscall.SIGKILL, spare: clients, allows: allowsKills},
 	{name: "origins misbehave", share: 0.25, spare: clients, faulty: true, allows: allowsFaults},
 }
