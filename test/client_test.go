@@ -31,6 +31,9 @@ type ask struct {
 	host   string  // of the URL or the Host field
 	https  bool    // the URL is of https
 	secure *secure // what comes before HTTP; nil: nothing
+	url    string
+	fields []string
+	spoken spoken
 }
 
 // newAsk makes a request for a URL. A field named Host replaces the URL's. A
@@ -57,27 +60,37 @@ func newAsk(method, rawURL string, fields []string, last bool) (*ask, error) {
 		rest.WriteString("Connection: close\r\n")
 	}
 	text := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", method, u.RequestURI(), host, rest.String())
-	return &ask{addr: u.Host, method: method, bytes: []byte(text), host: host, https: u.Scheme == "https"}, nil
+	return &ask{addr: u.Host, method: method, bytes: []byte(text), host: host, https: u.Scheme == "https", url: rawURL, fields: fields}, nil
 }
 
 // client sends requests over one connection at a time, each exactly once: what
 // goes wrong is never hidden by trying again. (The client of net/http sends
 // some requests anew.)
 type client struct {
-	conn net.Conn // nil if there is none
-	r    *bufio.Reader
+	conn   net.Conn // nil if there is none
+	r      *bufio.Reader
+	h2     *http.ClientConn   // over conn; nil if HTTP/1 is spoken
+	cancel context.CancelFunc // ends the request of HTTP/2 that was made last; nil if there is none
 }
 
 // answer is what came back.
 type answer struct {
-	status int
-	header http.Header
-	body   string
+	status  int
+	header  http.Header
+	trailer http.Header
+	body    string
 }
 
 // label names an answer: by its body, and by status and reason if it is not a
 // good one.
 func (a *answer) label() string {
+	if a.status == http.StatusOK && a.header.Get("Content-Type") == grpcType {
+		label, err := a.callLabel()
+		if err != nil {
+			return "failed(" + err.Error() + ")"
+		}
+		return label
+	}
 	if a.status == http.StatusOK {
 		return strings.TrimSpace(a.body)
 	}
@@ -112,7 +125,7 @@ func (c *client) do(ctx context.Context, q *ask) (*answer, error) {
 		c.close()
 		return nil, fmt.Errorf("body: %w", err)
 	}
-	if resp.Close {
+	if resp.Close && c.h2 == nil {
 		// Nothing may follow the last answer.
 		n, err := c.r.WriteTo(io.Discard)
 		c.close()
@@ -123,22 +136,17 @@ func (c *client) do(ctx context.Context, q *ask) (*answer, error) {
 			return nil, fmt.Errorf("%d bytes after the last answer", n)
 		}
 	}
-	return &answer{status: resp.StatusCode, header: resp.Header, body: string(body)}, nil
+	return &answer{status: resp.StatusCode, header: resp.Header, trailer: resp.Trailer, body: string(body)}, nil
 }
 
 // send sends a request and returns the head of the answer.
 func (c *client) send(ctx context.Context, q *ask) (*http.Response, error) {
+	if q.spoken.http2 {
+		return c.sendHTTP2(ctx, q)
+	}
 	if c.conn == nil {
-		if err := c.dial(ctx, q.addr); err != nil {
+		if err := c.open(ctx, q); err != nil {
 			return nil, err
-		}
-		if q.secure != nil {
-			conn, err := q.secure.secure(ctx, c.conn)
-			if err != nil {
-				c.close()
-				return nil, err
-			}
-			c.conn, c.r = conn, bufio.NewReader(conn)
 		}
 	}
 	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
@@ -150,7 +158,26 @@ func (c *client) send(ctx context.Context, q *ask) (*http.Response, error) {
 	return http.ReadResponse(c.r, &http.Request{Method: q.method})
 }
 
+// open makes a connection, and does what comes before HTTP.
+func (c *client) open(ctx context.Context, q *ask) error {
+	if err := c.dial(ctx, q.addr); err != nil || q.secure == nil {
+		return err
+	}
+	conn, err := q.secure.secure(ctx, c.conn)
+	if err != nil {
+		c.close()
+		return err
+	}
+	c.conn, c.r = conn, bufio.NewReader(conn)
+	return conn.SetDeadline(time.Time{}) // requests set theirs
+}
+
 func (c *client) close() {
+	c.finish()
+	if c.h2 != nil {
+		_ = c.h2.Close()
+		c.h2 = nil
+	}
 	if c.conn != nil {
 		_ = c.conn.Close()
 		c.conn = nil
@@ -197,10 +224,18 @@ type asking struct {
 	method  string
 	fields  []string
 	secure  securing
+	spoken  spoken
+}
+
+// apply has a request sent as the flags say.
+func (a *asking) apply(b *bed, q *ask) {
+	a.secure.apply(b, q)
+	a.spoken.apply(q)
 }
 
 // parseAsking takes the flags off args: -c CLIENTS, -new, -i, -X METHOD, -H
-// FIELD (any number), and those of securing.
+// FIELD (any number), -2 for HTTP/2, -call for a call of gRPC, and those of
+// securing.
 func parseAsking(ts *testscript.TestScript, args []string) (asking, []string) {
 	a := asking{clients: 1, method: http.MethodGet}
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
@@ -208,6 +243,10 @@ func parseAsking(ts *testscript.TestScript, args []string) (asking, []string) {
 		args = args[1:]
 		if flag == "-new" || flag == "-i" {
 			a.fresh, a.head = a.fresh || flag == "-new", a.head || flag == "-i"
+			continue
+		}
+		if flag == "-2" || flag == "-call" {
+			a.spoken.http2, a.spoken.call = true, a.spoken.call || flag == "-call"
 			continue
 		}
 		if len(args) == 0 {
@@ -234,7 +273,8 @@ func parseAsking(ts *testscript.TestScript, args []string) (asking, []string) {
 
 // cmdRequests sends exactly N requests and checks how often each answer came:
 // requests [-c CLIENTS] [-new] [-X METHOD] [-H FIELD]... N URL LABEL=COUNT....
-// A label is the body of a 200, or STATUS:REASON.
+// A label is the body of a 200, or STATUS:REASON; of a call the message, or
+// grpc-STATUS:REASON.
 func cmdRequests(ts *testscript.TestScript, neg bool, args []string) {
 	a, args := parseAsking(ts, args)
 	if neg || len(args) < 3 {
@@ -245,7 +285,7 @@ func cmdRequests(ts *testscript.TestScript, neg bool, args []string) {
 	q, err := newAsk(a.method, args[1], a.fields, a.fresh)
 	ts.Check(err)
 	b, got := bedOf(ts), newTally()
-	a.secure.apply(b, q)
+	a.apply(b, q)
 	b.sendAll(a, q, n, got)
 	if want := sorted(args[2:]); got.String() != want {
 		ts.Fatalf("%d requests: got %s, want %s", n, got, want)
@@ -263,7 +303,7 @@ func cmdGet(ts *testscript.TestScript, neg bool, args []string) {
 	q, err := newAsk(a.method, args[0], a.fields, true)
 	ts.Check(err)
 	b := bedOf(ts)
-	a.secure.apply(b, q)
+	a.apply(b, q)
 	var c client
 	defer c.close()
 	ans, err := c.do(b.ctx, q)
@@ -278,6 +318,7 @@ func cmdGet(ts *testscript.TestScript, neg bool, args []string) {
 	if a.head {
 		var head strings.Builder
 		_ = ans.header.Write(&head) // it cannot fail
+		_ = ans.trailer.Write(&head)
 		fmt.Fprintf(ts.Stdout(), "%d\n%s", ans.status, strings.ReplaceAll(head.String(), "\r\n", "\n"))
 	}
 	fmt.Fprint(ts.Stdout(), ans.body)
@@ -296,6 +337,9 @@ func (b *bed) sendAll(a asking, q *ask, n int, got *tally) {
 			var c client
 			defer c.close()
 			for left.Add(-1) >= 0 {
+				if a.fresh && a.spoken.http2 {
+					c.close() // HTTP/1 says it in the request
+				}
 				ans, err := c.do(b.ctx, q)
 				if err != nil {
 					got.add("failed("+err.Error()+")", 1)
@@ -369,15 +413,17 @@ type exchange struct {
 }
 
 // cmdBegin sends a request and waits for the head and the first part of the
-// answer: begin NAME URL PART.
+// answer: begin [-2] [-H FIELD]... NAME URL
+// PART.
 func cmdBegin(ts *testscript.TestScript, neg bool, args []string) {
+	a, args := parseAsking(ts, args)
 	if neg || len(args) != 3 {
-		ts.Fatalf("usage: begin NAME URL PART")
+		ts.Fatalf("usage: begin [-2] [-H FIELD]... NAME URL PART")
 	}
 	b := bedOf(ts)
-	q, err := newAsk(http.MethodGet, args[1], nil, false)
+	q, err := newAsk(http.MethodGet, args[1], a.fields, false)
 	ts.Check(err)
-	(&securing{}).apply(b, q)
+	a.apply(b, q)
 	x := &exchange{}
 	x.resp, err = x.client.send(b.ctx, q) //nolint:bodyclose // cmdFinish closes it
 	ts.Check(err)

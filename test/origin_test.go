@@ -27,21 +27,23 @@ type origin struct {
 	served   atomic.Int64 // exchanges, or bytes after a half-close
 	release  chan struct{}
 	released bool
+	http2    bool // it speaks HTTP/2, too
 	close    func()
 }
 
 // cmdOrigin starts an origin on an address of its own and sets $NAME to its
 // host:port and $NAME_IP to its address: origin [-tcp] [-tls FILE [-clients
-// AUTHORITY]] [-proxy] NAME [PORT]. Over HTTP it answers NAME, on /echo the head
+// AUTHORITY]] [-proxy] [-h2] NAME [PORT]. Over HTTP it answers NAME, on /echo the head
 // that it got, on /slow the first half of its answer until it is released, and
 // on /bulk as serveBulk says. Over TCP it greets with NAME. With -tls it speaks
 // TLS with FILE.crt and FILE.key, and with -clients only with those for whom the
-// authority vouches; with -proxy it expects a PROXY header. What it learns of
+// authority vouches; with -proxy it expects a PROXY header; with -h2 it speaks
+// HTTP/2 as well, in TLS or plain text, and answers calls of gRPC. What it learns of
 // the connection stands in /echo as From, Server-Name and Client, and behind
 // NAME in its greeting, if it expects a header.
 func cmdOrigin(ts *testscript.TestScript, neg bool, args []string) {
 	b := bedOf(ts)
-	var tcp, proxy bool
+	var tcp, proxy, both bool
 	var config *tls.Config
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
 		switch {
@@ -49,6 +51,8 @@ func cmdOrigin(ts *testscript.TestScript, neg bool, args []string) {
 			tcp = true
 		case args[0] == "-proxy":
 			proxy = true
+		case args[0] == "-h2":
+			both = true
 		case args[0] == "-tls" && len(args) > 1:
 			pair, err := tls.LoadX509KeyPair(ts.MkAbs(args[1]+".crt"), ts.MkAbs(args[1]+".key"))
 			ts.Check(err)
@@ -63,7 +67,7 @@ func cmdOrigin(ts *testscript.TestScript, neg bool, args []string) {
 		args = args[1:]
 	}
 	if neg || len(args) < 1 || len(args) > 2 {
-		ts.Fatalf("usage: origin [-tcp] [-tls FILE [-clients AUTHORITY]] [-proxy] NAME [PORT]")
+		ts.Fatalf("usage: origin [-tcp] [-tls FILE [-clients AUTHORITY]] [-proxy] [-h2] NAME [PORT]")
 	}
 	port := "0"
 	if len(args) == 2 {
@@ -73,7 +77,10 @@ func cmdOrigin(ts *testscript.TestScript, neg bool, args []string) {
 	b.nextOrigin++
 	ln, err := listen(b.ctx, net.JoinHostPort(ip, port))
 	ts.Check(err)
-	o := &origin{name: args[0], addr: ln.Addr().String(), release: make(chan struct{})}
+	o := &origin{name: args[0], addr: ln.Addr().String(), release: make(chan struct{}), http2: both}
+	if both && config != nil {
+		config.NextProtos = []string{"h2", "http/1.1"}
+	}
 	if proxy {
 		ln = proxied{ln}
 	}
@@ -92,7 +99,11 @@ func cmdOrigin(ts *testscript.TestScript, neg bool, args []string) {
 
 func (o *origin) serveHTTP(b *bed, ln net.Listener) {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if o.http2 && r.Header.Get("Content-Type") == grpcType {
+			o.serveCall(w, r)
+			return
+		}
 		o.served.Add(1)
 		_, _ = io.WriteString(w, o.name)
 	})
@@ -119,6 +130,10 @@ func (o *origin) serveHTTP(b *bed, ln net.Listener) {
 			return context.WithValue(ctx, connKey{}, c)
 		},
 	}
+	srv.Protocols = new(http.Protocols)
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetHTTP2(o.http2)
+	srv.Protocols.SetUnencryptedHTTP2(o.http2)
 	b.wg.Go(func() { _ = srv.Serve(ln) })
 	o.close = func() { _ = srv.Close() }
 }
@@ -143,6 +158,9 @@ func echo(r *http.Request) string {
 	lines := []string{r.Method + " " + r.RequestURI, "Host: " + r.Host}
 	if source := sourceOf(r.Context().Value(connKey{}).(net.Conn)); source != "" {
 		lines = append(lines, "From: "+source)
+	}
+	if r.ProtoMajor == 2 {
+		lines = append(lines, "Spoken: HTTP/2")
 	}
 	if r.TLS != nil {
 		lines = append(lines, "Server-Name: "+r.TLS.ServerName)
