@@ -88,6 +88,7 @@ func Goals() []Goal {
 		},
 		table("routes"),
 		cpu("tls", "CPU for a request over TLS, to HAProxy", 0.95),
+		cpu("h2", "CPU for a request over HTTP/2, to HAProxy", 1.5),
 		cpu("tcp", "CPU for a round trip, to HAProxy", 1.10),
 		cpu("tcp-1m", "CPU for a MiB, to HAProxy", 0.80),
 	}

@@ -24,6 +24,9 @@ type Row struct {
 	offer scenario.Scenario
 	table rival.Table // what Sluice has in its table, for scale rows
 	mode  string      // of rival; empty: plain HTTP
+	// streams is how many requests there are at once on each connection of
+	// HTTP/2; zero: HTTP/1.1 is spoken.
+	streams int
 }
 
 // rowKind is how a row is measured.
@@ -46,6 +49,8 @@ const (
 	largeConnections  = 16
 	newConnections    = 32
 	activeConnections = 1000
+	h2Connections     = 16
+	h2Streams         = 8
 	idleConnections   = 5000
 	mib               = 1 << 20
 )
@@ -79,6 +84,7 @@ func Rows() []Row {
 		{Key: "tls-1m", Title: "1 MiB answers over TLS, 16 connections", Unit: "MiB", offer: large, mode: rival.ModeTLS},
 		{Key: handshakes, Title: "a full TLS handshake for each request, 32 at a time", Unit: "handshake", offer: connect, mode: rival.ModeTLS},
 		{Key: "tls-idle", Title: "idle TLS connections, each after one request", Unit: "connection", kind: idle, offer: get(connections, "/"), mode: rival.ModeTLS},
+		{Key: "h2", Title: "128 B answers over HTTP/2, 16 connections of 8 streams, by HTTP/1.1 from instances", Unit: "request", offer: get(h2Connections, "/"), mode: rival.ModeH2, streams: h2Streams},
 		{Key: "tcp", Title: "128 B round trips through TCP gateways, 64 connections", Unit: "round trip", offer: get(connections, "/"), mode: rival.ModeTCP},
 		{Key: "tcp-1m", Title: "1 MiB through TCP gateways, 16 connections", Unit: "MiB", offer: large, mode: rival.ModeTCP},
 	}
@@ -106,10 +112,16 @@ func chosen(keys []string) ([]Row, error) {
 // ErrUnknownRow reports a row that the suite does not have.
 var ErrUnknownRow = errors.New("unknown row")
 
+// byH2Load reports whether another program than ours is the generator.
+func (r Row) byH2Load() bool { return r.streams > 0 }
+
 // plan returns what a row offers to an address, over TLS if that is not nil.
 func (r Row) plan(address string, over *tls.Config) (load.Plan, error) {
 	p, err := r.offer.Plan(address)
 	p.TLS = over
+	if r.byH2Load() {
+		p.Protocol, p.Streams = load.HTTP2, r.streams
+	}
 	return p, err
 }
 

@@ -93,7 +93,8 @@ func Run(ctx context.Context, o Options) (*Results, error) {
 		Rounds: o.Rounds, Seconds: o.Round.Seconds(), Settle: o.Settle.Seconds(),
 	}
 	s := suite{o: o, dir: dir, results: results}
-	s.findProxies() //nolint:contextcheck // to ask a program for its version has a bound of its own
+	rows = s.offered(rows) //nolint:contextcheck // to ask a program for its version has a bound of its own
+	s.findProxies()        //nolint:contextcheck // to ask a program for its version has a bound of its own
 	s.pin()
 	ctx, end := context.WithCancel(ctx)
 	defer end()
@@ -116,6 +117,7 @@ type suite struct {
 	kinds   []rival.Kind // those that are installed, Sluice first
 	results *Results
 	most    float64 // HAProxy's rate in the row small; zero if it is not known
+	h2load  string  // its version, if a row needs it
 	started int     // processes, to give each a directory
 }
 
@@ -135,6 +137,21 @@ func (s *suite) findProxies() {
 		s.kinds = slices.Insert(s.kinds, at, k)
 		s.results.Proxies = slices.Insert(s.results.Proxies, at, Program{Name: k.Name, Version: version})
 	}
+}
+
+// offered returns the rows without those for which a generator is missing,
+// and notes it.
+func (s *suite) offered(rows []Row) []Row {
+	if !slices.ContainsFunc(rows, Row.byH2Load) {
+		return rows
+	}
+	_, version, err := load.H2Load(context.Background())
+	if err != nil {
+		s.results.Missing = append(s.results.Missing, Program{Name: "h2load", Problem: err.Error()})
+		return slices.DeleteFunc(rows, Row.byH2Load)
+	}
+	s.h2load = version
+	return rows
 }
 
 // sluice is the name of the kind that the suite is about.
@@ -203,6 +220,9 @@ func (s *suite) row(ctx context.Context, row Row, tell teller) (*RowResult, erro
 		result.Proxies = append(result.Proxies, ProxyResult{Name: c.name})
 	}
 	result.Notes = s.absent(row) //nolint:contextcheck // to ask a program has a bound of its own
+	if row.byH2Load() {
+		result.Notes = append(result.Notes, "the generator is "+s.h2load)
+	}
 	if row.kind == idle {
 		err = s.hold(ctx, contenders, result, tell)
 	} else {
@@ -318,8 +338,8 @@ func pause(ctx context.Context, d time.Duration) error {
 // direct measures the origin without a proxy. A row does it before and after
 // its rounds; the better one counts, as a disturbance makes none better.
 func (s *suite) direct(ctx context.Context, row Row, result *RowResult, tell teller) error {
-	if row.mode == rival.ModeTLS {
-		return nil // the origin speaks none, so that it would say nothing of the generator
+	if row.mode == rival.ModeTLS || row.byH2Load() {
+		return nil // the origin speaks neither, so that it would say nothing of the generator
 	}
 	tell("the origin alone")
 	p, err := row.plan(s.origins[0], nil)

@@ -8,3 +8,6 @@ import "context"
 func RunOnGoroutines(ctx context.Context, p Plan, progress func(Progress)) (*Result, error) {
 	return runOn(ctx, p, progress, func(r *run, t target) (engine, error) { return newGoroutines(r, t), nil })
 }
+
+// ReadSummary reads what h2load prints.
+var ReadSummary = readSummary

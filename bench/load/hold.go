@@ -23,14 +23,20 @@ type Held struct {
 // errNotKept reports a server that does not keep connections.
 var errNotKept = errors.New("load: the server ends the connection after one request")
 
+// errNotHeld reports connections that are not of HTTP/1.1.
+var errNotHeld = errors.New("load: connections are held in only http/1.1")
+
 // Hold opens n connections, sends one request of the plan's mix on each, at
 // most 64 at a time, waits for the answers, of any status, and returns the
-// connections open and idle. Of the plan it heeds Address, TLS, Protocol, Mix
-// and Timeout, which is that of one connection. If one of them fails, it closes
-// all and returns the error. The context is for opening only.
+// connections open and idle. Of the plan it heeds Address, TLS, Protocol, which
+// cannot be HTTP2, Mix and Timeout, which is that of one connection. If one of
+// them fails, it closes all and returns the error. The context is for opening only.
 func Hold(ctx context.Context, p Plan, n int) (*Held, error) {
 	p.Connections, p.PerConnection = n, 0
 	p, err := p.checked()
+	if err == nil && p.Protocol == HTTP2 {
+		err = errNotHeld
+	}
 	if err != nil {
 		return nil, err
 	}

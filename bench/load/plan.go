@@ -35,8 +35,14 @@ type Plan struct {
 	// TLS is what connections are made with; nil means plaintext. Without a
 	// ServerName, the host of Address is asked for.
 	TLS *tls.Config
-	// Protocol is what is spoken: http/1.1, which empty means, too.
+	// Protocol is what is spoken: http/1.1, which empty means, too, or HTTP2,
+	// which h2load speaks: with prior knowledge or, over TLS, by ALPN, without
+	// looking at certificates. Then the mix has one GET, and there are neither
+	// Rate nor Requests nor PerConnection nor progress.
 	Protocol string
+	// Streams is how many requests there are at once on a connection of HTTP/2.
+	// Zero means 1, and other protocols know no more.
+	Streams int
 	// Mix holds the kinds of requests, at least one. They are drawn by a fixed
 	// smooth schedule: of as many requests as the weights sum up to, divided by
 	// what divides them all, each kind has exactly its weight.
@@ -77,14 +83,17 @@ const spreadAbove = 10_000
 func (p Plan) checked() (Plan, error) {
 	p.Protocol = cmp.Or(p.Protocol, "http/1.1")
 	p.Connections = cmp.Or(p.Connections, 64)
+	p.Streams = cmp.Or(p.Streams, 1)
 	p.Duration = cmp.Or(p.Duration, 10*time.Second)
 	p.Timeout = cmp.Or(p.Timeout, 10*time.Second)
 	host, _, err := net.SplitHostPort(p.Address)
 	switch {
 	case err != nil:
 		return p, fmt.Errorf("load: address %q is not host:port: %w", p.Address, err)
-	case p.Protocol != "http/1.1":
-		return p, fmt.Errorf("load: unknown protocol %q; known: http/1.1", p.Protocol)
+	case p.Protocol != "http/1.1" && p.Protocol != HTTP2:
+		return p, fmt.Errorf("load: unknown protocol %q; known: http/1.1, %s", p.Protocol, HTTP2)
+	case p.Streams < 1 || p.Streams > 1 && p.Protocol != HTTP2:
+		return p, fmt.Errorf("load: %d streams; 1, or more over HTTP/2", p.Streams)
 	case len(p.Mix) == 0:
 		return p, errNoMix
 	case p.Connections < 0 || p.PerConnection < 0 || p.Requests < 0:

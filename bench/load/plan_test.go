@@ -19,7 +19,7 @@ func TestPlanIsRefused(t *testing.T) {
 	}{
 		{"without a port", "host:port", func(p *load.Plan) { p.Address = "127.0.0.1" }},
 		{"with a port that is none", "port", func(p *load.Plan) { p.Address = "127.0.0.1:http/1" }},
-		{"with an unknown protocol", "known: http/1.1", func(p *load.Plan) { p.Protocol = "h2" }},
+		{"with an unknown protocol", "known: http/1.1", func(p *load.Plan) { p.Protocol = "spdy" }},
 		{"without a mix", "mix is empty", func(p *load.Plan) { p.Mix = nil }},
 		{"with a weight of zero", `(\"a\") has weight 0`, func(p *load.Plan) { p.Mix[0].Weight = 0 }},
 		{"with nothing to send", "nothing to send", func(p *load.Plan) { p.Mix[0].Wire = nil }},

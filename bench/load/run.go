@@ -28,6 +28,9 @@ func runOn(ctx context.Context, p Plan, progress func(Progress), newEngine func(
 	if err != nil {
 		return nil, err
 	}
+	if p.Protocol == HTTP2 {
+		return runHTTP2(ctx, p)
+	}
 	t, err := resolve(ctx, p)
 	if err != nil {
 		return nil, err

@@ -30,8 +30,8 @@ func TestConfigurations(t *testing.T) {
 	o := rival.Options{Dir: "/run/rival", Origins: []string{"127.0.0.1:9001", "127.0.0.1:9002"}}
 	larger := o
 	larger.Table = rival.Table{Gateways: 2, Conditions: 6, Routes: 5}
-	tls, tcp := o, o
-	tls.Mode, tcp.Mode = rival.ModeTLS, rival.ModeTCP
+	tls, h2, tcp := o, o, o
+	tls.Mode, h2.Mode, tcp.Mode = rival.ModeTLS, rival.ModeH2, rival.ModeTCP
 	for _, tt := range []struct {
 		kind, account, golden string
 		o                     rival.Options
@@ -44,6 +44,9 @@ func TestConfigurations(t *testing.T) {
 		{"haproxy", "", "tls-", tls},
 		{"nginx", "", "tls-", tls},
 		{"sluice", "", "tls-", tls},
+		{"haproxy", "", "h2-", h2},
+		{"nginx", "", "h2-", h2},
+		{"sluice", "", "h2-", h2},
 		{"haproxy", "", "tcp-", tcp},
 		{"nginx", "", "tcp-", tcp},
 		{"sluice", "", "tcp-", tcp},

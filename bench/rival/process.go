@@ -22,6 +22,7 @@ type Process struct {
 	// It is nil where TLS is not spoken, and must not be changed.
 	TLS *tls.Config
 
+	h2   bool // clients speak HTTP/2
 	cmd  *exec.Cmd
 	log  string // path
 	done chan struct{}

@@ -30,7 +30,8 @@ type Options struct {
 	// Sluice is the path of the program for the kind sluice. Empty means as
 	// Kind.Available finds it.
 	Sluice string
-	// Mode is what it does: ModeHTTP, which "" stands for, ModeTLS or ModeTCP.
+	// Mode is what it does: ModeHTTP, which "" stands for, ModeTLS, ModeH2 or
+	// ModeTCP.
 	Mode string
 	// Table is what Sluice has in its table beside the measured gateway.
 	Table Table
@@ -42,12 +43,15 @@ const (
 	// ModeTLS is ModeHTTP over TLS: 1.3 for those who can, with AES-128-GCM and
 	// a certificate of its own for each start, whose key is on P-256.
 	ModeTLS = "tls"
+	// ModeH2 is ModeHTTP for clients that speak HTTP/2 from the first byte on.
+	// Instances are spoken to in HTTP/1.1.
+	ModeH2 = "h2"
 	// ModeTCP forwards connections by the same weights without looking into
 	// them, and so without a route for canaries.
 	ModeTCP = "tcp"
 )
 
-var modes = []string{ModeHTTP, ModeTLS, ModeTCP}
+var modes = []string{ModeHTTP, ModeTLS, ModeH2, ModeTCP}
 
 // Table is what stands in a table beside the routes that take the requests.
 // The zero Table is nothing.
@@ -124,7 +128,7 @@ func (k Kind) start(ctx context.Context, o Options, w work) (*Process, error) {
 	if err := w.write(k.configs); err != nil {
 		return nil, err
 	}
-	p := &Process{Name: k.Name, Version: version, Address: w.Address, done: make(chan struct{})}
+	p := &Process{Name: k.Name, Version: version, Address: w.Address, h2: w.H2, done: make(chan struct{})}
 	if w.TLS {
 		if p.TLS, err = writeCertificate(o.Dir); err != nil {
 			return nil, err
@@ -194,7 +198,10 @@ func (p *Process) await(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	})
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: p.TLS}}
+	speaks := new(http.Protocols)
+	speaks.SetHTTP1(!p.h2)
+	speaks.SetUnencryptedHTTP2(p.h2)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: p.TLS, Protocols: speaks}}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	why := errors.New("nothing yet")

@@ -290,6 +290,32 @@ func TestAllSpeakTLSAlike(t *testing.T) {
 	}
 }
 
+func TestAllSpeakHTTP2Alike(t *testing.T) {
+	t.Parallel()
+	for _, k := range rival.Kinds() {
+		t.Run(k.Name, func(t *testing.T) {
+			t.Parallel()
+			does(t, k, rival.ModeH2)
+			var in instances
+			o := options(t, in.start(t)...)
+			o.Mode = rival.ModeH2
+			p := start(t, k, o)
+			in.forget()
+			speaks := new(http.Protocols)
+			speaks.SetUnencryptedHTTP2(true)
+			client := &http.Client{Transport: &http.Transport{Protocols: speaks}}
+			defer client.CloseIdleConnections()
+			ask(t, client, "http://"+p.Address+"/", 20)
+			if n := in.count(o.Origins...); n != 20 {
+				t.Errorf("%d of 20 requests reached an instance", n)
+			}
+			if in.last.Get("X-Forwarded-For") == "" || in.last.Get("X-Request-Id") == "" {
+				t.Errorf("the request is forwarded with %v only", in.last)
+			}
+		})
+	}
+}
+
 func TestAllForwardConnectionsAlike(t *testing.T) {
 	t.Parallel()
 	for _, k := range rival.Kinds() {
@@ -513,7 +539,7 @@ func TestStartRefuses(t *testing.T) {
 		{"a directory that is not there", sluice, func(o *rival.Options) { o.Dir += "/none" }, "no such file or directory"},
 		{"one instance", sluice, func(o *rival.Options) { o.Origins = o.Origins[:1] }, "start sluice: 1 instances, want 2"},
 		{"an instance without port", sluice, func(o *rival.Options) { o.Origins[1] = "a" }, "missing port in address"},
-		{"an unknown mode", haproxy, func(o *rival.Options) { o.Mode = "udp" }, `start haproxy: unknown mode "udp", want one of http, tls, tcp`},
+		{"an unknown mode", haproxy, func(o *rival.Options) { o.Mode = "udp" }, `start haproxy: unknown mode "udp", want one of http, tls, h2, tcp`},
 		{"a larger table for connections", sluice, func(o *rival.Options) { o.Mode, o.Table.Routes = rival.ModeTCP, 1 }, "start sluice: there are no larger tables for connections"},
 		{"a larger table of another", haproxy, func(o *rival.Options) { o.Table.Routes = 1 }, "haproxy has no larger tables, only sluice"},
 		{"a negative number", sluice, func(o *rival.Options) { o.Table.Conditions = -1 }, "a table has no negative numbers"},

@@ -30,6 +30,7 @@ type work struct {
 	Files   int    // descriptors that it may have open
 	User    string // "USER GROUP" that it has to stay; empty where it cannot change
 	TLS     bool   // it speaks TLS to clients, by what writeCertificate writes
+	H2      bool   // clients speak HTTP/2, with prior knowledge
 	Routes  []route
 	// StreamModule is the file of nginx's module for connections, where that
 	// is one of its own.
@@ -76,6 +77,7 @@ func newWork(o Options, ports []int) (work, error) {
 		Hosts:      ports[2],
 		Files:      fileLimit(),
 		TLS:        o.Mode == ModeTLS,
+		H2:         o.Mode == ModeH2,
 		mode:       o.Mode,
 		Conditions: o.Table.conditions(),
 		Further:    o.Table.further(ports[3:]),
