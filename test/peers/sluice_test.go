@@ -122,15 +122,16 @@ func until(t *testing.T, log *journal, try func(ctx context.Context) error) {
 }
 
 // startSluice serves gateways on 127.0.0.1 and returns when all of them
-// listen. Their files are in dir.
-func startSluice(t *testing.T, dir, gateways string) {
+// listen. Their files are in dir; further arguments may be given.
+func startSluice(t *testing.T, dir, gateways string, args ...string) {
 	t.Helper()
 	file := filepath.Join(dir, "gateways.yaml")
 	if err := os.WriteFile(file, []byte(gateways), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	admin := loopback(freeport.One(t))
-	log := runProgram(t, dir, program, "run", "-f", file, "--tls-dir", dir, "--gateway-address", "127.0.0.1", "--admin", admin, "--drain", "1s")
+	args = append([]string{"run", "-f", file, "--tls-dir", dir, "--gateway-address", "127.0.0.1", "--admin", admin, "--drain", "1s"}, args...)
+	log := runProgram(t, dir, program, args...)
 	until(t, log, func(ctx context.Context) error {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+"/readyz", http.NoBody)
 		if err != nil {

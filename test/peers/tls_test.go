@@ -21,18 +21,23 @@ import (
 	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
-// listener is a gateway that speaks TLS, with the files that clients need.
+// listener is a gateway, with the files that clients need where it speaks TLS.
 type listener struct {
 	dir, address string
 	port         int
+}
+
+func newListener(t *testing.T) listener {
+	t.Helper()
+	port := freeport.One(t)
+	return listener{dir: t.TempDir(), address: loopback(port), port: port}
 }
 
 // startTLS serves a gateway in TLS that asks for certificates as it is said:
 // none, optional or required.
 func startTLS(t *testing.T, clientAuth string) listener {
 	t.Helper()
-	port := freeport.One(t)
-	l := listener{dir: t.TempDir(), address: loopback(port), port: port}
+	l := newListener(t)
 	ca := certs.New(t)
 	ca.WriteFile(l.dir, "ca.crt")
 	// As long as the certificates that are bought.
@@ -53,7 +58,7 @@ sluice:
     - {certificate: blog.crt, key: blog.key}
     client_auth: %s%s
 routes: "[%s]"
-`, port, clientAuth, clientCA, echo(t)))
+`, l.port, clientAuth, clientCA, echo(t)))
 	return l
 }
 
