@@ -86,19 +86,18 @@ func (l *lane) forget(reset bool) {
 
 // lost ends the lane since its connection has ended. The mutex is held.
 func (l *lane) lost(err error) {
-	l.over = true
-	if l.resting {
-		l.resting = false
-	}
-	if l.id == 0 {
-		l.err, l.outErr = io.EOF, unsent(err)
-	} else {
-		if l.err == nil && !l.remote {
-			l.err = truncated(err)
-		}
-		l.outErr = truncated(err)
+	l.over, l.resting = true, false
+	out, in := unsent(err), io.EOF
+	if l.id != 0 {
+		out, in = truncated(err), truncated(err)
 		delete(l.conn.streams, l.id)
 		l.id = 0
+	}
+	if l.outErr == nil {
+		l.outErr = out
+	}
+	if l.err == nil {
+		l.err = in
 	}
 	l.wake()
 	l.roomy()

@@ -43,8 +43,6 @@ const (
 	// goodbye is how long the answer to the PING behind the first GOAWAY is
 	// waited for: streams that the peer began before it knew are served.
 	goodbye = int64(time.Second)
-	// silence is how long a PING may be without an answer.
-	silence = int64(15 * time.Second)
 	// laneRest is how long a lane waits for a stream.
 	laneRest = int64(5 * time.Second)
 )
@@ -205,7 +203,7 @@ func (s *Conn) unsure(now int64) bool {
 
 // unanswered reports whether it did not answer. The mutex is held.
 func (s *Conn) unanswered(now int64) bool {
-	return s.leaving.asked != 0 && now-s.leaving.asked >= silence
+	return s.leaving.asked != 0 && now-s.leaving.asked >= int64(s.o.PingWait)
 }
 
 // tick does what is due, and reports whether the connection is over.

@@ -32,9 +32,11 @@ type Options struct {
 	// closed. Zero means for ever.
 	Idle time.Duration
 	// Ping is after how long without a frame, while streams are open, the peer is
-	// asked whether it is there. Zero means never. One that does not answer in
-	// 15 s is gone.
+	// asked whether it is there. Zero means never.
 	Ping time.Duration
+	// PingWait is how long one may be silent after that before it is gone. Zero
+	// means 15 s.
+	PingWait time.Duration
 	// WriteWait is how long a peer may take none of the bytes that it is sent,
 	// whatever the streams are. Zero means 50 s.
 	WriteWait time.Duration
@@ -80,6 +82,7 @@ func (o *Options) withDefaults() Options {
 	d.ConnWindow = min(max(cmp.Or(d.ConnWindow, 1<<20), usualWindow), largestWindow)
 	d.FrameSize = min(max(d.FrameSize, smallestFrame), largestFrame)
 	d.MaxAgeGrace = cmp.Or(d.MaxAgeGrace, 30*time.Second)
+	d.PingWait = cmp.Or(d.PingWait, 15*time.Second)
 	d.WriteWait = cmp.Or(d.WriteWait, 50*time.Second)
 	a := &d.Abuse
 	for _, bound := range [...]struct {

@@ -21,6 +21,17 @@ type peer struct {
 	f   *xhttp2.Framer
 	enc *hpack.Encoder
 	b   bytes.Buffer
+	id  uint32 // of the stream that was begun last by stream
+}
+
+// stream returns the number of the next stream.
+func (p *peer) stream() uint32 {
+	if p.id == 0 {
+		p.id = 1
+	} else {
+		p.id += 2
+	}
+	return p.id
 }
 
 func newPeer(t testing.TB, nc net.Conn) *peer {
@@ -74,11 +85,12 @@ func request(method string, more ...string) []string {
 	return append([]string{":method", method, ":scheme", "http", ":path", "/", ":authority", "a"}, more...)
 }
 
+// headers sends a header list. That the connection has ended shows elsewhere.
 func (p *peer) headers(id uint32, ended bool, list ...string) {
 	p.t.Helper()
-	p.ok(p.f.WriteHeaders(xhttp2.HeadersFrameParam{
+	_ = p.f.WriteHeaders(xhttp2.HeadersFrameParam{
 		StreamID: id, BlockFragment: p.block(list...), EndStream: ended, EndHeaders: true,
-	}))
+	})
 }
 
 // next returns the next frame that is none of settings, windows and pings that
