@@ -63,7 +63,8 @@ func (v *leaving) begin(o *Options) {
 func (s *Conn) Drain() {
 	s.mu.Lock()
 	s.leave(EndedDrain)
-	write := s.claim()
+	// If this is the end, the reader says goodbye: it may wait, others not.
+	write := (s.accept != nil || len(s.streams) > 0) && s.claim()
 	s.mu.Unlock()
 	if write {
 		s.flush()
