@@ -28,6 +28,9 @@ func (st *RouteStatus) speaks(t *upstream.Target) {
 	if w.Proxy != routing.ProxyNone {
 		st.ProxyProtocol = w.Proxy.String()
 	}
+	if err := t.Problem(); err != nil {
+		st.Problem = err.Error()
+	}
 	if !w.Secure {
 		return
 	}
@@ -37,8 +40,5 @@ func (st *RouteStatus) speaks(t *upstream.Target) {
 	}
 	if w.TLS.MinVersion == tls.VersionTLS13 {
 		st.TLS.MinVersion = "1.3"
-	}
-	if err := t.TLSError(); err != nil {
-		st.Problem = err.Error()
 	}
 }

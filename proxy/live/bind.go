@@ -105,7 +105,7 @@ func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *G
 
 // wayOf returns how the instances of a route are spoken to.
 func wayOf(g *routing.CompiledGateway, r *routing.CompiledRoute) upstream.Way {
-	w := upstream.Way{Proxy: r.ProxyProtocol}
+	w := upstream.Way{Proxy: r.ProxyProtocol, Protocol: r.Protocol}
 	if r.TLS == nil {
 		return w
 	}

@@ -184,9 +184,16 @@ func ConnectFailure(err error) Reason {
 		return ConnectTimeout
 	case IsTLS(err), errors.Is(err, upstream.ErrSettings):
 		return TLSFailed
+	case isProtocol(err):
+		return UpstreamProtocol
 	default:
 		return ConnectFailed
 	}
+}
+
+func isProtocol(err error) bool {
+	_, ok := errors.AsType[*upstream.ProtocolError](err)
+	return ok
 }
 
 // IsTLS reports whether an error is that an instance could not be spoken to by

@@ -20,13 +20,22 @@ import (
 	"github.com/sluice-mesh/sluice/routing"
 )
 
-// requestOf returns the request of a check by HTTP; nil of other checks.
+// requestOf returns the request of a check by HTTP or gRPC; nil of other checks.
 func requestOf(at netip.AddrPort, way *Way, h *routing.Health) []byte {
-	if h.Kind != routing.HealthHTTP {
+	switch h.Kind {
+	case routing.HealthHTTP:
+	case routing.HealthGRPC:
+		return callOf(at, way, h)
+	default:
 		return nil
 	}
 	return fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: sluice-health\r\nConnection: close\r\n%s\r\n",
-		h.Method, h.Path, cmp.Or(h.Host, way.TLS.Name, at.String()), h.Fields)
+		h.Method, h.Path, authority(at, way, h), h.Fields)
+}
+
+// authority returns whom a check asks.
+func authority(at netip.AddrPort, way *Way, h *routing.Health) string {
+	return cmp.Or(h.Host, way.TLS.Name, at.String())
 }
 
 // ask makes one check, in the way in which requests come: nil is a success.
@@ -46,6 +55,9 @@ func (p *Pool) ask(ctx context.Context, k *check) error {
 		if _, err := nc.Write(header); err != nil {
 			return err
 		}
+	}
+	if k.key.way.Protocol.HTTP2() && k.key.ask.Kind != routing.HealthTCP {
+		return p.askHTTP2(ctx, nc.(*net.TCPConn), k)
 	}
 	stream, err := p.spoken(ctx, nc, k)
 	if err != nil {
@@ -76,7 +88,11 @@ func (p *Pool) spoken(ctx context.Context, nc net.Conn, k *check) (net.Conn, err
 		return nil, err
 	}
 	c := tls.Client(nc, way.config(base))
-	if err := c.HandshakeContext(ctx); err != nil {
+	err = c.HandshakeContext(ctx)
+	if err == nil {
+		err = way.agreed(c.ConnectionState().NegotiatedProtocol)
+	}
+	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -98,7 +114,7 @@ const (
 func judge(from io.Reader, h *routing.Health) error {
 	head := &io.LimitedReader{R: from, N: checkHead}
 	r := bufio.NewReaderSize(head, 4<<10)
-	asked := &http.Request{Method: h.Method}
+	asked := &http.Request{Method: cmp.Or(h.Method, http.MethodPost)}
 	for range checkInterim {
 		answer, err := http.ReadResponse(r, asked) //nolint:bodyclose // the connection is closed
 		switch {
@@ -116,6 +132,9 @@ func judge(from io.Reader, h *routing.Health) error {
 
 // accepts says what is wrong with a final answer.
 func accepts(answer *http.Response, h *routing.Health) error {
+	if h.Kind == routing.HealthGRPC {
+		return serving(answer, h)
+	}
 	if !h.Status.Has(answer.StatusCode) {
 		return fmt.Errorf("it answers %d", answer.StatusCode)
 	}
@@ -136,6 +155,9 @@ func accepts(answer *http.Response, h *routing.Health) error {
 // innermost says what went wrong, without the address, which is known.
 func innermost(err error) string {
 	if e, ok := errors.AsType[*TLSError](err); ok {
+		return e.Why()
+	}
+	if e, ok := errors.AsType[*ProtocolError](err); ok {
 		return e.Why()
 	}
 	if n, ok := errors.AsType[syscall.Errno](err); ok {

@@ -38,7 +38,7 @@ const (
 // check looks at one address again and again.
 type check struct {
 	key     checkKey
-	request []byte // of HTTP, as it is sent
+	request []byte // of HTTP or gRPC, as it is sent
 	state   atomic.Uint32
 	// passed and failed count the checks that were made.
 	passed, failed atomic.Uint64
@@ -87,6 +87,9 @@ const firstWithin = 2 * time.Second
 // what the one knew in whose place it comes, which may be nil.
 func (c *checker) want(at netip.AddrPort, way Way, h routing.Health, before *check) *check {
 	h.Panic = 0
+	if h.Kind == routing.HealthGRPC && !way.Protocol.HTTP2() {
+		way.Protocol = routing.ProtocolGRPC // which has no other form
+	}
 	key := checkKey{at, way, h}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -19,7 +19,8 @@ var ErrFull = errors.New("the instance has all the connections that it may have"
 // Dial opens a connection that is ready to carry requests: what it begins with,
 // such as a PROXY header of the proxy's own, has been sent. It gives up after
 // the time within, or when ctx ends; beyond Options.MaxOpen connections it does
-// not try: ErrFull.
+// not try: ErrFull. Of an instance that speaks HTTP/2 it is a conversation
+// inside a connection, which is opened if none has room.
 func (i *Instance) Dial(ctx context.Context, within time.Duration) (*Conn, error) {
 	return i.DialFor(ctx, within, nil)
 }
@@ -27,18 +28,26 @@ func (i *Instance) Dial(ctx context.Context, within time.Duration) (*Conn, error
 // DialFor is Dial for a client, whom the PROXY header names if the connection
 // begins with one; nil is the proxy itself. The header is not used later.
 func (i *Instance) DialFor(ctx context.Context, within time.Duration, client *sniff.Header) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	if i.way.Protocol.HTTP2() {
+		return i.converse(ctx)
+	}
+	return i.connection(ctx, client)
+}
+
+// connection opens a connection and sends what comes before the first request.
+func (i *Instance) connection(ctx context.Context, client *sniff.Header) (*Conn, error) {
 	if i.open.Add(1) > int64(i.pool.options.MaxOpen) {
 		i.open.Add(-1)
 		return nil, ErrFull
 	}
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
 	c, err := i.connect(ctx)
 	if err != nil {
 		i.open.Add(-1)
 		return nil, err
 	}
-	if i.way == (Way{}) {
+	if !i.way.Secure && i.way.Proxy == routing.ProxyNone {
 		return c, nil
 	}
 	if err := i.begin(ctx, c, client); err != nil {

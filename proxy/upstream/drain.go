@@ -45,6 +45,7 @@ func (i *Instance) unlist(c *Conn) {
 func (i *Instance) retire() {
 	i.retired.Store(true)
 	i.reap(math.MaxInt64)
+	i.links.retire()
 }
 
 // cut ends what is under way: whoever waits there is woken.

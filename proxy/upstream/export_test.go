@@ -17,6 +17,28 @@ func (c *Conn) Aged(d time.Duration) {
 	c.idleUntil -= int64(d)
 }
 
+// Links counts the connections of HTTP/2.
+func (i *Instance) Links() (n int) {
+	i.links.each(func(*link) { n++ })
+	return n
+}
+
+// Waiting counts those who wait for a connection of HTTP/2 that is being made,
+// without who makes it.
+func (i *Instance) Waiting() (n int) {
+	i.links.mu.Lock()
+	defer i.links.mu.Unlock()
+	for _, d := range i.links.dials {
+		n += max(i.links.room, 1) - 1 - d.seats
+	}
+	return n
+}
+
+// AgeLinks makes it so long that connections of HTTP/2 had no conversation.
+func (i *Instance) AgeLinks(d time.Duration) {
+	i.links.each(func(l *link) { l.until.Add(-int64(d)) })
+}
+
 // Reap does what Run does every second.
 func (p *Pool) Reap() { p.reap() }
 

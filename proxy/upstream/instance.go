@@ -32,7 +32,9 @@ type Instance struct {
 	resting resting
 
 	sessions sessions
-	refusal  atomic.Pointer[TLSError] // nil if it can be spoken to, or nobody tried
+	refusal  atomic.Pointer[TLSError]      // nil if it can be spoken to, or nobody tried
+	misfit   atomic.Pointer[ProtocolError] // as refusal
+	links    links                         // if HTTP/2 is spoken
 
 	listing sync.Mutex // guards first, and the links of what it leads to
 	first   *Conn      // of all that are open
@@ -46,13 +48,15 @@ type stack struct {
 	_     [32]byte // stacks do not share cache lines
 }
 
-// Conn is a connection to an instance.
+// Conn is a connection to an instance, or a conversation inside one.
 type Conn struct {
 	*socket.Conn
 	Instance *Instance
 	// Reused reports that it has carried an exchange before: the instance may
 	// have closed it meanwhile.
 	Reused bool
+
+	link *link // inside of which it is a conversation; nil of a connection of its own
 
 	idleSince int64
 	idleUntil int64
@@ -147,6 +151,10 @@ func (c *Conn) closed(now bool) bool {
 	if !now {
 		return false
 	}
+	if c.link != nil {
+		c.link.left()
+		return true
+	}
 	c.Instance.unlist(c)
 	c.Instance.open.Add(-1)
 	if o := &c.Instance.pool.options; o.Open != nil {
@@ -185,6 +193,7 @@ func (i *Instance) reap(now int64) {
 		closeDead(i.shards[k].takeDead, now)
 	}
 	closeDead(i.resting.takeDead, now)
+	i.links.reap(now)
 }
 
 // closeDead closes what take finds, batch by batch.

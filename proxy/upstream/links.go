@@ -250,15 +250,15 @@ func (i *Instance) link(ctx context.Context) (*link, error) {
 	}
 	l := &link{conn: c, ended: make(chan struct{})}
 	l.until.Store(socket.Now() + spare)
-	if err := i.settleDown(ctx, l); err != nil {
+	if err := i.agree(ctx, l); err != nil {
 		return nil, fmt.Errorf("connect: %w", i.explained(ctx, c, err))
 	}
 	i.speaks()
 	return l, nil
 }
 
-// settleDown begins to speak HTTP/2 over a link, which is closed if that fails.
-func (i *Instance) settleDown(ctx context.Context, l *link) error {
+// agree begins to speak HTTP/2 over a link, which is closed if that fails.
+func (i *Instance) agree(ctx context.Context, l *link) error {
 	defer context.AfterFunc(ctx, l.conn.Expire)()
 	mux, pre, err := greet(l.conn.Conn, &i.pool.options)
 	if err != nil {

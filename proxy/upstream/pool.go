@@ -110,6 +110,7 @@ type Pool struct {
 	life    context.Context //nolint:containedctx // of look-ups; ended by Run
 	endLife context.CancelFunc
 	lookups sync.WaitGroup
+	links   sync.WaitGroup // those of HTTP/2 that are open
 	find    func(ctx context.Context, host string) (addrs []netip.Addr, ttl time.Duration, err error)
 	slots   chan struct{} // bounds the look-ups at a time
 }
@@ -380,8 +381,8 @@ func (p *Pool) eachName(yield func(*name)) {
 
 // Run looks names up again, checks the health of instances, has those looked
 // after that fail, and closes connections that were idle for too long, until
-// ctx ends; then it closes all idle connections and ends look-ups under way. It
-// is called once.
+// ctx ends; then it closes all idle connections, and all of HTTP/2, and ends
+// look-ups under way. It is called once.
 func (p *Pool) Run(ctx context.Context) {
 	look := time.NewTicker(min(p.options.LookupEvery, lookFor))
 	defer look.Stop()
@@ -461,4 +462,17 @@ func (p *Pool) close() {
 		i.retire()
 	}
 	p.lookups.Wait()
+	p.links.Wait()
+}
+
+// serve has a link run in a goroutine, which Run waits for, and reports whether
+// it does: not once Run has ended.
+func (p *Pool) serve(run func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.links.Go(run)
+	return true
 }

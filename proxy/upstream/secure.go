@@ -81,10 +81,27 @@ func (s *sessions) of(base *tls.Config, way *Way) *tls.Config {
 func (w *Way) config(base *tls.Config) *tls.Config {
 	c := base.Clone()
 	c.ClientSessionCache, c.NextProtos = nil, nil
-	if w.HTTP {
+	switch {
+	case w.Protocol.HTTP2():
+		c.NextProtos = []string{alpnHTTP2}
+	case w.HTTP:
 		c.NextProtos = []string{"http/1.1"}
 	}
 	return c
+}
+
+// alpnHTTP2 is how HTTP/2 is called in TLS (RFC 9113 section 3.2).
+const alpnHTTP2 = "h2"
+
+// errNoHTTP2 reports an instance that did not agree to HTTP/2.
+var errNoHTTP2 = errors.New("no agreement on HTTP/2")
+
+// agreed returns what is wrong with the protocol that was agreed on.
+func (w *Way) agreed(protocol string) error {
+	if w.Protocol.HTTP2() && protocol != alpnHTTP2 {
+		return errNoHTTP2
+	}
+	return nil
 }
 
 // configOf returns the configuration for a way that is secure, as it is now.
@@ -106,6 +123,9 @@ func (i *Instance) secure(ctx context.Context, c *Conn) error {
 	if err == nil {
 		c.ClientTLS(i.sessions.of(base, &i.way))
 		err = c.Handshake(ctx)
+	}
+	if err == nil {
+		err = i.way.agreed(c.TLSState().NegotiatedProtocol)
 	}
 	switch {
 	case err == nil && c.TLSState().DidResume:
@@ -155,7 +175,7 @@ func (i *Instance) accepts(proven bool) {
 // sent, of which it took no note (RFC 8446 section 4.4.2.4): then it is a
 // *TLSError, as if the handshake had failed.
 func (c *Conn) Late(err error) error {
-	if err == nil || !c.Instance.way.Secure || c.Reused {
+	if err == nil || !c.Instance.way.Secure || c.Reused || c.link != nil {
 		return err
 	}
 	if _, ok := errors.AsType[*socket.WriteError](err); ok && !errors.Is(err, socket.ErrExpired) {
@@ -179,23 +199,16 @@ func (c *Conn) late(err, why error) error {
 	return e
 }
 
-// tell logs a failed handshake of a route, unless the last one failed alike.
+// tell logs that a route cannot speak to an instance, unless the last attempt
+// failed alike.
 func (t *Target) tell(err error) {
-	e, ok := errors.AsType[*TLSError](err)
-	if !ok || e.known {
-		return
+	log := t.record.pool.options.Log
+	if e, ok := errors.AsType[*TLSError](err); ok && !e.known {
+		log.Warn("an instance cannot be spoken to by TLS",
+			"route", t.choosing.Route, "instance", e.Instance, "why", e.Why())
 	}
-	t.record.pool.options.Log.Warn("an instance cannot be spoken to by TLS",
-		"route", t.choosing.Route, "instance", e.Instance, "why", e.Why())
-}
-
-// TLSError returns why an instance could not be spoken to by TLS when that was
-// tried last, nil if all can. It is the first one's of the present instances.
-func (t *Target) TLSError() error {
-	for _, i := range t.Instances() {
-		if e := i.refusal.Load(); e != nil {
-			return e
-		}
+	if e, ok := errors.AsType[*ProtocolError](err); ok && !e.known {
+		log.Warn("an instance cannot be spoken to by HTTP/2",
+			"route", t.choosing.Route, "instance", e.Instance, "why", e.Why())
 	}
-	return nil
 }

@@ -312,8 +312,8 @@ func TestHandshakesThatFailSayWhy(t *testing.T) {
 				t.Errorf("%d connections are open in the end", open.Value())
 			}
 			if tt.want == "" {
-				if err != nil || target.TLSError() != nil {
-					t.Errorf("failed: %v; TLSError() = %v", err, target.TLSError())
+				if err != nil || target.Problem() != nil {
+					t.Errorf("failed: %v; Problem() = %v", err, target.Problem())
 				}
 				return
 			}
@@ -321,7 +321,7 @@ func TestHandshakesThatFailSayWhy(t *testing.T) {
 			if !ok || !strings.Contains(e.Why(), tt.want) || !strings.HasPrefix(e.Error(), "TLS with "+at.String()+": ") {
 				t.Errorf("error %T %v, want one that says %q", err, err, tt.want)
 			}
-			if target.TLSError() == nil {
+			if target.Problem() == nil {
 				t.Error("the target does not tell of it")
 			}
 		})
@@ -368,8 +368,8 @@ func TestSettingsThatCannotBeUsedBlameNobody(t *testing.T) {
 			p, _ := newPool(func(o *upstream.Options) { o.TLS = config })
 			target := securely(p, at, shop())
 			_, err := target.Instances()[0].Dial(t.Context(), patience)
-			if !errors.Is(err, upstream.ErrSettings) || target.TLSError() == nil {
-				t.Errorf("Dial() error = %v, TLSError() = %v; want what is wrong with the settings", err, target.TLSError())
+			if !errors.Is(err, upstream.ErrSettings) || target.Problem() == nil {
+				t.Errorf("Dial() error = %v, Problem() = %v; want what is wrong with the settings", err, target.Problem())
 			}
 		})
 	}

@@ -36,6 +36,9 @@ func (e *TLSError) Unwrap() error { return e.Err }
 
 // Why is Error without the address.
 func (e *TLSError) Why() string {
+	if errors.Is(e.Err, errNoHTTP2) {
+		return noHTTP2
+	}
 	for _, told := range [...]func() string{e.ofCertificate, e.ofAlert, e.ofBytes} {
 		if why := told(); why != "" {
 			return why
@@ -43,6 +46,8 @@ func (e *TLSError) Why() string {
 	}
 	return e.Err.Error()
 }
+
+const noHTTP2 = "it does not agree to speak HTTP/2 by TLS (h2 in ALPN): have it offer that, or set protocol to http1"
 
 // ofCertificate tells what is wrong with the certificate of the instance.
 func (e *TLSError) ofCertificate() string {
@@ -171,6 +176,8 @@ func (e *TLSError) ofAlert() string {
 		return "it speaks no version of TLS that may be used: " + least(e.Way.TLS.MinVersion) + " and later ones may"
 	case alert == alertUnrecognizedName:
 		return fmt.Sprintf("it serves no %s: set name to what it serves", cmp.Or(e.Way.TLS.Name, "client that names no server"))
+	case alert == alertNoProtocol && e.Way.Protocol.HTTP2():
+		return noHTTP2
 	case alert == alertNoProtocol:
 		return "it does not speak HTTP/1.1 by TLS, only other protocols"
 	case alert == alertHandshakeFailure:
@@ -219,6 +226,9 @@ func (e *TLSError) trouble() trouble {
 		return troubleCertificate
 	}
 	if _, ok := remoteAlert(e.Err); ok {
+		return troubleRefused
+	}
+	if errors.Is(e.Err, errNoHTTP2) {
 		return troubleRefused
 	}
 	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {

@@ -18,6 +18,9 @@ type Way struct {
 	// HTTP reports that HTTP/1.1 is what is spoken inside TLS, which the
 	// handshake then says (ALPN, RFC 7301).
 	HTTP bool
+	// Protocol is what is spoken in its place if it is HTTP/2. Then HTTP/2 alone
+	// is agreed on in TLS; without TLS the instance knows it before.
+	Protocol routing.Protocol
 	// Proxy is the PROXY header with which connections begin.
 	Proxy routing.ProxyVersion
 }
