@@ -23,7 +23,7 @@ type besieged struct {
 	url   string
 	began atomic.Int64 // requests that the instance waits with
 	now   atomic.Int64 // of them at this moment
-	other *frames      // another client
+	other *rogue       // another client
 }
 
 func besiege(t *testing.T, settings string) *besieged {
@@ -67,8 +67,8 @@ func (s *besieged) ended(reason string) float64 {
 // A client that does again and again what costs it less than us is told so and
 // cut off; others notice nothing of it.
 func TestFloodsEndTheirConnection(t *testing.T) {
-	repeat := func(n int, do func(f *frames)) func(*frames) {
-		return func(f *frames) {
+	repeat := func(n int, do func(f *rogue)) func(*rogue) {
+		return func(f *rogue) {
 			for range n {
 				do(f)
 			}
@@ -76,78 +76,78 @@ func TestFloodsEndTheirConnection(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name, reason string
-		before       func(f *frames)
-		batch        func(f *frames)
+		before       func(f *rogue)
+		batch        func(f *rogue)
 	}{
 		{
 			"streams that are reset as soon as they begin", "resets", nil,
-			repeat(500, func(f *frames) { f.reset(f.send(true, heading("GET", "/wait")...)) }),
+			repeat(500, func(f *rogue) { f.reset(f.send(true, heading("GET", "/wait")...)) }),
 		},
 		{
 			"streams that we are made to reset by an update of nothing", "resets", nil,
-			repeat(500, func(f *frames) { f.number(windowFrame, f.send(true, heading("GET", "/wait")...), 0) }),
+			repeat(500, func(f *rogue) { f.number(windowFrame, f.send(true, heading("GET", "/wait")...), 0) }),
 		},
 		{
 			"streams that we are made to reset by a window too large", "resets", nil,
-			repeat(500, func(f *frames) { f.number(windowFrame, f.send(true, heading("GET", "/wait")...), 1<<31-1) }),
+			repeat(500, func(f *rogue) { f.number(windowFrame, f.send(true, heading("GET", "/wait")...), 1<<31-1) }),
 		},
 		{
 			"streams that we are made to reset by content behind their end", "resets", nil,
-			repeat(500, func(f *frames) { f.data(f.send(true, heading("GET", "/wait")...), "x", endStream) }),
+			repeat(500, func(f *rogue) { f.data(f.send(true, heading("GET", "/wait")...), "x", endStream) }),
 		},
 		{
 			"streams that we are made to reset by more content than they said", "resets", nil,
-			repeat(500, func(f *frames) {
+			repeat(500, func(f *rogue) {
 				f.data(f.send(false, heading("POST", "/wait", "content-length: 1")...), "xy", 0)
 			}),
 		},
 		{
 			"streams that are malformed", "resets", nil,
-			repeat(500, func(f *frames) { f.send(true, heading("GET", "/wait", "connection: close")...) }),
+			repeat(500, func(f *rogue) { f.send(true, heading("GET", "/wait", "connection: close")...) }),
 		},
 		{
 			"streams beyond those that may be open", "refused_streams",
-			func(f *frames) {
+			func(f *rogue) {
 				for range 100 {
 					f.send(true, heading("GET", "/wait")...)
 				}
 			},
-			repeat(6000, func(f *frames) { f.send(true, heading("GET", "/wait")...) }),
+			repeat(6000, func(f *rogue) { f.send(true, heading("GET", "/wait")...) }),
 		},
 		{
 			"PING", "pings", nil,
-			repeat(300, func(f *frames) { f.frame(pingFrame, 0, 0, make([]byte, 8)) }),
+			repeat(300, func(f *rogue) { f.frame(pingFrame, 0, 0, make([]byte, 8)) }),
 		},
 		{
 			"SETTINGS", "settings", nil,
-			repeat(100, func(f *frames) { f.frame(settingsFrame, 0, 0, nil) }),
+			repeat(100, func(f *rogue) { f.frame(settingsFrame, 0, 0, nil) }),
 		},
 		{
 			"content without content", "empty_frames",
-			func(f *frames) { f.send(false, heading("POST", "/wait")...) },
-			repeat(1000, func(f *frames) { f.data(1, "", 0) }),
+			func(f *rogue) { f.send(false, heading("POST", "/wait")...) },
+			repeat(1000, func(f *rogue) { f.data(1, "", 0) }),
 		},
 		{
 			"content that is padding", "empty_frames",
-			func(f *frames) { f.send(false, heading("POST", "/wait")...) },
-			repeat(1000, func(f *frames) { f.data(1, "\x02\x00\x00", padded) }),
+			func(f *rogue) { f.send(false, heading("POST", "/wait")...) },
+			repeat(1000, func(f *rogue) { f.data(1, "\x02\x00\x00", padded) }),
 		},
 		{
 			"PRIORITY", "priorities", nil,
-			repeat(5000, func(f *frames) { f.frame(priorityFrame, 0, 1, []byte{0, 0, 0, 3, 1}) }),
+			repeat(5000, func(f *rogue) { f.frame(priorityFrame, 0, 1, []byte{0, 0, 0, 3, 1}) }),
 		},
 		{
 			"WINDOW_UPDATE of one byte", "window_updates", nil,
-			repeat(6000, func(f *frames) { f.number(windowFrame, 0, 1) }),
+			repeat(6000, func(f *rogue) { f.number(windowFrame, 0, 1) }),
 		},
 		{
 			"frames of unknown types", "stray_frames", nil,
-			repeat(6000, func(f *frames) { f.frame(0xbe, 0xff, 7, []byte("x")) }),
+			repeat(6000, func(f *rogue) { f.frame(0xbe, 0xff, 7, []byte("x")) }),
 		},
 		{
 			"content of streams that are over", "stray_frames",
-			func(f *frames) { f.reset(f.send(false, heading("POST", "/wait")...)) },
-			repeat(6000, func(f *frames) { f.data(1, "x", 0) }),
+			func(f *rogue) { f.reset(f.send(false, heading("POST", "/wait")...)) },
+			repeat(6000, func(f *rogue) { f.data(1, "x", 0) }),
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

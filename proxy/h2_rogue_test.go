@@ -44,9 +44,9 @@ var codes = [...]string{
 	"REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM", "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED",
 }
 
-// frames is a client of HTTP/2 that sends whatever frames a test likes, and
+// rogue is a client of HTTP/2 that sends whatever frames a test likes, and
 // notes what comes back. What is written goes out with flush.
-type frames struct {
+type rogue struct {
 	t       *testing.T
 	nc      net.Conn
 	out     *bufio.Writer
@@ -67,9 +67,9 @@ type frames struct {
 
 // speak opens a connection of HTTP/2 to a gateway without TLS, with such a
 // payload of its SETTINGS. It ends with the test.
-func speak(t *testing.T, url string, settings ...byte) *frames {
+func speak(t *testing.T, url string, settings ...byte) *rogue {
 	t.Helper()
-	f := &frames{
+	f := &rogue{
 		t: t, nc: dial(t, url), next: 1, ended: make(chan struct{}), pinged: make(chan string, 100), decoder: hpack.NewDecoder(4096, nil),
 		heads: map[uint32]map[string]string{}, bodies: map[uint32]string{}, over: map[uint32]bool{}, resets: map[uint32]string{},
 	}
@@ -94,7 +94,7 @@ func window(size uint32) []byte {
 
 // frame writes one frame. What cannot be sent any more is lost: the test sees
 // why by what came back.
-func (f *frames) frame(kind, flags byte, id uint32, payload []byte) {
+func (f *rogue) frame(kind, flags byte, id uint32, payload []byte) {
 	n := len(payload)
 	head := binary.BigEndian.AppendUint32([]byte{byte(n >> 16), byte(n >> 8), byte(n), kind, flags}, id)
 	_, _ = f.out.Write(head)
@@ -102,23 +102,23 @@ func (f *frames) frame(kind, flags byte, id uint32, payload []byte) {
 }
 
 // number writes a frame of a number: RST_STREAM, WINDOW_UPDATE.
-func (f *frames) number(kind byte, id, n uint32) {
+func (f *rogue) number(kind byte, id, n uint32) {
 	f.frame(kind, 0, id, binary.BigEndian.AppendUint32(nil, n))
 }
 
 // reset gives a stream up.
-func (f *frames) reset(id uint32) { f.number(resetFrame, id, cancel) }
+func (f *rogue) reset(id uint32) { f.number(resetFrame, id, cancel) }
 
 // data writes content.
-func (f *frames) data(id uint32, text string, flags byte) {
+func (f *rogue) data(id uint32, text string, flags byte) {
 	f.frame(dataFrame, flags, id, []byte(text))
 }
 
 // flush sends what was written, and reports whether that is still possible.
-func (f *frames) flush() bool { return f.out.Flush() == nil }
+func (f *rogue) flush() bool { return f.out.Flush() == nil }
 
 // listen notes what comes until nothing does.
-func (f *frames) listen() {
+func (f *rogue) listen() {
 	defer close(f.ended)
 	for in := bufio.NewReader(f.nc); ; {
 		var head [9]byte
@@ -140,7 +140,7 @@ func (f *frames) listen() {
 	}
 }
 
-func (f *frames) note(kind, flags byte, id uint32, payload []byte) {
+func (f *rogue) note(kind, flags byte, id uint32, payload []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch kind {
@@ -174,7 +174,7 @@ func codeOf(b []byte) string {
 }
 
 // encode returns a header block of "name: value" lines.
-func (f *frames) encode(lines ...string) []byte {
+func (f *rogue) encode(lines ...string) []byte {
 	f.block.Reset()
 	for _, l := range lines {
 		i := 1 + strings.Index(l[1:], ": ")
@@ -186,12 +186,12 @@ func (f *frames) encode(lines ...string) []byte {
 }
 
 // send begins the next stream with a header list, and returns its number.
-func (f *frames) send(ended bool, lines ...string) (id uint32) {
+func (f *rogue) send(ended bool, lines ...string) (id uint32) {
 	return f.sendBlock(ended, f.encode(lines...))
 }
 
 // sendBlock does so with a header block, in as many frames as it takes.
-func (f *frames) sendBlock(ended bool, block []byte) (id uint32) {
+func (f *rogue) sendBlock(ended bool, block []byte) (id uint32) {
 	id = f.next
 	f.next += 2
 	kind, flags := byte(headersFrame), byte(0)
@@ -218,7 +218,7 @@ func heading(method, path string, more ...string) []string {
 
 // outcome waits until a stream has ended and says how: its status, or the code
 // that it was reset with; what the connection ended with if that came first.
-func (f *frames) outcome(id uint32) (how string) {
+func (f *rogue) outcome(id uint32) (how string) {
 	f.t.Helper()
 	eventually(f.t, "a stream ends", func() bool {
 		gone := errors.Is(f.gone(), io.EOF)
@@ -238,7 +238,7 @@ func (f *frames) outcome(id uint32) (how string) {
 }
 
 // gone returns io.EOF when nothing comes any more.
-func (f *frames) gone() error {
+func (f *rogue) gone() error {
 	select {
 	case <-f.ended:
 		return io.EOF
@@ -248,7 +248,7 @@ func (f *frames) gone() error {
 }
 
 // farewell says what the connection ended with. The mutex is held.
-func (f *frames) farewell() string {
+func (f *rogue) farewell() string {
 	if f.goaway == "" {
 		return "the end without a GOAWAY"
 	}
@@ -256,7 +256,7 @@ func (f *frames) farewell() string {
 }
 
 // leaves waits until the connection has ended and says with what.
-func (f *frames) leaves() string {
+func (f *rogue) leaves() string {
 	<-f.ended
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -265,7 +265,7 @@ func (f *frames) leaves() string {
 
 // flood sends the same over and over, and waits each time until it was read,
 // until the connection ends; and says what it ended with.
-func (f *frames) flood(batch func()) string {
+func (f *rogue) flood(batch func()) string {
 	for n := 0; ; n++ {
 		pace := fmt.Sprintf("%08d", n)
 		batch()
@@ -277,7 +277,7 @@ func (f *frames) flood(batch func()) string {
 }
 
 // paced waits for the answer to a PING and reports whether it came.
-func (f *frames) paced(pace string) bool {
+func (f *rogue) paced(pace string) bool {
 	for {
 		select {
 		case got := <-f.pinged:
