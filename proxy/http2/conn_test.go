@@ -13,12 +13,21 @@ import (
 )
 
 // newClient returns a client of Go's own that speaks HTTP/2 without TLS.
-func newClient(t testing.TB) *http.Client {
-	t.Helper()
+func newClient(tb testing.TB) *http.Client {
+	tb.Helper()
 	tr := &http.Transport{Protocols: new(http.Protocols)}
 	tr.Protocols.SetUnencryptedHTTP2(true)
-	t.Cleanup(tr.CloseIdleConnections)
+	tb.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: patience}
+}
+
+func post(t *testing.T, c *http.Client, url string, body io.Reader) (*http.Response, error) {
+	t.Helper()
+	q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, body)
+	if err != nil {
+		return nil, err
+	}
+	return c.Do(q)
 }
 
 func echo(w http.ResponseWriter, r *http.Request) {
@@ -34,7 +43,7 @@ func TestRequestsAreServed(t *testing.T) {
 		wg.Go(func() {
 			for i := range 20 {
 				body := strings.Repeat("x", i*i*200)
-				a, err := c.Post("http://"+s.addr+"/here", "text/plain", strings.NewReader(body))
+				a, err := post(t, c, "http://"+s.addr+"/here", strings.NewReader(body))
 				if err != nil {
 					t.Error(err)
 					return
@@ -54,7 +63,7 @@ func TestLargeContentPassesBothWays(t *testing.T) {
 	s := serve(t, nil, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
 	c := newClient(t)
 	body := bytes.Repeat([]byte("0123456789abcdef"), 512<<10)
-	a, err := c.Post("http://"+s.addr, "text/plain", bytes.NewReader(body))
+	a, err := post(t, c, "http://"+s.addr, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,67 +18,79 @@ import (
 )
 
 // instance starts a server of Go's own that speaks HTTP/2 without TLS.
-func instance(t testing.TB, h http.HandlerFunc) string {
-	t.Helper()
+func instance(tb testing.TB, h http.HandlerFunc) string {
+	tb.Helper()
 	s := httptest.NewUnstartedServer(h)
 	s.Config.Protocols = new(http.Protocols)
 	s.Config.Protocols.SetUnencryptedHTTP2(true)
 	s.Start()
-	t.Cleanup(s.Close)
+	tb.Cleanup(s.Close)
 	return s.Listener.Addr().String()
 }
 
 // dial opens a connection to an instance, and ends it with the test.
-func dial(t testing.TB, addr string, o *http2.Options) *http2.Conn {
-	t.Helper()
-	nc, err := net.Dial("tcp", addr)
+func dial(tb testing.TB, addr string) *http2.Conn {
+	tb.Helper()
+	nc, err := new(net.Dialer).DialContext(tb.Context(), "tcp", addr)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	sweeper := sweep(t)
+	sweeper := sweep(tb)
 	sc, err := sweeper.Open(nc.(*net.TCPConn))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	c, err := http2.Dial(sc, sweeper, o)
+	c, err := http2.Dial(sc, sweeper, nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = c.Run(nil) })
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		c.Abort()
 		wg.Wait()
 	})
 	return c
 }
 
-func lane(t testing.TB, c *http2.Conn) *socket.Conn {
-	t.Helper()
+func lane(tb testing.TB, c *http2.Conn) *socket.Conn {
+	tb.Helper()
 	l, ok := c.Lane()
 	if !ok {
-		t.Fatal("no room for a stream")
+		tb.Fatal("no room for a stream")
 	}
 	return l
 }
 
-// ask sends a request over a conversation and reads its answer.
-func ask(l *socket.Conn, request string) (*http.Response, string, error) {
+// answer is what came of a request.
+type answer struct {
+	status  int
+	trailer http.Header
+}
+
+// ask sends a request over a conversation and reads its answer, interim ones
+// before it left out.
+func ask(l *socket.Conn, request string) (answer, string, error) {
 	if _, err := l.WriteWithin([]byte(request), patience); err != nil {
-		return nil, "", err
+		return answer{}, "", err
 	}
 	method, _, _ := strings.Cut(request, " ")
-	a, err := http.ReadResponse(bufio.NewReader(l), &http.Request{Method: method})
+	in, q := bufio.NewReader(l), &http.Request{Method: method}
+	a, err := http.ReadResponse(in, q)
+	if err == nil && a.StatusCode < http.StatusOK {
+		_ = a.Body.Close()
+		a, err = http.ReadResponse(in, q)
+	}
 	if err != nil {
-		return nil, "", err
+		return answer{}, "", err
 	}
 	defer a.Body.Close()
 	b, err := io.ReadAll(a.Body)
-	return a, string(b), err
+	return answer{a.StatusCode, a.Trailer}, string(b), err
 }
 
 func TestInstancesAreAsked(t *testing.T) {
-	c := dial(t, instance(t, echo), nil)
+	c := dial(t, instance(t, echo))
 	var wg sync.WaitGroup
 	for range 20 {
 		l := lane(t, c)
@@ -131,7 +143,7 @@ func TestAnswersOfInstancesBecomeText(t *testing.T) {
 			w.WriteHeader(http.StatusEarlyHints)
 			_, _ = io.WriteString(w, "late")
 		}
-	}), nil)
+	}))
 	for _, tt := range []struct {
 		name, request, body, trailer string
 		status                       int
@@ -147,22 +159,9 @@ func TestAnswersOfInstancesBecomeText(t *testing.T) {
 			l := lane(t, c)
 			defer l.Close()
 			for range 2 {
-				request := tt.request
-				if _, err := l.WriteWithin([]byte(request), patience); err != nil {
-					t.Fatal(err)
-				}
-				method, _, _ := strings.Cut(request, " ")
-				in := bufio.NewReader(l)
-				a, err := http.ReadResponse(in, &http.Request{Method: method})
-				if err == nil && a.StatusCode == http.StatusEarlyHints {
-					a, err = http.ReadResponse(in, &http.Request{Method: method})
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				b, err := io.ReadAll(a.Body)
-				if err != nil || string(b) != tt.body || a.StatusCode != tt.status || a.Trailer.Get("Sum") != tt.trailer {
-					t.Errorf("answer %d %q %v, %v, want %d %q %q", a.StatusCode, b, a.Trailer, err, tt.status, tt.body, tt.trailer)
+				a, body, err := ask(l, tt.request)
+				if err != nil || body != tt.body || a.status != tt.status || a.trailer.Get("Sum") != tt.trailer {
+					t.Errorf("answer %d %q %v, %v, want %d %q %q", a.status, body, a.trailer, err, tt.status, tt.body, tt.trailer)
 				}
 			}
 		})
@@ -175,7 +174,7 @@ func TestEndOfAConnectionEndsItsConversations(t *testing.T) {
 	c := dial(t, instance(t, func(http.ResponseWriter, *http.Request) {
 		close(asked)
 		<-release
-	}), nil)
+	}))
 	t.Cleanup(func() { close(release) })
 	resting, busy := lane(t, c), lane(t, c)
 	defer resting.Close()
@@ -207,7 +206,7 @@ func TestInstancesSayWhatTheyAllow(t *testing.T) {
 	s.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 3}
 	s.Start()
 	t.Cleanup(s.Close)
-	c := dial(t, s.Listener.Addr().String(), nil)
+	c := dial(t, s.Listener.Addr().String())
 	<-c.Ready()
 	if n := c.Allowed(); n != 3 {
 		t.Errorf("%d streams are allowed, want 3", n)

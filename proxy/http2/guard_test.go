@@ -82,7 +82,10 @@ func TestAbuseEndsConnections(t *testing.T) {
 			s := serve(t, &http2.Options{Streams: 10, Counters: counters, Abuse: bounds}, func(w http.ResponseWriter, r *http.Request) {
 				n := busy.Add(1)
 				defer busy.Add(-1)
-				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+				for m := most.Load(); n > m; m = most.Load() {
+					if most.CompareAndSwap(m, n) {
+						break
+					}
 				}
 				if r.Header.Get("Hold") != "" {
 					<-hold

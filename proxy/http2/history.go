@@ -2,6 +2,8 @@
 
 package http2
 
+import "slices"
+
 // history knows the streams that were closed last. Frames of those that we
 // reset may still be on their way; of others they are a fault.
 type history struct {
@@ -34,9 +36,9 @@ func (h *history) has(id uint32) bool { return h.find(id) != 0 }
 func (h *history) wasReset(id uint32) bool { return h.find(id)&byUs != 0 }
 
 func (h *history) find(id uint32) uint32 {
-	for i := len(h.ring) - 1; i >= 0; i-- {
-		if h.ring[i]&^byUs == id {
-			return h.ring[i]
+	for _, past := range slices.Backward(h.ring) {
+		if past&^byUs == id {
+			return past
 		}
 	}
 	return 0

@@ -346,8 +346,8 @@ func (l *lane) sendData(data []byte, ended bool) {
 	if ended {
 		flags, l.local = flagEndStream, true
 	}
-	b := appendFrame(s.output.buffer(), len(data), frameData, flags, l.id)
-	s.output.b = append(b, data...)
+	s.output.b = appendFrame(s.output.buffer(), len(data), frameData, flags, l.id)
+	s.output.b = append(s.output.b, data...)
 	s.output.sent++
 	l.sendWindow -= len(data)
 	s.sendWindow -= len(data)

@@ -42,13 +42,13 @@ func (f *fixed) Idle()              {}
 func (f *fixed) Woken() socket.Next { return socket.More }
 
 // answers serves a connection by fixed answers.
-func answers(t testing.TB) (addr string) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+func answers(tb testing.TB) (addr string) {
+	tb.Helper()
+	ln, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	sweeper := sweep(t)
+	sweeper := sweep(tb)
 	out := append([]byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 128\r\n\r\n"), make([]byte, 128)...)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -59,7 +59,7 @@ func answers(t testing.TB) (addr string) {
 			}
 			sc, err := sweeper.Open(nc.(*net.TCPConn))
 			if err != nil {
-				t.Error(err)
+				tb.Error(err)
 				return
 			}
 			c := http2.New(sc, sweeper, nil, func(l *socket.Conn) {
@@ -71,7 +71,7 @@ func answers(t testing.TB) (addr string) {
 			wg.Go(func() { _ = c.Run(nil) })
 		}
 	})
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = ln.Close()
 		wg.Wait()
 	})
@@ -83,7 +83,6 @@ type answered struct {
 	conn *socket.Conn
 	in   [16 << 10]byte
 	to   int
-	got  int
 	want int
 }
 
@@ -114,11 +113,11 @@ func exchange(l *socket.Conn, a *answered, request []byte) error {
 }
 
 // measured returns a conversation and how its answers are read.
-func measured(t testing.TB, c *http2.Conn, request []byte) (*socket.Conn, *answered) {
-	t.Helper()
-	l := lane(t, c)
+func measured(tb testing.TB, c *http2.Conn, request []byte) (*socket.Conn, *answered) {
+	tb.Helper()
+	l := lane(tb, c)
 	if _, err := l.Write(request); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	a := &answered{conn: l, want: 1}
 	// The first answer says how long all are.
@@ -127,7 +126,7 @@ func measured(t testing.TB, c *http2.Conn, request []byte) (*socket.Conn, *answe
 	for total < 128 {
 		n, err := l.Read(b[total:])
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		total += n
 	}
@@ -137,7 +136,7 @@ func measured(t testing.TB, c *http2.Conn, request []byte) (*socket.Conn, *answe
 
 func TestExchangesDoNotAllocate(t *testing.T) {
 	request := []byte("GET /shop HTTP/1.1\r\nHost: shop\r\nX-Forwarded-For: 127.0.0.1\r\n\r\n")
-	c := dial(t, answers(t), nil)
+	c := dial(t, answers(t))
 	l, a := measured(t, c, request)
 	defer l.Close()
 	if n := testing.AllocsPerRun(500, func() {
@@ -158,7 +157,7 @@ func BenchmarkExchanges(b *testing.B) {
 	for _, streams := range []int{1, 8} {
 		b.Run(map[int]string{1: "one", 8: "eight"}[streams], func(b *testing.B) {
 			b.ReportAllocs()
-			c := dial(b, answers(b), nil)
+			c := dial(b, answers(b))
 			type side struct {
 				l *socket.Conn
 				a *answered

@@ -158,9 +158,9 @@ func TestSilentPeersAreAskedAndGivenUp(t *testing.T) {
 }
 
 // script is an instance that does as it is told.
-func script(t *testing.T, o *http2.Options, do func(p *peer)) *http2.Conn {
+func script(t *testing.T, do func(p *peer)) *http2.Conn {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func script(t *testing.T, o *http2.Options, do func(p *peer)) *http2.Conn {
 		_ = ln.Close()
 		wg.Wait()
 	})
-	return dial(t, ln.Addr().String(), o)
+	return dial(t, ln.Addr().String())
 }
 
 const plain = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -213,7 +213,7 @@ func TestRefusedStreamsWereNotActedOn(t *testing.T) {
 		}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := script(t, nil, func(p *peer) {
+			c := script(t, func(p *peer) {
 				p.next() // the request
 				tt.do(p)
 			})
@@ -232,7 +232,7 @@ func TestRefusedStreamsWereNotActedOn(t *testing.T) {
 
 // Streams that an instance began to serve before it leaves are answered.
 func TestInstancesThatLeaveFinish(t *testing.T) {
-	c := script(t, nil, func(p *peer) {
+	c := script(t, func(p *peer) {
 		p.next()
 		_ = p.f.WriteGoAway(1, xhttp2.ErrCodeNo, nil)
 		_ = p.f.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: 1, BlockFragment: p.block(":status", "200"), EndHeaders: true})
@@ -253,7 +253,7 @@ func TestInstancesThatLeaveFinish(t *testing.T) {
 }
 
 func TestCompleteAnswersOutliveTheEndOfTheirStreams(t *testing.T) {
-	c := script(t, nil, func(p *peer) {
+	c := script(t, func(p *peer) {
 		p.next()
 		_ = p.f.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: 1, BlockFragment: p.block(":status", "400"), EndHeaders: true})
 		_ = p.f.WriteData(1, true, []byte("no"))
@@ -262,7 +262,7 @@ func TestCompleteAnswersOutliveTheEndOfTheirStreams(t *testing.T) {
 	l := lane(t, c)
 	defer l.Close()
 	a, body, err := ask(l, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
-	if err != nil || a.StatusCode != 400 || body != "no" {
+	if err != nil || a.status != http.StatusBadRequest || body != "no" {
 		t.Errorf("answered %v %q, %v", a, body, err)
 	}
 	if l.Alive() {
@@ -286,7 +286,7 @@ func TestInstancesThatBreakTheProtocolAreLeft(t *testing.T) {
 		{"HTTP/1", func(p *peer) { _, _ = io.WriteString(p.nc, "HTTP/1.1 400 Bad Request\r\n\r\n") }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := script(t, nil, func(p *peer) {
+			c := script(t, func(p *peer) {
 				p.next()
 				tt.do(p)
 			})
@@ -303,7 +303,7 @@ func TestInstancesThatBreakTheProtocolAreLeft(t *testing.T) {
 // the wait.
 func TestRequestsWaitForWindows(t *testing.T) {
 	release := make(chan struct{})
-	c := script(t, nil, func(*peer) { <-release })
+	c := script(t, func(*peer) { <-release })
 	t.Cleanup(func() { close(release) })
 	l := lane(t, c)
 	defer l.Close()

@@ -34,25 +34,25 @@ func (p *peer) stream() uint32 {
 	return p.id
 }
 
-func newPeer(t testing.TB, nc net.Conn) *peer {
-	t.Helper()
+func newPeer(tb testing.TB, nc net.Conn) *peer {
+	tb.Helper()
 	_ = nc.SetDeadline(time.Now().Add(patience))
-	p := &peer{t: t, nc: nc, f: xhttp2.NewFramer(nc, nc)}
+	p := &peer{t: tb, nc: nc, f: xhttp2.NewFramer(nc, nc)}
 	p.enc = hpack.NewEncoder(&p.b)
 	p.f.AllowIllegalWrites = true
 	p.f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	t.Cleanup(func() { _ = nc.Close() })
+	tb.Cleanup(func() { _ = nc.Close() })
 	return p
 }
 
 // client connects to a server, and greets it.
-func client(t testing.TB, s *server, settings ...xhttp2.Setting) *peer {
-	t.Helper()
-	nc, err := net.Dial("tcp", s.addr)
+func client(tb testing.TB, s *server, settings ...xhttp2.Setting) *peer {
+	tb.Helper()
+	nc, err := new(net.Dialer).DialContext(tb.Context(), "tcp", s.addr)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	p := newPeer(t, nc)
+	p := newPeer(tb, nc)
 	p.raw(xhttp2.ClientPreface)
 	p.ok(p.f.WriteSettings(settings...))
 	return p

@@ -306,9 +306,12 @@ func TestWhoSpeaksAnotherProtocolIsToldSo(t *testing.T) {
 	p := client(t, s)
 	p.headers(1, true, request("GET")...)
 	_, _, _ = p.answer(1)
-	a, err := http.Get("http://" + s.addr)
-	if err == nil {
-		a.Body.Close()
+	q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.addr, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := http.DefaultTransport.RoundTrip(q); err == nil {
+		_ = a.Body.Close()
 		t.Fatalf("answered %s", a.Status)
 	}
 	<-s.conns

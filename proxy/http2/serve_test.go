@@ -21,8 +21,8 @@ import (
 const patience = 30 * time.Second
 
 // sweep runs a sweeper for the test.
-func sweep(t testing.TB) *socket.Sweeper {
-	t.Helper()
+func sweep(tb testing.TB) *socket.Sweeper {
+	tb.Helper()
 	s := new(socket.Sweeper)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -30,7 +30,7 @@ func sweep(t testing.TB) *socket.Sweeper {
 		defer close(done)
 		s.Run(ctx)
 	}()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		<-done
 	})
@@ -161,14 +161,14 @@ type server struct {
 	ended chan error
 }
 
-func serve(t testing.TB, o *http2.Options, h http.HandlerFunc) *server {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+func serve(tb testing.TB, o *http2.Options, h http.HandlerFunc) *server {
+	tb.Helper()
+	ln, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s := &server{addr: ln.Addr().String(), conns: make(chan *http2.Conn, 1000), ended: make(chan error, 1000)}
-	sweeper := sweep(t)
+	sweeper := sweep(tb)
 	m := &messages{handler: h}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -181,7 +181,7 @@ func serve(t testing.TB, o *http2.Options, h http.HandlerFunc) *server {
 			}
 			sc, err := sweeper.Open(nc.(*net.TCPConn))
 			if err != nil {
-				t.Error(err)
+				tb.Error(err)
 				return
 			}
 			c := http2.New(sc, sweeper, o, m.accept)
@@ -192,7 +192,7 @@ func serve(t testing.TB, o *http2.Options, h http.HandlerFunc) *server {
 			wg.Go(func() { s.ended <- c.Run(nil) })
 		}
 	})
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = ln.Close()
 		mu.Lock()
 		for _, c := range all {
