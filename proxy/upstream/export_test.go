@@ -68,6 +68,18 @@ func Ask(ctx context.Context, at netip.AddrPort, h routing.Health) error {
 	return c.try(ctx, &check{key: checkKey{at: at, ask: h}, request: requestOf(at, new(Way), &h)})
 }
 
+// Ask is Ask in the way in which requests come.
+func (p *Pool) Ask(ctx context.Context, at netip.AddrPort, way Way, h routing.Health) error {
+	c := checker{most: 1, ask: p.ask, checks: make(map[checkKey]*check), wake: make(chan struct{}, 1)}
+	return c.try(ctx, c.want(at, way, h, nil))
+}
+
+// ParseServing reads the message of an answer to a check by gRPC.
+func ParseServing(body []byte) (uint64, error) {
+	s, err := parseServing(body)
+	return uint64(s), err
+}
+
 // Judge judges the answer to a check.
 var Judge = judge
 
