@@ -166,8 +166,8 @@ type Outcome struct {
 	Location string `json:"location,omitempty"`
 	// Reason and Status are those of the proxy's own answer if there is no
 	// address: no_gateway, no_route or no_ready_instance, or what ends it before
-	// anything is decided: plain_on_tls, tls_on_plain, tls_handshake or
-	// misdirected_request. Status is 0 if nothing listens where the request
+	// anything is decided: plain_on_tls, tls_on_plain, tls_handshake,
+	// misdirected_request or version_refused. Status is 0 if nothing listens where the request
 	// comes to, or the connection is closed.
 	Reason string `json:"reason,omitempty"`
 	Status int    `json:"status,omitempty"`

@@ -120,6 +120,7 @@ const (
 	reasonTLSOnPlain  = "tls_on_plain"
 	reasonHandshake   = "tls_handshake"
 	reasonMisdirected = "misdirected_request"
+	reasonVersion     = "version_refused"
 	reasonRedirect    = "to_tls"
 )
 
@@ -153,7 +154,7 @@ func (x *explainer) arrive(g *CompiledGateway) *Outcome {
 		return refusal(reasonMisdirected, 421, "the connection began "+began+", and its gateway asks for other certificates of clients")
 	}
 	if g.HTTP2.Off && r.conn.TLS.ALPN == http2 {
-		return refusal(reasonMisdirected, 421, "the connection speaks HTTP/2, and the gateway does not")
+		return refusal(reasonVersion, 421, "the connection speaks HTTP/2, and the gateway does not")
 	}
 	return nil
 }
