@@ -239,3 +239,36 @@ func TestExplainSaysThatAGatewayDoesNotListen(t *testing.T) {
 		t.Errorf("Explain = %v, %v; want it to say that the port is taken", e, err)
 	}
 }
+
+func TestGatewaysMayKeepExplanationsToThemselves(t *testing.T) {
+	a := origin(t, mirror)
+	quiet, open := freeport.One(t), freeport.One(t)
+	bed := start(t, asking(t))
+	bed.apply(fmt.Sprintf(`
+name: quiet
+port: %d
+sluice: {explain: none}
+routes: shop
+---
+name: shop
+port: %d
+routes: "[%s]"
+`, quiet, open, a))
+	for _, tt := range []struct {
+		name, want string
+		port       int
+	}{
+		{"one that gives none", "", quiet},
+		{"one that is reached through it otherwise", "shop>[" + a + "] via weights weights=1; " + a, open},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			status, fields, body := exchange(t, tt.port, "GET / HTTP/1.1\nHost: a\nX-Explain: "+secret)
+			if got := fields.Get("Sluice-Explain"); status != http.StatusOK || got != tt.want {
+				t.Errorf("status %d, Sluice-Explain %q, want 200 %q", status, got, tt.want)
+			}
+			if strings.Contains(body, secret) {
+				t.Errorf("the instance saw\n%s", body)
+			}
+		})
+	}
+}

@@ -146,6 +146,7 @@ func (g *Gateway) equal(o *Gateway) bool {
 		g.Split == o.Split &&
 		g.Unavailable == o.Unavailable &&
 		g.NoRoute == o.NoRoute &&
+		g.Unexplained == o.Unexplained &&
 		g.Forwarded == o.Forwarded &&
 		g.Balance == o.Balance &&
 		g.Locality == o.Locality &&

@@ -136,7 +136,6 @@ const (
 	codeHSTSPreload     = "HSTSPreloadWithoutEffect"
 	codeBalancePort     = "BalancePortTypeError"
 	codeConditionSyntax = "ConditionSyntaxError"
-	codeNotYet          = "NotYetSupported"
 	codeDuplicateKey    = "DuplicateKey"
 	codeDuplicateName   = "DuplicateArtifactName"
 	codeIgnoredKey      = "IgnoredKey"

@@ -320,8 +320,6 @@ func (r *reader) fields(s Section, v *value, path string, set func(e entry, path
 		case !known:
 			r.unknownKey(s, e, here)
 		case k.Support == Ignored, e.value.kind == nullValue:
-		case k.Support == Planned && (s == SectionGatewayOwn || s == SectionRouteOwn):
-			r.notYet(e.place, here, "the setting "+e.key, "")
 		default:
 			set(e, here)
 		}
@@ -341,10 +339,6 @@ func (r *reader) unknownKey(s Section, e entry, path string) {
 		allowed = choices(s.names()) + " are allowed"
 	}
 	r.refuse(codeUnexpectedElement, e.place, path, "the key "+quote(e.key)+" is unknown", allowed)
-}
-
-func (r *reader) notYet(at place, path, what, allowed string) {
-	r.refuse(codeNotYet, at, path, what+" is not yet supported", allowed)
 }
 
 func (r *reader) metadata(v *value, path string) map[string]any {

@@ -235,6 +235,9 @@ func (r *reader) gatewayOwn(f *gatewayForm, v *value, path string) {
 		case keyHTTP2:
 			g.HTTP2 = r.http2(e.value, path)
 			f.httpOnly.note(e.place, path)
+		case keyExplain:
+			g.Unexplained = r.choice(e.value, path, "header", "none") == "none"
+			f.httpOnly.note(e.place, path)
 		case "between_routes":
 			g.BetweenRoutes = r.betweenRoutes(e.value, path)
 			f.tcpOnly.note(e.place, path)

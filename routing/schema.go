@@ -51,8 +51,6 @@ const (
 	// Ignored keys are answers of a control plane, accepted so that what was
 	// read from it can be sent back.
 	Ignored
-	// Planned keys are known and refused: they take no effect yet.
-	Planned
 )
 
 // Key describes a key of a section.
@@ -74,6 +72,7 @@ func Schema() []Key { return slices.Clone(schema) }
 const (
 	keyTLS           = "tls"
 	keyProxyProtocol = "proxy_protocol"
+	keyExplain       = "explain"
 )
 
 const (
@@ -157,7 +156,7 @@ var schema = []Key{
 	{SectionGatewayOwn, keyProxyProtocol, Supported, "network, address, or a list of them: [10.0.0.0/8, 192.0.2.7], or a map of from", "none", "up to 256", "from whom connections must begin with a header of the PROXY protocol, which names the client; from others none is looked for"},
 	{SectionGatewayOwn, "between_routes", Supported, "weights or leastconn", "weights", "tcp ports only", "how connections are spread that no condition took: exactly by weight, or to the route with the fewest open ones for its weight"},
 	{SectionGatewayOwn, keyHTTP2, Supported, "map, or none", "the map with its defaults", "http ports only", "how clients are spoken to by HTTP/2: over TLS if they agree to h2, otherwise if they begin with it; none: by HTTP/1 alone"},
-	{SectionGatewayOwn, "explain", Planned, "", "", "", "explanations on request"},
+	{SectionGatewayOwn, keyExplain, Supported, "header or none", "header", "http ports only", "whether a request that carries the header of explanations gets its own one; none: the answers of this gateway never tell, whoever asks"},
 
 	{SectionTLS, "certificates", Supported, "map of certificate and key, or a list of them", "", "1 to 100", "what the gateway shows: the one whose names fit the server name that the client asks for, otherwise the first; required"},
 	{SectionTLS, "min_version", Supported, minVersionForm, `"1.2"`, "", minVersionMeaning},

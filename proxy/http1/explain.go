@@ -70,6 +70,14 @@ func (s *Secret) take(h *head) (right bool) {
 	return right
 }
 
+// untraced forgets that an explanation was asked for, at gateways that give
+// none.
+func (w *work) untraced(g *routing.CompiledGateway) {
+	if w.exchange.Trace != nil && g.Asked.Unexplained {
+		w.exchange.Trace = nil
+	}
+}
+
 // traced prepares the exchange for its explanation if the request asks for
 // one.
 func (c *conn) traced() {

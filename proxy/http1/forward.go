@@ -35,6 +35,7 @@ func (c *conn) transact(last bool) (keep bool) {
 		c.refuse(live.NoGateway)
 		return false
 	}
+	w.untraced(g)
 	if c.trusted || g.Forwarded != routing.ForwardedX {
 		c.credit(g.Forwarded)
 	}
