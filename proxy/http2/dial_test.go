@@ -71,8 +71,10 @@ type answer struct {
 // ask sends a request over a conversation and reads its answer, interim ones
 // before it left out.
 func ask(l *socket.Conn, request string) (answer, string, error) {
-	if _, err := l.WriteWithin([]byte(request), patience); err != nil {
-		return answer{}, "", err
+	if request != "" { // else somebody sends one
+		if _, err := l.WriteWithin([]byte(request), patience); err != nil {
+			return answer{}, "", err
+		}
 	}
 	method, _, _ := strings.Cut(request, " ")
 	in, q := bufio.NewReader(l), &http.Request{Method: method}

@@ -60,6 +60,9 @@ func newLane(s *Conn) *lane {
 func (l *lane) begin(id uint32) {
 	l.id, l.remote, l.local, l.fresh, l.headed = id, false, false, true, false
 	l.recvWindow, l.sendWindow = l.conn.o.StreamWindow, l.conn.peerWindow
+	if !l.conn.leaving.settled { // the peer may not know of it yet
+		l.recvWindow = max(l.recvWindow, usualWindow)
+	}
 	l.owed, l.back = 0, 0
 	l.conn.streams[id] = l
 }
