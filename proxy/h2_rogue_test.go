@@ -121,23 +121,29 @@ func (f *rogue) flush() bool { return f.out.Flush() == nil }
 func (f *rogue) listen() {
 	defer close(f.ended)
 	for in := bufio.NewReader(f.nc); ; {
-		var head [9]byte
-		if _, err := io.ReadFull(in, head[:]); err != nil {
+		kind, flags, id, payload, err := readFrame(in)
+		if err != nil {
 			return
 		}
-		payload := make([]byte, int(head[0])<<16|int(head[1])<<8|int(head[2]))
-		if _, err := io.ReadFull(in, payload); err != nil {
-			return
-		}
-		if head[3] == pingFrame && head[4] == isAck {
+		if kind == pingFrame && flags == isAck {
 			select {
 			case f.pinged <- string(payload):
 			default: // a flood
 			}
 			continue
 		}
-		f.note(head[3], head[4], binary.BigEndian.Uint32(head[5:]), payload)
+		f.note(kind, flags, id, payload)
 	}
+}
+
+func readFrame(in io.Reader) (kind, flags byte, id uint32, payload []byte, err error) {
+	var head [9]byte
+	if _, err = io.ReadFull(in, head[:]); err != nil {
+		return 0, 0, 0, nil, err
+	}
+	payload = make([]byte, int(head[0])<<16|int(head[1])<<8|int(head[2]))
+	_, err = io.ReadFull(in, payload)
+	return head[3], head[4], binary.BigEndian.Uint32(head[5:]), payload, err
 }
 
 func (f *rogue) note(kind, flags byte, id uint32, payload []byte) {
