@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,15 +38,14 @@ func clientH2(t *testing.T) *http.Client {
 	return speaksH2(client(t))
 }
 
-// value returns the sum of a metric over its series with a label.
-func (b *bed) value(name, label string) float64 {
-	sum := 0.0
+// opened returns how many connections of a kind are counted as open.
+func (b *bed) opened(kind string) int {
 	for _, v := range b.registry.Values() {
-		if v.Family.Name == name && (label == "" || slices.ContainsFunc(v.Labels, func(l metrics.Label) bool { return l.Value == label })) {
-			sum += v.Value
+		if v.Family.Name == metrics.ConnectionsOpen.Name && v.Labels[0].Value == kind {
+			return int(v.Value)
 		}
 	}
-	return sum
+	return 0
 }
 
 func TestWeightsAreExactOverStreams(t *testing.T) {
@@ -76,12 +74,12 @@ func TestWeightsAreExactOverStreams(t *testing.T) {
 		t.Errorf("counts = %v, want 900 of a and 100 of b", counts)
 	}
 	// All streams share a connection, which counts once.
-	if client, h2 := bed.value("sluice_connections_open", "client"), bed.value("sluice_connections_open", "h2"); client != 1 || h2 != 1 || bed.server.Connections() != 1 {
+	if client, h2 := bed.opened("client"), bed.opened("h2"); client != 1 || h2 != 1 || bed.server.Connections() != 1 {
 		t.Errorf("%v connections of clients are open, %v of HTTP/2, %d in all; want one", client, h2, bed.server.Connections())
 	}
 	c.CloseIdleConnections()
 	eventually(t, "no connection is open", func() bool {
-		return bed.server.Connections() == 0 && bed.value("sluice_connections_open", "client") == 0 && bed.value("sluice_connections_open", "h2") == 0
+		return bed.server.Connections() == 0 && bed.opened("client") == 0 && bed.opened("h2") == 0
 	})
 }
 
@@ -132,6 +130,7 @@ routes: {"[%s]": {}}
 		{"a method that is not forwarded", "CONNECT", local(p), "", [2]string{}, 405, "", []string{"method_not_allowed: "}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			r := request(t, tt.method, tt.url, http.NoBody)
 			r.Host = tt.host
 			if tt.fields[0] != "" {
@@ -329,8 +328,10 @@ func TestThePrefaceMayComeInPieces(t *testing.T) {
 		}
 		f := &frames{http2.NewFramer(nc, nc), t, nc}
 		_ = f.WriteSettings()
-		f.get(1, "a")
-		f.answered(1)
+		for id := uint32(1); id < 6; id += 2 {
+			f.get(id, "a")
+			f.answered(id)
+		}
 	}
 }
 
@@ -614,4 +615,43 @@ routes: {"[%s]": {}}
 	if resp.StatusCode != http.StatusPermanentRedirect || !strings.HasPrefix(resp.Header.Get("Location"), "https://a.example") {
 		t.Errorf("%s, Location: %s", resp.Status, resp.Header.Get("Location"))
 	}
+}
+
+func TestConnectionsOfHTTP2EndWhileMemoryIsTight(t *testing.T) {
+	t.Parallel()
+	url, used := straining(t, named("a"))
+	idle, busy := framesOn(t, dial(t, url)), framesOn(t, dial(t, url))
+	idle.get(1, "a")
+	idle.answered(1)
+	used.Store(85)
+	goodbye := func(f http2.Frame) bool { return f.Header().Type == http2.FrameGoAway }
+	idle.until("a connection without streams is told to go", goodbye)
+	busy.get(1, "a")
+	busy.until("one that has some is, too", goodbye)
+	used.Store(10)
+	c := clientH2(t)
+	if got := get(t, c, url); got.body != "a" {
+		t.Errorf("got %d %q", got.status, got.body)
+	}
+}
+
+func TestStreamsAreRefusedWhileMemoryIsShort(t *testing.T) {
+	t.Parallel()
+	url, used := straining(t, named("a"))
+	c := clientH2(t)
+	if got := get(t, c, url); got.body != "a" {
+		t.Fatalf("got %d %q", got.status, got.body)
+	}
+	f := framesOn(t, dial(t, url))
+	f.until("the settings", func(frame http2.Frame) bool { return frame.Header().Type == http2.FrameSettings })
+	used.Store(95)
+	eventually(t, "a stream is refused", func() bool {
+		r := request(t, "GET", url, http.NoBody)
+		resp, err := c.Do(r)
+		if err != nil {
+			return false // the connection is gone, and no other is let in
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Sluice-Reason") == "overloaded"
+	})
 }

@@ -191,7 +191,7 @@ func TestFailuresOfCalls(t *testing.T) {
 		body, _ := io.ReadAll(answer.Body)
 		_ = answer.Body.Close()
 		status, err := strconv.Atoi(answer.Header.Get("Grpc-Status"))
-		if err != nil || status < 1 || status > 16 || answer.StatusCode != 200 || len(body) > 0 {
+		if err != nil || status < 1 || status > 16 || answer.StatusCode != http.StatusOK || len(body) > 0 {
 			t.Errorf("%v: %d with grpc-status %d (%v) and %d bytes", reason, answer.StatusCode, status, err, len(body))
 		}
 		if got := answer.Header.Get("Content-Type"); got != "application/grpc" {

@@ -20,6 +20,9 @@ func Refusal(reason live.Reason) []byte {
 // or the number of those under way is bounded.
 func (c *conn) guarded(g *gate.Gate) (keep bool) {
 	level := g.Level()
+	if level != gate.Calm && c.parent != nil {
+		c.parent.mux.Load().Drain() // an answer cannot say that it is the last one
+	}
 	if level == gate.Short || !g.Begin() {
 		return c.turnAway(level)
 	}
@@ -70,7 +73,7 @@ func CloseIdle(listeners []*Listener) {
 			// Who is in an exchange is not due. The others that do not wait
 			// for a request find out when they are woken, go on, and are not asked
 			// again: their next answer will be the last one anyway.
-			if due := c.DueAt(); due != 0 && !c.unwanted.Load() {
+			if due := c.waits(); due != 0 && !c.unwanted.Load() {
 				all = append(all, waiting{c, due})
 			}
 		}
@@ -78,6 +81,23 @@ func CloseIdle(listeners []*Listener) {
 	slices.SortFunc(all, func(a, b waiting) int { return cmp.Compare(a.due, b.due) })
 	for _, w := range all[:min(len(all), max(len(all)/idleShare, idleLeast))] {
 		w.conn.unwanted.Store(true)
+		if m := w.conn.mux.Load(); m != nil {
+			m.Drain()
+			continue
+		}
 		w.conn.Wake()
 	}
+}
+
+// waits returns until when a connection waits at most; 0 if it has something to
+// do. One of HTTP/2 has as long as it has streams.
+func (c *conn) waits() int64 {
+	m := c.mux.Load()
+	if m == nil {
+		return c.DueAt()
+	}
+	if since := m.Quiet(); since != 0 {
+		return since + int64(c.listener.bound().KeepAlive)
+	}
+	return 0
 }

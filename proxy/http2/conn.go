@@ -282,6 +282,21 @@ func (s *Conn) Streams() int {
 	return len(s.streams)
 }
 
+// Quiet returns since when there has been no stream (see socket.Now), as a sweep
+// noticed it at the latest; 0 if there is one.
+func (s *Conn) Quiet() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case len(s.streams) > 0:
+		return 0
+	case s.leaving.quiet == 0:
+		return socket.Now()
+	default:
+		return s.leaving.quiet
+	}
+}
+
 // Lanes counts the conversations that are open, those that rest included.
 func (s *Conn) Lanes() int {
 	s.mu.Lock()
