@@ -60,7 +60,6 @@ type Conn struct {
 func New(c *socket.Conn, sweeper *socket.Sweeper, o *Options, accept func(*socket.Conn)) *Conn {
 	s := newConn(c, sweeper, o)
 	s.accept = accept
-	s.leaving.begin(&s.o)
 	s.output.b = appendSettings(s.output.buffer(),
 		setting{settingStreams, uint32(s.o.Streams)},
 		setting{settingWindow, uint32(s.o.StreamWindow)},
@@ -109,6 +108,7 @@ func newConn(c *socket.Conn, sweeper *socket.Sweeper, o *Options) *Conn {
 	s.reader.conn = s
 	s.reader.addTrailer = s.reader.trailers.add
 	s.heard.Store(socket.Now())
+	s.leaving.begin(&s.o)
 	return s
 }
 
@@ -123,15 +123,12 @@ func (s *Conn) openWindow() {
 	}
 }
 
-// greeting bounds how long a peer may take for its preface and its settings.
-const greeting = 10 * time.Second
-
 // Run serves the connection until it has ended, and closes it. pre is what was
 // read of it before. It returns nil after an orderly end, and a *ConnError
 // where one side found fault with the other.
 func (s *Conn) Run(pre []byte) error {
 	defer close(s.done)
-	s.sock.Due(socket.Now() + int64(greeting))
+	s.sock.Due(socket.Now() + int64(s.o.Greeting))
 	s.sock.Watch((*clock)(s))
 	s.kick()
 	err := s.reader.begin(pre)

@@ -323,7 +323,9 @@ func (l *lane) sendHead() error {
 		}
 		l.begin(s.nextID)
 		l.toHead = l.out.isHead()
-		s.nextID += 2
+		if s.nextID += 2; s.nextID > largestID {
+			s.leaving.began = true // there are no numbers left
+		}
 	}
 	l.local = l.out.done()
 	b, at := s.beginBlock()

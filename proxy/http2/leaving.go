@@ -183,9 +183,15 @@ func (s *Conn) due(now int64) bool {
 	return v.due != 0 && now >= v.due ||
 		v.cut != 0 && now >= v.cut ||
 		v.retire != 0 && now >= v.retire && v.why == EndedNot ||
-		s.idled(now) || s.unsure(now) || s.unanswered(now) ||
+		s.unsettled(now) || s.idled(now) || s.unsure(now) || s.unanswered(now) ||
 		len(s.idle) > 0 && now-s.idle[0].restedAt >= laneRest ||
 		v.over(s)
+}
+
+// unsettled reports whether the peer has not acknowledged our settings in time
+// (RFC 9113 section 6.5.3). The mutex is held.
+func (s *Conn) unsettled(now int64) bool {
+	return !s.leaving.settled && now-s.leaving.born >= int64(s.o.Greeting)
 }
 
 // idled reports whether the connection was without streams for too long. The
@@ -214,6 +220,9 @@ func (s *Conn) tick() (over bool, err error) {
 	defer s.mu.Unlock()
 	v := &s.leaving
 	v.waking = false
+	if s.unsettled(now) {
+		return true, broken(SettingsTimeout, "no acknowledgement of settings")
+	}
 	if s.idled(now) {
 		s.leave(EndedIdle)
 	}

@@ -125,6 +125,34 @@ func TestConnectionsEndByTime(t *testing.T) {
 	}
 }
 
+func TestClientsHaveToGreet(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		within time.Duration
+		greet  func(p *peer)
+		want   string
+	}{
+		{"those that send nothing", time.Millisecond, func(*peer) {}, socket.ErrExpired.Error()},
+		{"those that send half a preface", time.Millisecond, func(p *peer) { _, _ = io.WriteString(p.nc, xhttp2.ClientPreface[:10]) }, socket.ErrExpired.Error()},
+		{"those that acknowledge nothing", 3 * time.Second, func(p *peer) {
+			p.raw(xhttp2.ClientPreface)
+			p.ok(p.f.WriteSettings())
+		}, "http2: SETTINGS_TIMEOUT: no acknowledgement of settings"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := serve(t, &http2.Options{Greeting: tt.within}, slow)
+			nc, err := new(net.Dialer).DialContext(t.Context(), "tcp", s.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.greet(newPeer(t, nc))
+			if err := <-s.ended; err == nil || err.Error() != tt.want {
+				t.Errorf("the connection ended with %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
 func TestStreamsOfOldConnectionsAreCutInTheEnd(t *testing.T) {
 	hold := make(chan struct{})
 	s := serve(t, &http2.Options{MaxAge: time.Millisecond, MaxAgeGrace: time.Millisecond}, func(http.ResponseWriter, *http.Request) { <-hold })

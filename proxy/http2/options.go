@@ -37,6 +37,9 @@ type Options struct {
 	// PingWait is how long one may be silent after that before it is gone. Zero
 	// means 15 s.
 	PingWait time.Duration
+	// Greeting is how long a peer may take for its preface and its settings, and
+	// to acknowledge ours. Zero means 10 s.
+	Greeting time.Duration
 	// WriteWait is how long a peer may take none of the bytes that it is sent,
 	// whatever the streams are. Zero means 50 s.
 	WriteWait time.Duration
@@ -83,6 +86,7 @@ func (o *Options) withDefaults() Options {
 	d.FrameSize = min(max(d.FrameSize, smallestFrame), largestFrame)
 	d.MaxAgeGrace = cmp.Or(d.MaxAgeGrace, 30*time.Second)
 	d.PingWait = cmp.Or(d.PingWait, 15*time.Second)
+	d.Greeting = cmp.Or(d.Greeting, 10*time.Second)
 	d.WriteWait = cmp.Or(d.WriteWait, 50*time.Second)
 	a := &d.Abuse
 	for _, bound := range [...]struct {

@@ -24,8 +24,8 @@ type output struct {
 const (
 	// outputSize is what the buffer has room for as a rule, and outputMost what
 	// content may fill: a lane that has more waits.
-	outputSize = 32 << 10
-	outputMost = 128 << 10
+	outputSize = 64 << 10
+	outputMost = 48 << 10
 	// outputFull is more than a peer that reads leaves unread.
 	outputFull = 2 << 20
 )
