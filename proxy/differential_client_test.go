@@ -28,7 +28,7 @@ func (k *scriptedClient) hangUp() {
 }
 
 // patience bounds what may take long only if it fails.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // send sends trials without waiting in between and returns what came back, up
 // to the first that failed.

@@ -46,7 +46,7 @@ func editing(t *testing.T, edits string) string {
 func exchangeRaw(t *testing.T, address, request string) (status int, head http.Header, body string) {
 	t.Helper()
 	nc := dial(t, "http://"+address)
-	_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := io.WriteString(nc, request); err != nil {
 		t.Fatal(err)
 	}

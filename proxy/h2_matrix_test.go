@@ -82,9 +82,9 @@ func crossTo(t *testing.T, from, to tongue, s *stage, addresses ...string) *cros
 		c.url = strings.Replace(c.url, "http:", "https:", 1)
 	}
 	c.apply(fmt.Sprintf("name: g\nport: %d\nsluice: %s\nroutes: {\"[%s]\": {sluice: {%s}}}\n", port, settings, strings.Join(addresses, ", "), to.route()))
-	tr := &http.Transport{Protocols: from.protocols(), TLSClientConfig: config, MaxIdleConnsPerHost: 16, ExpectContinueTimeout: 20 * time.Second}
+	tr := &http.Transport{Protocols: from.protocols(), TLSClientConfig: config, MaxIdleConnsPerHost: 16, ExpectContinueTimeout: time.Minute}
 	t.Cleanup(tr.CloseIdleConnections)
-	c.client = &http.Client{Transport: tr, Timeout: 20 * time.Second}
+	c.client = &http.Client{Transport: tr, Timeout: time.Minute}
 	return c
 }
 
@@ -119,7 +119,7 @@ func (s *stage) serve(t *testing.T, to tongue) (address string) {
 	t.Helper()
 	ln := listen(t)
 	server := &http.Server{
-		Handler: s.mux(), Protocols: to.protocols(), ReadHeaderTimeout: 20 * time.Second, ErrorLog: log.New(io.Discard, "", 0),
+		Handler: s.mux(), Protocols: to.protocols(), ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0),
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			if state == http.StateNew {
 				s.conns.Add(1)
@@ -201,7 +201,7 @@ func (c *crossing) quiet() {
 // heard waits for what a channel of the stage tells.
 func heard[T any](t *testing.T, what string, from <-chan T) T {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	select {
 	case got := <-from:

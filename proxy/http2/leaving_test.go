@@ -167,7 +167,7 @@ func TestStreamsOfOldConnectionsAreCutInTheEnd(t *testing.T) {
 
 func TestSilentPeersAreAskedAndGivenUp(t *testing.T) {
 	hold := make(chan struct{})
-	s := serve(t, &http2.Options{Ping: time.Millisecond, PingWait: time.Second}, func(http.ResponseWriter, *http.Request) { <-hold })
+	s := serve(t, &http2.Options{Ping: time.Millisecond, PingWait: 3 * time.Second}, func(http.ResponseWriter, *http.Request) { <-hold })
 	t.Cleanup(func() { close(hold) })
 	p := client(t, s)
 	p.headers(1, true, request("GET")...)
@@ -336,7 +336,7 @@ func TestRequestsWaitForWindows(t *testing.T) {
 	l := lane(t, c)
 	defer l.Close()
 	head := "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
-	n, err := l.WriteWithin([]byte(head+string(make([]byte, 1000000))), time.Millisecond)
+	n, err := l.WriteWithin([]byte(head+string(make([]byte, 1000000))), 500*time.Millisecond)
 	if !errors.Is(err, socket.ErrExpired) || n != len(head)+65535 {
 		t.Errorf("wrote %d bytes, %v, want a head and a window", n, err)
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // sweep runs a sweeper for the test.
 func sweep(tb testing.TB) *socket.Sweeper {

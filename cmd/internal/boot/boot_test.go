@@ -7,6 +7,8 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
@@ -109,6 +111,11 @@ func TestNewLog(t *testing.T) {
 func TestNotify(t *testing.T) {
 	stop, s := boot.Notify(t.Context())
 	defer s.Release()
+	// A signal may be delivered after it was raised, which ends the process if
+	// nobody listens any more.
+	delivered := make(chan os.Signal, 10)
+	signal.Notify(delivered, syscall.SIGINT)
+	defer signal.Stop(delivered)
 
 	raise(t, syscall.SIGHUP)
 	<-s.Hangup
@@ -129,7 +136,9 @@ func TestNotify(t *testing.T) {
 
 	raise(t, syscall.SIGINT)
 	<-s.Again
+	<-delivered
 	raise(t, syscall.SIGINT) // a third one changes nothing
+	<-delivered
 	s.Release()
 	s.Release()
 }
