@@ -49,7 +49,7 @@ func TestHTTP2IsOfferedByH2Load(t *testing.T) {
 	s.Start()
 	t.Cleanup(s.Close)
 	r, err := load.Run(t.Context(), load.Plan{
-		Address: s.Listener.Addr().String(), Protocol: load.HTTP2, Connections: 3, Streams: 4, Duration: 300 * time.Millisecond,
+		Address: s.Listener.Addr().String(), Protocol: load.HTTP2, Connections: 3, Streams: 4, Duration: 2 * time.Second,
 		Mix: []load.Request{{Weight: 1, Wire: []byte("GET /bytes/3?x HTTP/1.1\r\nHost: bench.example\r\nX-Kind: a: b\r\n\r\n")}},
 	}, nil)
 	if err != nil {
@@ -65,7 +65,7 @@ func TestHTTP2IsOfferedByH2Load(t *testing.T) {
 	if got := r.Status[2] + r.Status[5]; got != r.Requests || r.Status[5] == 0 || r.Status[5] > failures.Load() {
 		t.Errorf("%v of %d requests, the server failed %d", r.Status, r.Requests, failures.Load())
 	}
-	if r.Failed() != 0 || r.Connections != 3 || r.BytesIn == 0 || r.Elapsed != 300*time.Millisecond || r.Latency.TotalCount() != r.Requests {
+	if r.Failed() != 0 || r.Connections != 3 || r.BytesIn == 0 || r.Elapsed != 2*time.Second || r.Latency.TotalCount() != r.Requests {
 		t.Errorf("%d failed over %d connections, %d bytes in %v, %d latencies of %d", r.Failed(), r.Connections, r.BytesIn, r.Elapsed, r.Latency.TotalCount(), r.Requests)
 	}
 }

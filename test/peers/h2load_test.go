@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/test/certs"
+	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
 // loadRequests is how many requests h2load sends at least.
@@ -63,7 +64,7 @@ type servant struct {
 
 func newServant(t *testing.T, protocol string) *servant {
 	t.Helper()
-	s := &servant{address: "127.0.0.1:0", protocol: protocol}
+	s := &servant{address: loopback(freeport.One(t)), protocol: protocol} // which it comes back to
 	if err := s.start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
