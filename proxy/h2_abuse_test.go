@@ -28,6 +28,15 @@ type besieged struct {
 
 func besiege(t *testing.T, settings string) *besieged {
 	t.Helper()
+	s := garrison(t, settings)
+	s.other = speak(t, s.url)
+	s.works("before")
+	return s
+}
+
+// garrison is besiege without another client.
+func garrison(t *testing.T, settings string) *besieged {
+	t.Helper()
 	s := new(besieged)
 	address := origin(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/hello" {
@@ -45,8 +54,6 @@ func besiege(t *testing.T, settings string) *besieged {
 	s.url = local(port)
 	s.bed = start(t, nil)
 	s.apply(fmt.Sprintf("name: g\nport: %d\nsluice: {%s}\nroutes: {\"[%s]\": {}}\n", port, settings, address))
-	s.other = speak(t, s.url)
-	s.works("before")
 	return s
 }
 
@@ -355,4 +362,35 @@ func TestContentBeyondAWindowIsRefused(t *testing.T) {
 	}
 	s.works("afterwards")
 	eventually(t, "nothing is in flight", func() bool { return s.inFlight() == 0 })
+}
+
+// A connection that holds nothing but the beginning of something is as idle as
+// one that holds nothing.
+func TestConnectionsThatComeToNothingEnd(t *testing.T) {
+	s := garrison(t, "timeouts: {keep_alive: 300ms}")
+	conns := map[string]*rogue{}
+	for _, tt := range []struct {
+		name string
+		say  func(f *rogue)
+	}{
+		{"one that says nothing", func(*rogue) {}},
+		{"one with a frame cut short", func(f *rogue) { _, _ = f.out.Write([]byte{0, 0, 100, headersFrame, 0, 0, 0, 0, 1, 0x82}) }},
+		{"one with the head of a frame cut short", func(f *rogue) { _, _ = f.out.Write([]byte{0, 0}) }},
+		{"one with a header list cut short", func(f *rogue) { f.frame(headersFrame, endStream, 1, f.encode(heading("GET", "/wait")...)) }},
+		{"one with a PING", func(f *rogue) { f.frame(pingFrame, 0, 0, make([]byte, 8)) }},
+		{"one with streams that are over", func(f *rogue) { f.send(true, heading("GET", "/hello")...) }},
+	} {
+		f := speak(t, s.url)
+		tt.say(f)
+		f.flush()
+		conns[tt.name] = f
+	}
+	for name, f := range conns {
+		if got := f.leaves(); got != "GOAWAY NO_ERROR" {
+			t.Errorf("%s ends with %s, want GOAWAY NO_ERROR", name, got)
+		}
+	}
+	if n := s.began.Load(); n != 0 {
+		t.Errorf("the instance had %d requests, want none", n)
+	}
 }

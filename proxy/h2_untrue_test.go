@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -27,17 +26,17 @@ func untrue(t *testing.T, answer func(f *rogue, id uint32)) (address string) {
 			if err != nil {
 				return
 			}
-			go serveUntrue(t, nc, answer)
+			f := &rogue{t: t, nc: nc, out: bufio.NewWriter(nc), decoder: hpack.NewDecoder(4096, nil)}
+			go f.serve(answer)
 		}
 	}()
 	return ln.Addr().String()
 }
 
-func serveUntrue(t *testing.T, nc net.Conn, answer func(f *rogue, id uint32)) {
-	defer nc.Close()
-	f := &rogue{t: t, nc: nc, out: bufio.NewWriter(nc), decoder: hpack.NewDecoder(4096, nil)}
-	f.coder = hpack.NewEncoder(&f.block)
-	in := bufio.NewReader(nc)
+// serve is the instance's side of a connection.
+func (f *rogue) serve(answer func(f *rogue, id uint32)) {
+	defer f.nc.Close()
+	in := bufio.NewReader(f.nc)
 	if _, err := in.Discard(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")); err != nil {
 		return
 	}
