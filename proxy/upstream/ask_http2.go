@@ -28,11 +28,11 @@ func (p *Pool) askHTTP2(ctx context.Context, nc *net.TCPConn, k *check) error {
 	if err != nil {
 		return k.misfits(err)
 	}
-	var ended error
+	var why error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		ended = p.run(mux, pre)
+		why = p.run(mux, pre)
 	}()
 	select {
 	case <-mux.Ready():
@@ -41,7 +41,7 @@ func (p *Pool) askHTTP2(ctx context.Context, nc *net.TCPConn, k *check) error {
 		<-done
 		return err
 	case <-done:
-		return k.misfits(cmp.Or(ended, io.ErrUnexpectedEOF))
+		return k.misfits(cmp.Or(why, io.ErrUnexpectedEOF))
 	}
 }
 

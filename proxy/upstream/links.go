@@ -62,6 +62,10 @@ type linkDial struct {
 // ErrNoStreams reports that an instance speaks HTTP/2 and allows no request.
 var ErrNoStreams = errors.New("the instance allows no streams")
 
+// ErrDeclined reports that an instance took a connection and ended it before
+// anything was said by HTTP/2, as one does that is being restarted.
+var ErrDeclined = errors.New("the instance ended the connection before HTTP/2 began")
+
 // converse returns a conversation with an instance that speaks HTTP/2, or says
 // why there is none by the end of ctx.
 func (i *Instance) converse(ctx context.Context) (*Conn, error) {
@@ -291,6 +295,9 @@ func (i *Instance) explained(ctx context.Context, c *Conn, err error) error {
 	}
 	if misfit(err) {
 		return i.misfits(err)
+	}
+	if ended(err) {
+		return fmt.Errorf("%w: %w", ErrDeclined, err)
 	}
 	return err
 }

@@ -370,6 +370,17 @@ func TestWhoDoesNotSpeakHTTP2IsToldWhatToDo(t *testing.T) {
 	}
 }
 
+// An instance that is being restarted may take connections and end them.
+func TestWhoEndsTheConnectionHasDeclined(t *testing.T) {
+	p, open := swept(t, nil)
+	at := serving(t, func(nc net.Conn) { _, _ = nc.Read(make([]byte, 1)) })
+	target, i := multiplexed(p, at, plain)
+	if _, err := i.Dial(t.Context(), patience); !errors.Is(err, upstream.ErrDeclined) || target.Problem() != nil {
+		t.Errorf("Dial() error = %v, Problem() = %v, want ErrDeclined", err, target.Problem())
+	}
+	eventually(t, "it is closed", func() bool { return open.Value() == 0 })
+}
+
 // An instance that is mended is of use again, and nothing is wrong with it.
 func TestWhoSpeaksHTTP2AgainIsForgiven(t *testing.T) {
 	s := speaksHTTP2(t, 100, nil, hello)

@@ -231,10 +231,18 @@ func (e *TLSError) trouble() trouble {
 	if errors.Is(e.Err, errNoHTTP2) {
 		return troubleRefused
 	}
-	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
-		if errors.Is(e.Err, end) {
-			return troubleGone
-		}
+	if ended(e.Err) {
+		return troubleGone
 	}
 	return troubleOther
+}
+
+// ended reports whether an error says that the peer ended the connection.
+func ended(err error) bool {
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
 }
