@@ -232,9 +232,10 @@ func (c *conn) roundTrip(u *upstream.Conn) (keep bool, then sequel) {
 		c.dismiss(u)
 		return false, elsewhere
 	}
-	// A stream may be refused on a connection that was there before, too.
-	kept := u.Reused || u.Carried() && unsent(err)
-	if stray || p == nil && kept && w.got == 0 && w.interim == 0 && c.mayReplay(err) {
+	if p != nil && c.takenBack(u, p, err) {
+		p = nil
+	}
+	if stray || p == nil && c.replayable(u, err) && w.got == 0 && w.interim == 0 && c.mayReplay(err) {
 		u.Close()
 		return false, afresh
 	}

@@ -20,9 +20,11 @@ type pump struct {
 	upstream *upstream.Conn
 	done     chan struct{}
 	sent     atomic.Int64
+	stopped  bool // by stop, which then is what it ended for
 	// Of the pump until done is closed:
 	reason   live.Reason // why it ended early
 	finished bool        // the body was sent to its end
+	retains  bool        // work.taken holds all that it took from the client
 }
 
 // startPump sends what stands in w.out and starts to pump.
@@ -34,7 +36,8 @@ func (c *conn) startPump(u *upstream.Conn) (*pump, error) {
 	// What follows have in the buffer moves to its front.
 	w.to = copy(w.in, w.in[w.from:w.to])
 	w.from = 0
-	p := &pump{conn: c, upstream: u, done: make(chan struct{})}
+	p := &pump{conn: c, upstream: u, done: make(chan struct{}), retains: u.Carried()}
+	w.taken = w.taken[:0]
 	c.pump = p
 	go p.run()
 	return p, nil
@@ -85,6 +88,7 @@ func (p *pump) read(b []byte) (int, error) {
 func (p *pump) length(b *body) live.Reason {
 	w := p.conn.w
 	if b.left >= spliceAt {
+		p.retains = false
 		n, err := p.upstream.Splice(p.conn.Conn, b.left, w.bounds.Idle)
 		b.left -= n
 		p.sent.Add(n)
@@ -97,10 +101,10 @@ func (p *pump) length(b *body) live.Reason {
 		if n == 0 {
 			return readFailure(err)
 		}
+		b.left -= int64(n)
 		if r := p.send(w.in[:n]); r != live.None {
 			return r
 		}
-		b.left -= int64(n)
 	}
 	return live.None
 }
@@ -111,10 +115,11 @@ func (p *pump) chunked(b *body) live.Reason {
 	for {
 		n, err := b.chunks.take(w.in[w.from:w.to])
 		if n > 0 {
-			if r := p.send(w.in[w.from : w.from+n]); r != live.None {
+			piece := w.in[w.from : w.from+n]
+			w.from += n
+			if r := p.send(piece); r != live.None {
 				return r
 			}
-			w.from += n
 		}
 		switch {
 		case errors.Is(err, errTooLong):
@@ -139,12 +144,47 @@ func (p *pump) chunked(b *body) live.Reason {
 }
 
 func (p *pump) send(b []byte) live.Reason {
+	p.retain(b)
 	n, err := p.upstream.WriteWithin(b, p.conn.w.bounds.Idle)
 	p.sent.Add(int64(n))
 	if err != nil {
 		return live.UpstreamReset
 	}
 	return live.None
+}
+
+// maxTaken bounds how much of a body is kept until its request is answered.
+const maxTaken = 16 << 10
+
+// retain keeps what was taken from the client, should the instance take nothing
+// of the request.
+func (p *pump) retain(b []byte) {
+	if !p.retains {
+		return
+	}
+	w := p.conn.w
+	if p.retains = len(w.taken)+len(b) <= maxTaken; p.retains {
+		w.taken = append(w.taken, b...)
+	}
+}
+
+// takenBack reports whether an instance that spoke HTTP/2 did nothing about a
+// request of which all is still there that was sent. Then the pump is over, and
+// what it sent stands in w.out.
+func (c *conn) takenBack(u *upstream.Conn, p *pump, err error) bool {
+	w := c.w
+	if !u.Carried() || !unsent(err) || w.got > 0 || w.interim > 0 {
+		return false
+	}
+	u.Close()
+	if p.stop() != live.None || !p.retains {
+		return false
+	}
+	w.out = append(w.out, w.taken...)
+	w.exchange.Seen.BytesIn += int64(len(w.taken))
+	w.plan.buffered = !c.incompleteBody()
+	c.pump = nil
+	return true
 }
 
 // readFailure maps why the client sends no more.
@@ -178,6 +218,9 @@ func (p *pump) stop() live.Reason {
 		p.conn.StopReading()
 		<-p.done
 		p.conn.Revive()
+		p.stopped = true
+	}
+	if p.stopped {
 		return live.None
 	}
 	switch p.reason {

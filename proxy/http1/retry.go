@@ -78,17 +78,27 @@ func (c *conn) attempt(i *upstream.Instance) (keep bool, then sequel, reason liv
 	if c.w.retried > 0 {
 		counters.Retried.Add(c.shard, 1)
 	}
-	keep, then = c.trip(u)
-	if then != afresh {
-		return keep, then, live.None
+	for c.w.replays = 0; ; c.w.replays++ {
+		if keep, then = c.trip(u); then != afresh {
+			return keep, then, live.None
+		}
+		counters.Replayed.Add(c.shard, 1)
+		if u, reason = c.connect(i, true); u == nil {
+			return false, unreached, reason
+		}
 	}
-	counters.Replayed.Add(c.shard, 1)
-	if u, reason = c.connect(i, true); u == nil {
-		return false, unreached, reason
-	}
-	keep, then = c.trip(u) // it is not kept, so never to be replaced
-	return keep, then, live.None
 }
+
+// replayable reports whether what failed by err over a connection may be sent
+// over another one to the same instance. That is said of one that was kept, so
+// of the first alone. A stream may be refused on any, though not without end.
+func (c *conn) replayable(u *upstream.Conn, err error) bool {
+	return u.Reused || u.Carried() && unsent(err) && c.w.replays < maxReplays
+}
+
+// maxReplays is how often a request is sent again to an instance that refuses
+// streams.
+const maxReplays = 3
 
 // another chooses the instance to try next, nil if none is to be: it stays
 // within the target, and takes no ticket. What is free takes nothing from the

@@ -36,6 +36,8 @@ type work struct {
 	halfClosed int64              // when a client that waits was first seen so; 0: it was not
 	retries    *routing.Retries   // what the route says of them; nil if nothing
 	retried    int                // attempts at further instances
+	replays    int                // further attempts at the same one
+	taken      []byte             // of the body, by the pump
 	next       *upstream.Instance // that is tried
 	keeper     keeper
 	asked      []byte // the fields that ask for an upgrade, and others behind them
