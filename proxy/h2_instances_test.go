@@ -38,7 +38,7 @@ func framed(t *testing.T, does func(f *http2.Framer, stream uint32, before int64
 			if err != nil {
 				return
 			}
-			_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+			_ = nc.SetDeadline(time.Now().Add(time.Minute))
 			all.Go(func() {
 				defer nc.Close()
 				serveFrames(nc, func(f *http2.Framer, stream uint32) { does(f, stream, streams.Add(1)-1) })
@@ -195,7 +195,7 @@ func (r *restarting) start() {
 		return err == nil
 	})
 	r.addr = ln.Addr().String()
-	s := &http.Server{Handler: r.h, Protocols: tongues[1].protocols(), ReadHeaderTimeout: 20 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+	s := &http.Server{Handler: r.h, Protocols: tongues[1].protocols(), ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
 	done := make(chan struct{})
 	r.s, r.done = s, done
 	go func() {
@@ -222,14 +222,14 @@ func TestRestartsUnderLoadLoseNothing(t *testing.T) {
 	})
 	instances := [2]*restarting{}
 	for k := range instances {
-		instances[k] = &restarting{t: t, addr: "127.0.0.1:0", h: h}
+		instances[k] = &restarting{t: t, addr: fmt.Sprintf("127.0.0.1:%d", freeport.One(t)), h: h}
 		instances[k].start()
 		defer func() { instances[k].stop() }()
 	}
 	port := freeport.One(t)
 	tr := &http.Transport{Protocols: tongues[1].protocols()}
 	t.Cleanup(tr.CloseIdleConnections)
-	c := &crossing{bed: start(t, nil), from: tongues[1], url: local(port), client: &http.Client{Transport: tr, Timeout: 20 * time.Second}}
+	c := &crossing{bed: start(t, nil), from: tongues[1], url: local(port), client: &http.Client{Transport: tr, Timeout: time.Minute}}
 	c.lead(port, func(g *routing.Gateway) { g.Routes[0].Protocol = routing.ProtocolH2C },
 		route("shop", routing.FullWeight, instances[0].addr, instances[1].addr))
 	var all sync.WaitGroup

@@ -62,11 +62,15 @@ func TestHTTP2IsOfferedByH2Load(t *testing.T) {
 	if short := seen.Load() - r.Requests; r.Requests == 0 || short < 0 || short > 12 {
 		t.Errorf("%d requests are counted, the server saw %d", r.Requests, seen.Load())
 	}
+	// It logs each of them, but for those that it counts as it ends.
+	if n := r.Latency.TotalCount(); n > r.Requests || n < r.Requests-12 {
+		t.Errorf("%d latencies of %d requests", n, r.Requests)
+	}
 	if got := r.Status[2] + r.Status[5]; got != r.Requests || r.Status[5] == 0 || r.Status[5] > failures.Load() {
 		t.Errorf("%v of %d requests, the server failed %d", r.Status, r.Requests, failures.Load())
 	}
-	if r.Failed() != 0 || r.Connections != 3 || r.BytesIn == 0 || r.Elapsed != 2*time.Second || r.Latency.TotalCount() != r.Requests {
-		t.Errorf("%d failed over %d connections, %d bytes in %v, %d latencies of %d", r.Failed(), r.Connections, r.BytesIn, r.Elapsed, r.Latency.TotalCount(), r.Requests)
+	if r.Failed() != 0 || r.Connections != 3 || r.BytesIn == 0 || r.Elapsed != 2*time.Second {
+		t.Errorf("%d failed over %d connections, %d bytes in %v", r.Failed(), r.Connections, r.BytesIn, r.Elapsed)
 	}
 }
 
