@@ -122,3 +122,34 @@ func TestAbuseEndsConnections(t *testing.T) {
 		})
 	}
 }
+
+// Peers of gRPC measure the round trip by a PING for each content that comes,
+// and some clients widen windows as often.
+func TestWhatContentBringsIsNoAbuse(t *testing.T) {
+	const frames = 500
+	next := make(chan struct{})
+	s := serve(t, &http2.Options{Abuse: http2.Abuse{Pings: 10, Windows: 10}}, func(w http.ResponseWriter, _ *http.Request) {
+		for range frames {
+			_, _ = w.Write([]byte("a"))
+			<-next
+		}
+	})
+	t.Cleanup(func() { close(next) })
+	p := client(t, s)
+	p.headers(1, true, request("GET")...)
+	for got := 0; got < frames; {
+		f := p.next()
+		d, ok := f.(*xhttp2.DataFrame)
+		if f == nil || ok && d.StreamEnded() {
+			t.Fatalf("it ended after %d frames", got)
+		}
+		if !ok {
+			continue
+		}
+		got++
+		p.ok(p.f.WritePing(false, [8]byte{}))
+		p.ok(p.f.WriteWindowUpdate(0, 1))
+		p.ok(p.f.WriteWindowUpdate(1, 1))
+		next <- struct{}{}
+	}
+}

@@ -37,7 +37,7 @@ func (r *reader) takeHeaders(f *frame) error {
 	}
 	if !f.has(flagEndHeaders) {
 		if len(f.payload) == 0 {
-			if err := r.guard.count(r.conn, emptyFrames); err != nil {
+			if err := r.count(emptyFrames); err != nil {
 				return err
 			}
 		}

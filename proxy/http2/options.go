@@ -49,7 +49,8 @@ type Options struct {
 	Counters *Counters
 }
 
-// Abuse says how often in a second a peer may do what costs it less than us.
+// Abuse says how often in a second a client may do what costs it less than us,
+// and an instance ten times as often.
 // The zero Abuse has the defaults.
 type Abuse struct {
 	// Resets are streams that the peer ends while they are served, or makes us
@@ -57,7 +58,8 @@ type Abuse struct {
 	Resets int
 	// Refused are streams beyond those that it may open. Zero means 2,000.
 	Refused int
-	// Pings are PING frames. Zero means 100.
+	// Pings are PING frames beyond one for each frame of a message that was sent.
+	// Zero means 100.
 	Pings int
 	// Settings are SETTINGS frames. Zero means 20.
 	Settings int
@@ -66,7 +68,7 @@ type Abuse struct {
 	Empty int
 	// Priorities are PRIORITY frames. Zero means 1,000.
 	Priorities int
-	// Windows are WINDOW_UPDATE frames beyond two for each frame of content that
+	// Windows are WINDOW_UPDATE frames beyond two for each frame of a message that
 	// was sent. Zero means 2,000.
 	Windows int
 	// Strays are frames of streams that are over, and of unknown types. Zero

@@ -17,7 +17,7 @@ type output struct {
 	err    error     // why writing failed
 	begun  bool      // a header block was written: the table is gone
 	wait   int       // lanes that wait for room
-	sent   int       // frames of content, since the last look of the guard
+	sent   int       // frames of messages
 	sender socket.Sender
 }
 
@@ -155,6 +155,7 @@ func (s *Conn) roomForAll() {
 // beginBlock begins a header block; the first one of a connection says that the
 // table is not used. The mutex is held.
 func (s *Conn) beginBlock() (b []byte, at int) {
+	s.output.sent++
 	b, at = startBlock(s.output.buffer())
 	if !s.output.begun {
 		s.output.begun = true

@@ -201,8 +201,15 @@ func (r *reader) take(f *frame) error {
 	case frameContinuation:
 		return r.takeContinuation(f)
 	default: // RFC 9113 section 5.5
-		return r.guard.count(r.conn, strays)
+		return r.count(strays)
 	}
+}
+
+// count counts abuse where the mutex is not held.
+func (r *reader) count(what abuse) error {
+	r.conn.mu.Lock()
+	defer r.conn.mu.Unlock()
+	return r.guard.count(r.conn, what)
 }
 
 // opened reports whether a stream was opened before by the side that may. The
@@ -241,7 +248,7 @@ func (r *reader) takeData(f *frame) error {
 		return broken(ProtocolError, "more padding than there is")
 	}
 	if size == 0 && !f.has(flagEndStream) || size > 0 && len(f.payload) == 0 && !f.has(flagEndStream) {
-		if err := r.guard.count(s, emptyFrames); err != nil {
+		if err := r.count(emptyFrames); err != nil {
 			return err
 		}
 	}
@@ -328,9 +335,6 @@ func (r *reader) breakStream(l *lane, code Code) error {
 	r.drop(l, resetBy(code))
 	s := r.conn
 	s.output.b = appendReset(s.output.buffer(), id, code)
-	if s.accept == nil {
-		return nil
-	}
 	return r.guard.count(s, resetStreams)
 }
 
@@ -365,7 +369,7 @@ func (r *reader) takePriority(f *frame) error {
 	if dependsOn(f.payload) == f.id {
 		return broken(ProtocolError, "a stream that depends on itself")
 	}
-	return r.guard.count(r.conn, priorities)
+	return r.count(priorities)
 }
 
 func dependsOn(b []byte) uint32 {
@@ -425,11 +429,11 @@ func (r *reader) takePing(f *frame) error {
 		s.leaving.answered(s, [8]byte(f.payload))
 		return nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err := r.guard.count(s, pings); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.output.b = appendPing(s.output.buffer(), flagAck, [8]byte(f.payload))
 	return nil
 }
@@ -441,11 +445,11 @@ func (r *reader) takeWindow(f *frame) error {
 		return broken(FrameSizeError, "a WINDOW_UPDATE of the wrong size")
 	}
 	n := int(dependsOn(f.payload))
-	if err := r.guard.countWindow(s); err != nil {
-		return err
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := r.guard.count(s, windowUpdates); err != nil {
+		return err
+	}
 	if f.id == 0 {
 		if n == 0 {
 			return broken(ProtocolError, "a WINDOW_UPDATE of nothing")
