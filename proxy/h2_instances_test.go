@@ -79,13 +79,13 @@ func serveFrames(nc net.Conn, does func(f *http2.Framer, stream uint32)) {
 	}
 }
 
-// answerEmpty answers a stream with a status and no content, and further
+// answerEmpty answers a stream with 200, no content, and further
 // fields.
-func answerEmpty(f *http2.Framer, stream uint32, status string, fields ...string) {
+func answerEmpty(f *http2.Framer, stream uint32, fields ...string) {
 	var block bytes.Buffer
 	e := hpack.NewEncoder(&block)
 	e.SetMaxDynamicTableSize(0)
-	_ = e.WriteField(hpack.HeaderField{Name: ":status", Value: status})
+	_ = e.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
 	for i := 0; i < len(fields); i += 2 {
 		_ = e.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
 	}
@@ -116,7 +116,7 @@ func TestRefusedStreamsAreSentAgain(t *testing.T) {
 						_ = f.WriteRSTStream(stream, http2.ErrCodeRefusedStream)
 						return
 					}
-					answerEmpty(f, stream, "200")
+					answerEmpty(f, stream)
 				})
 				c := crossTo(t, from, tongues[1], newStage(), at)
 				resp, _ := c.ask(t, request(t, http.MethodPost, c.url+"/", strings.NewReader("content")))
@@ -157,7 +157,7 @@ func TestGoAwayLosesNoRequest(t *testing.T) {
 			_ = f.WriteGoAway(stream, http2.ErrCodeNo, nil)
 		}
 		if stream <= 21 { // what follows is not looked at
-			answerEmpty(f, stream, "200")
+			answerEmpty(f, stream)
 		}
 	})
 	c := crossTo(t, tongues[1], tongues[1], newStage(), at)
@@ -272,6 +272,23 @@ func TestRestartsUnderLoadLoseNothing(t *testing.T) {
 	c.quiet()
 }
 
+// Who is led to an instance that speaks something else than its route says is
+// told so, and so is whoever looks at the status.
+func TestInstancesThatSpeakSomethingElse(t *testing.T) {
+	t.Parallel()
+	s := newStage()
+	c := crossTo(t, tongues[0], tongues[1], s, s.serve(t, tongues[0]))
+	resp, _ := c.ask(t, request(t, http.MethodGet, c.url+"/hello", http.NoBody))
+	if reason := resp.Header.Get("Sluice-Reason"); resp.StatusCode != http.StatusBadGateway || reason != "upstream_protocol" {
+		t.Errorf("status %d (%s), want 502 (upstream_protocol)", resp.StatusCode, reason)
+	}
+	route := c.server.Status()[0].Routes[0]
+	if route.Protocol != "h2c" || !strings.Contains(route.Problem, "it answers by HTTP/1: ") {
+		t.Errorf("the status of the route is protocol %q, problem %q", route.Protocol, route.Problem)
+	}
+	c.quiet()
+}
+
 // Nothing is left of connections to instances when the proxy has ended.
 func TestNoGoroutineOutlivesTheProxy(t *testing.T) {
 	before := runtime.NumGoroutine()
@@ -296,11 +313,11 @@ func TestCallsThatAreUnavailableEject(t *testing.T) {
 	var bad, good atomic.Int64
 	ill := framed(t, func(f *http2.Framer, stream uint32, _ int64) {
 		bad.Add(1)
-		answerEmpty(f, stream, "200", "content-type", "application/grpc", "grpc-status", "14")
+		answerEmpty(f, stream, "content-type", "application/grpc", "grpc-status", "14")
 	})
 	well := framed(t, func(f *http2.Framer, stream uint32, _ int64) {
 		good.Add(1)
-		answerEmpty(f, stream, "200", "content-type", "application/grpc", "grpc-status", "0")
+		answerEmpty(f, stream, "content-type", "application/grpc", "grpc-status", "0")
 	})
 	b := start(t, nil)
 	port := freeport.One(t)
