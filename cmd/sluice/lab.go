@@ -300,6 +300,8 @@ Five things to try:
 5. How every gateway stands, and what is wrong if anything is:
    curl -s http://%[3]s/status
 
+The gateway speaks HTTP/2 as well, and does the same: add --http2-prior-knowledge to 1 and 2.
+
 Ctrl-C ends it. "sluice lab --print" prints the gateways to begin with.
 `, l.gateway, l.knobs, l.mesh.Admin())
 	_, err := io.WriteString(w, b.String())
