@@ -241,7 +241,7 @@ func truncated(err error) error {
 // relayChunks relays a chunked body as it is, or its payload alone.
 func (c *conn) relayChunks(u *upstream.Conn, rest []byte, e answerEdit) error {
 	w := c.w
-	w.chunks = chunks{}
+	w.chunks = chunks{lenient: u.Carried()}
 	if e.unchunked {
 		if err := c.sendHead(nil, e); err != nil {
 			return err
@@ -255,7 +255,7 @@ func (c *conn) relayChunks(u *upstream.Conn, rest []byte, e answerEdit) error {
 		if err != nil {
 			return err
 		}
-		w.got = copy(w.back, rest[n:])
+		w.got = copy(w.back, rest[n+w.chunks.skip:])
 	}
 	for {
 		used, err := c.passChunks(e)
@@ -263,8 +263,11 @@ func (c *conn) relayChunks(u *upstream.Conn, rest []byte, e answerEdit) error {
 			return err
 		}
 		w.got = copy(w.back, w.back[used:w.got])
-		if w.chunks.done() {
+		switch {
+		case w.chunks.done():
 			return surplus(nil, w.got > 0)
+		case w.chunks.skip > 0:
+			continue // what follows may be there
 		}
 		c.moving(u)
 		n, err := u.Read(w.Buffer())
@@ -286,7 +289,7 @@ func (c *conn) passChunks(e answerEdit) (used int, err error) {
 				return n, err
 			}
 		}
-		return n, err
+		return n + w.chunks.skip, err
 	}
 	for !w.chunks.done() && used < w.got {
 		n, payload, err := w.chunks.step(w.back[used:w.got])

@@ -17,6 +17,9 @@ type chunks struct {
 	total   int64 // bytes of data that were announced
 	most    int64 // of them; 0: any number
 	grpc    uint8 // one more than the grpc-status in the trailers; 0: none
+	lenient bool  // trailers that must not be are passed over: they came by HTTP/2
+	dropped bool  // step took one of these
+	skip    int   // how many bytes behind those that take returned are to be passed over
 }
 
 type chunkState uint8
@@ -72,15 +75,21 @@ func (c *chunks) step(b []byte) (n int, payload bool, err error) {
 
 func (c *chunks) done() bool { return c.state == chunkDone }
 
-// take forwards as much of b as is valid and returns how much that is.
+// take forwards as much of b as is valid and returns how much that is. If skip
+// is set then, as many bytes behind that are not forwarded, and more may follow.
 func (c *chunks) take(b []byte) (int, error) {
 	total := 0
+	c.skip = 0
 	for !c.done() && total < len(b) {
 		n, _, err := c.step(b[total:])
 		if err != nil {
 			return total, err
 		}
 		if n == 0 {
+			break
+		}
+		if c.dropped {
+			c.dropped, c.skip = false, n
 			break
 		}
 		total += n
@@ -143,7 +152,8 @@ func unhex(c byte) byte {
 }
 
 // trailerLine accepts a field that may stand in trailers: none that frames,
-// routes or is the proxy's own (RFC 9110 section 6.5.1).
+// routes or is the proxy's own (RFC 9110 section 6.5.1). By HTTP/2 come trailers
+// that hold what an application calls its metadata, whatever the names are.
 func (c *chunks) trailerLine(b []byte) (int, error) {
 	n, err := line(b, maxTrailer-c.trailer)
 	if err != nil || n == 0 {
@@ -169,6 +179,9 @@ func (c *chunks) trailerLine(b []byte) (int, error) {
 		}
 	}
 	if k := classify(b[:i]); k != kindOther || twin(b[:i]) || forbiddenTrailer(b[:i]) {
+		if c.dropped = c.lenient; c.dropped {
+			return n, nil
+		}
 		return 0, errChunk
 	}
 	if fold(b[:i], grpcStatusName) {

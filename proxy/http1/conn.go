@@ -354,7 +354,7 @@ func (c *conn) process() socket.Next {
 			return socket.Done
 		}
 		w.from += n
-		switch complete, ok := w.takeBody(); {
+		switch complete, ok := w.takeBody(c.parent != nil); {
 		case !ok:
 			c.refuse(live.BadRequest)
 			return socket.Done

@@ -225,3 +225,33 @@ func TestClientsSayWhetherTrailersAreWelcome(t *testing.T) {
 		}
 	}
 }
+
+// What must not stand in trailers ends a message of HTTP/1. Trailers that came
+// by HTTP/2 are passed over: they are what an application calls its metadata.
+func TestTrailersThatMustNotBe(t *testing.T) {
+	const text = "3\r\nabc\r\n0\r\nx-a: b\r\nx-request-id: 1\r\nuser-agent: x\r\nx-c: d\r\nx_forwarded_for: 1\r\ngrpc-status: 3\r\nTrailer: x\r\n\r\n"
+	const want = "3\r\nabc\r\n0\r\nx-a: b\r\nx-c: d\r\ngrpc-status: 3\r\n\r\n"
+	if _, err := new(chunks).take([]byte(text)); err == nil {
+		t.Error("they are taken from HTTP/1")
+	}
+	for size := 1; size <= len(text); size++ {
+		c := chunks{lenient: true}
+		var kept, out []byte
+		for rest := []byte(text); len(rest) > 0; {
+			n := min(size, len(rest))
+			kept = append(kept, rest[:n]...)
+			rest = rest[n:]
+			for again := true; again; again = c.skip > 0 {
+				n, err := c.take(kept)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out = append(out, kept[:n]...)
+				kept = kept[n+c.skip:]
+			}
+		}
+		if string(out) != want || !c.done() || c.grpc != 4 {
+			t.Fatalf("in pieces of %d: %q, done: %t, status %d", size, out, c.done(), c.grpc)
+		}
+	}
+}

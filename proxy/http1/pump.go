@@ -121,14 +121,18 @@ func (p *pump) chunked(b *body) live.Reason {
 				return r
 			}
 		}
+		w.from += b.chunks.skip
 		switch {
 		case errors.Is(err, errTooLong):
 			return live.BodyTooLarge
 		case err != nil:
 			return live.BadRequest
 		}
-		if b.chunks.done() {
+		switch {
+		case b.chunks.done():
 			return live.None
+		case b.chunks.skip > 0:
+			continue // what follows may be there
 		}
 		w.to = copy(w.in, w.in[w.from:w.to])
 		w.from = 0

@@ -160,10 +160,12 @@ func (w *work) shrink() {
 }
 
 // takeBody takes the body's bytes that stand behind the head, and reports
-// whether that is all of it, and whether it is well formed.
-func (w *work) takeBody() (complete, ok bool) {
+// whether that is all of it, and whether it is well formed. It may have come in a
+// carried connection.
+func (w *work) takeBody(carried bool) (complete, ok bool) {
 	h := &w.head
 	w.body = body{framed: h.chunked}
+	w.body.chunks.lenient = carried
 	rest := w.in[w.from:w.to]
 	if h.chunked {
 		n, err := w.body.chunks.take(rest)
@@ -171,7 +173,7 @@ func (w *work) takeBody() (complete, ok bool) {
 			return false, false
 		}
 		w.body.have = rest[:n]
-		w.from += n
+		w.from += n + w.body.chunks.skip
 		return w.body.chunks.done(), true
 	}
 	length := max(h.length, 0)
