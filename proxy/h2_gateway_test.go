@@ -638,21 +638,22 @@ func TestConnectionsOfHTTP2EndWhileMemoryIsTight(t *testing.T) {
 
 func TestStreamsAreRefusedWhileMemoryIsShort(t *testing.T) {
 	t.Parallel()
-	url, used := straining(t, named("a"))
+	began, release := make(chan struct{}), make(chan struct{})
+	url, used := straining(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			close(began)
+			<-release
+		}
+		_, _ = io.WriteString(w, "done")
+	})
 	c := clientH2(t)
-	if got := get(t, c, url); got.body != "a" {
-		t.Fatalf("got %d %q", got.status, got.body)
-	}
-	f := framesOn(t, dial(t, url))
-	f.until("the settings", func(frame http2.Frame) bool { return frame.Header().Type == http2.FrameSettings })
+	underWay := asks(t, c, url+"/slow") // so that the connection does not wait
+	<-began
 	used.Store(95)
 	eventually(t, "a stream is refused", func() bool {
-		r := request(t, "GET", url, http.NoBody)
-		resp, err := c.Do(r)
-		if err != nil {
-			return false // the connection is gone, and no other is let in
-		}
-		defer resp.Body.Close()
-		return resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Sluice-Reason") == "overloaded"
+		status, reason, _ := answerOf(t, c, url)
+		return status == http.StatusServiceUnavailable && reason == "overloaded"
 	})
+	close(release)
+	wantAnswer(t, "the stream under way", underWay, "200")
 }
