@@ -38,7 +38,11 @@ func TestBodiesBetweenTongues(t *testing.T) {
 						if got != string(payload) {
 							t.Fatalf("got %d bytes, want the %d that were sent", len(got), size)
 						}
-						if length := resp.Header.Get("X-Framing"); length != strconv.FormatInt(want, 10) {
+						length := resp.Header.Get("X-Framing")
+						if length == "0" && size == 0 && c.to.h2 {
+							continue // that there is none may be said with the head
+						}
+						if length != strconv.FormatInt(want, 10) {
 							t.Errorf("the instance was told a length of %s, want %d", length, want)
 						}
 					}

@@ -21,7 +21,7 @@ func (s *stage) mux() http.Handler {
 	m.HandleFunc("/status/{code}", answerStatus)
 	m.HandleFunc("/sized", answerSized)
 	m.HandleFunc("/hints", answerHints)
-	m.HandleFunc("/early", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusUnauthorized) })
+	m.HandleFunc("/early", answerEarly)
 	m.HandleFunc("/trailers", answerTrailers)
 	m.HandleFunc("/steps", s.steps)
 	m.HandleFunc("/wait", s.wait)
@@ -67,6 +67,13 @@ func answerHints(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusEarlyHints)
 	w.Header().Del("Link")
 	_, _ = io.WriteString(w, "hello")
+}
+
+// answerEarly answers without reading the request, which the server would do
+// first in HTTP/1.
+func answerEarly(w http.ResponseWriter, _ *http.Request) {
+	_ = http.NewResponseController(w).EnableFullDuplex()
+	http.Error(w, "no", http.StatusUnauthorized)
 }
 
 // answerTrailers sends back the trailers that came, behind the content that

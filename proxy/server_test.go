@@ -93,8 +93,18 @@ func (b *bed) balanced() {
 // apply makes the proxy serve a text of gateways.
 func (b *bed) apply(text string) {
 	b.t.Helper()
+	b.applyTo(text, nil)
+}
+
+// applyTo makes the proxy serve a text of gateways, whose first route leads to
+// instances if there are some.
+func (b *bed) applyTo(text string, addresses []string) {
+	b.t.Helper()
 	docs, faults := routing.Read("test.yaml", []byte(text))
 	table, more := routing.Resolve(docs)
+	if len(addresses) > 0 {
+		table.Gateways[0].Routes[0].Instances = instancesAt(addresses...)
+	}
 	b.revision++
 	table.Version = routing.Version{Epoch: 1, Revision: b.revision}
 	snapshot, last := routing.Compile(b.snapshot, table, routing.CompileOptions{Seed: 1})
