@@ -3,6 +3,7 @@
 package http2
 
 import (
+	"net/http"
 	"strconv"
 
 	"golang.org/x/net/http2/hpack"
@@ -60,7 +61,9 @@ func (t *answerText) end(b []byte, ended bool) ([]byte, content, malformed) {
 	from := len(b)
 	b = append(b, "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(t.status), 10)
-	b = append(b, " \r\n"...)
+	b = append(b, ' ')
+	b = append(b, http.StatusText(t.status)...) // there are clients of HTTP/1 that take no empty one
+	b = append(b, "\r\n"...)
 	if t.past {
 		for len(b)-from <= t.most {
 			b = append(b, 'x')

@@ -29,56 +29,56 @@ func TestAnswerText(t *testing.T) {
 	}{
 		{
 			"an answer without content says so", fields(":status: 200", "server: x"), false, true,
-			"HTTP/1.1 200 \r\nserver: x\r\nContent-Length: 0\r\n\r\n", empty,
+			"HTTP/1.1 200 OK\r\nserver: x\r\nContent-Length: 0\r\n\r\n", empty,
 		},
 		{
 			"content of unknown length comes by chunks", fields(":status: 404", "server: x"), false, false,
-			"HTTP/1.1 404 \r\nserver: x\r\nTransfer-Encoding: chunked\r\n\r\n", byChunks,
+			"HTTP/1.1 404 Not Found\r\nserver: x\r\nTransfer-Encoding: chunked\r\n\r\n", byChunks,
 		},
 		{
 			"content of a stated length comes as it is", fields(":status: 200", "content-length: 12"), false, false,
-			"HTTP/1.1 200 \r\nContent-Length: 12\r\n\r\n", asIs,
+			"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n", asIs,
 		},
 		{
 			"content of gRPC comes by chunks whatever its length",
 			fields(":status: 200", "content-type: application/grpc+proto", "content-length: 12"), false, false,
-			"HTTP/1.1 200 \r\ncontent-type: application/grpc+proto\r\nTransfer-Encoding: chunked\r\n\r\n", byChunks,
+			"HTTP/1.1 200 OK\r\ncontent-type: application/grpc+proto\r\nTransfer-Encoding: chunked\r\n\r\n", byChunks,
 		},
 		{
 			"announced trailers come by chunks whatever the length", fields(":status: 200", "trailer: x", "content-length: 12"), false, false,
-			"HTTP/1.1 200 \r\ntrailer: x\r\nTransfer-Encoding: chunked\r\n\r\n", byChunks,
+			"HTTP/1.1 200 OK\r\ntrailer: x\r\nTransfer-Encoding: chunked\r\n\r\n", byChunks,
 		},
 		{
 			"trailers alone end an answer of gRPC", fields(":status: 200", "content-type: application/grpc", "grpc-status: 12"), false, true,
-			"HTTP/1.1 200 \r\ncontent-type: application/grpc\r\ngrpc-status: 12\r\nContent-Length: 0\r\n\r\n", empty,
+			"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: 12\r\nContent-Length: 0\r\n\r\n", empty,
 		},
 		{
 			"an answer to HEAD keeps the length that it states", fields(":status: 200", "content-length: 12"), true, true,
-			"HTTP/1.1 200 \r\nContent-Length: 12\r\n\r\n", empty,
+			"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n", empty,
 		},
 		{
 			"an answer to HEAD without a length says none", fields(":status: 200"), true, true,
-			"HTTP/1.1 200 \r\n\r\n", empty,
+			"HTTP/1.1 200 OK\r\n\r\n", empty,
 		},
 		{
 			"an answer to HEAD has no content, whatever follows", fields(":status: 200"), true, false,
-			"HTTP/1.1 200 \r\n\r\n", empty,
+			"HTTP/1.1 200 OK\r\n\r\n", empty,
 		},
 		{
 			"304 keeps the length that it states", fields(":status: 304", "content-length: 12"), false, true,
-			"HTTP/1.1 304 \r\nContent-Length: 12\r\n\r\n", empty,
+			"HTTP/1.1 304 Not Modified\r\nContent-Length: 12\r\n\r\n", empty,
 		},
 		{
 			"204 has no length", fields(":status: 204", "content-length: 0"), false, true,
-			"HTTP/1.1 204 \r\n\r\n", empty,
+			"HTTP/1.1 204 No Content\r\n\r\n", empty,
 		},
 		{
 			"an interim answer has nothing behind it", fields(":status: 103", "link: </a>"), false, false,
-			"HTTP/1.1 103 \r\nlink: </a>\r\n\r\n", empty,
+			"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n", empty,
 		},
 		{
 			"cookies stay apart", fields(":status: 200", "set-cookie: a=1", "set-cookie: b=2"), false, true,
-			"HTTP/1.1 200 \r\nset-cookie: a=1\r\nset-cookie: b=2\r\nContent-Length: 0\r\n\r\n", empty,
+			"HTTP/1.1 200 OK\r\nset-cookie: a=1\r\nset-cookie: b=2\r\nContent-Length: 0\r\n\r\n", empty,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
