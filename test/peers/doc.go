@@ -13,4 +13,8 @@
 // client asks for, gateways of connections choose what HAProxy chooses.
 //
 // The PROXY protocol: HAProxy sends it to us and gets it from us.
+//
+// HTTP/2: h2spec holds our server against the RFCs, and h2load has all its
+// requests answered whatever becomes of tables and instances meanwhile. gRPC:
+// the client and the server of its interoperability tests speak through us.
 package peers

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,10 +59,7 @@ func interop(t *testing.T, times, port int, args ...string) {
 			free <- struct{}{}
 			group.Go(func() {
 				defer func() { <-free }()
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
-				defer cancel()
-				cmd := exec.CommandContext(ctx, client, append(args, "-server_host", "127.0.0.1", "-server_port", strconv.Itoa(port), "-test_case", name)...)
-				if out, err := cmd.CombinedOutput(); err != nil {
+				if out, err := runCase(t, client, name, port, args); err != nil {
 					t.Errorf("%s: %v\n%s", name, err, out)
 				}
 			})
@@ -69,6 +67,27 @@ func interop(t *testing.T, times, port int, args ...string) {
 	}
 	group.Wait()
 	t.Logf("%d cases %d times in %v", len(interopCases), times, time.Since(began).Round(time.Millisecond))
+}
+
+// lateCancel is what the client says in the case cancel_after_begin if the
+// answer is there before it looks at what it cancelled: it sends the end of the
+// request nevertheless, and then takes one or the other at random. Without a
+// gateway, on a busy machine, that happens once in some hundred runs.
+var lateCancel = regexp.MustCompile(`CloseAndRecv\(\) got error code 0, want 1`)
+
+// runCase runs a case; up to five times if the client raced with itself.
+func runCase(t *testing.T, client, name string, port int, args []string) (out []byte, err error) {
+	t.Helper()
+	args = append([]string{"-server_host", "127.0.0.1", "-server_port", strconv.Itoa(port), "-test_case", name}, args...)
+	for range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		out, err = exec.CommandContext(ctx, client, args...).CombinedOutput()
+		cancel()
+		if err == nil || name != "cancel_after_begin" || !lateCancel.Match(out) {
+			break
+		}
+	}
+	return out, err
 }
 
 // TestGRPCInterop runs gRPC's interoperability tests through a gateway that
