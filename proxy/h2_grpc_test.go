@@ -174,7 +174,10 @@ routes:
 	}
 	// They are counted as what they stand for.
 	var now metrics.Totals
-	bed.registry.Gateways()[0].Read(&now)
+	eventually(t, "all are counted", func() bool {
+		bed.registry.Gateways()[0].Read(&now)
+		return now.InFlight == 0
+	})
 	if now.Requests[metrics.Class5xx] != 3 || now.Requests[metrics.Class4xx] != 2 || now.Requests[metrics.Class2xx] != 0 {
 		t.Errorf("requests by class: %v", now.Requests)
 	}

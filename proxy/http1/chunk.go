@@ -17,7 +17,7 @@ type chunks struct {
 	total   int64 // bytes of data that were announced
 	most    int64 // of them; 0: any number
 	grpc    uint8 // one more than the grpc-status in the trailers; 0: none
-	lenient bool  // trailers that must not be are passed over: they came by HTTP/2
+	lenient bool  // trailers that are not fit to go on are passed over: they came by HTTP/2
 	dropped bool  // step took one of these
 	skip    int   // how many bytes behind those that take returned are to be passed over
 }
@@ -153,7 +153,8 @@ func unhex(c byte) byte {
 
 // trailerLine accepts a field that may stand in trailers: none that frames,
 // routes or is the proxy's own (RFC 9110 section 6.5.1). By HTTP/2 come trailers
-// that hold what an application calls its metadata, whatever the names are.
+// that hold what an application calls its metadata: what of it is not fit to go
+// on is passed over, unless it frames.
 func (c *chunks) trailerLine(b []byte) (int, error) {
 	n, err := line(b, maxTrailer-c.trailer)
 	if err != nil || n == 0 {
@@ -178,11 +179,14 @@ func (c *chunks) trailerLine(b []byte) (int, error) {
 			return 0, errChunk
 		}
 	}
-	if k := classify(b[:i]); k != kindOther || twin(b[:i]) || forbiddenTrailer(b[:i]) {
-		if c.dropped = c.lenient; c.dropped {
-			return n, nil
-		}
+	switch k := classify(b[:i]); {
+	case forbiddenTrailer(b[:i]) || k != kindOther && !k.metadata():
 		return 0, errChunk
+	case k != kindOther || twin(b[:i]):
+		if c.dropped = c.lenient; !c.dropped {
+			return 0, errChunk
+		}
+		return n, nil
 	}
 	if fold(b[:i], grpcStatusName) {
 		c.grpc = parseGRPCStatus(bytes.Trim(b[i+1:n-2], " \t"))

@@ -229,10 +229,16 @@ func TestClientsSayWhetherTrailersAreWelcome(t *testing.T) {
 // What must not stand in trailers ends a message of HTTP/1. Trailers that came
 // by HTTP/2 are passed over: they are what an application calls its metadata.
 func TestTrailersThatMustNotBe(t *testing.T) {
-	const text = "3\r\nabc\r\n0\r\nx-a: b\r\nx-request-id: 1\r\nuser-agent: x\r\nx-c: d\r\nx_forwarded_for: 1\r\ngrpc-status: 3\r\nTrailer: x\r\n\r\n"
+	const text = "3\r\nabc\r\n0\r\nx-a: b\r\nx-request-id: 1\r\nuser-agent: x\r\nx-c: d\r\nx_forwarded_for: 1\r\ngrpc-status: 3\r\nSluice-Reason: x\r\n\r\n"
 	const want = "3\r\nabc\r\n0\r\nx-a: b\r\nx-c: d\r\ngrpc-status: 3\r\n\r\n"
 	if _, err := new(chunks).take([]byte(text)); err == nil {
 		t.Error("they are taken from HTTP/1")
+	}
+	for _, name := range []string{"content-length", "transfer-encoding", "host", "trailer", "connection", "te", "upgrade", "expect", "cookie", "content-encoding"} {
+		c := chunks{lenient: true}
+		if _, err := c.take([]byte("0\r\n" + name + ": 1\r\n\r\n")); err == nil {
+			t.Errorf("%s is taken", name)
+		}
 	}
 	for size := 1; size <= len(text); size++ {
 		c := chunks{lenient: true}

@@ -94,6 +94,10 @@ const (
 // single reports whether a second line of the kind makes a head malformed.
 func (k kind) single() bool { return k >= kindUserAgent || k == kindHost }
 
+// metadata reports whether a field of the kind says nothing of how the message
+// is read or where it goes.
+func (k kind) metadata() bool { return k >= kindUserAgent || k == kindOwn || k == kindReason }
+
 // kinds holds the field names that the proxy treats in some way.
 var kinds = map[string]kind{
 	"host": kindHost, "content-length": kindContentLength, "transfer-encoding": kindTransferEncoding,
