@@ -370,6 +370,45 @@ func TestWhoDoesNotSpeakHTTP2IsToldWhatToDo(t *testing.T) {
 	}
 }
 
+// In TLS 1.3 an instance refuses a certificate when the handshake is over: what
+// it says then is heard before a request is sent.
+func TestCertificatesAreRefusedBeforeARequest(t *testing.T) {
+	ca := certs.New(t)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			s := speaksHTTP2(t, 100, &tls.Config{
+				Certificates: []tls.Certificate{ca.Issue(t, "shop.internal").TLS()}, MaxVersion: version,
+				ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
+			}, hello)
+			pair := ca.Issue(t, "sluice").TLS()
+			var trusted atomic.Bool
+			with, without := trusting(ca.Pool(), &pair), trusting(ca.Pool(), nil)
+			p, open := swept(t, func(o *upstream.Options) {
+				o.TLS = func(w upstream.Way) (*tls.Config, error) {
+					if trusted.Load() {
+						return with(w)
+					}
+					return without(w)
+				}
+			})
+			target, i := multiplexed(p, s.addr(), sealed)
+			_, err := i.Dial(t.Context(), patience)
+			e, ok := errors.AsType[*upstream.TLSError](err)
+			if !ok || !strings.Contains(e.Why(), "certificate") || target.Problem() == nil {
+				t.Errorf("error %T %v, Problem() = %v", err, err, target.Problem())
+			}
+			eventually(t, "it is closed", func() bool { return open.Value() == 0 })
+			trusted.Store(true)
+			c := begin(t, i)
+			wantHello(t, c, "/")
+			c.Spoken()
+			if target.Problem() != nil {
+				t.Errorf("Problem() = %v when it was spoken to", target.Problem())
+			}
+		})
+	}
+}
+
 // An instance that is being restarted may take connections and end them.
 func TestWhoEndsTheConnectionHasDeclined(t *testing.T) {
 	p, open := swept(t, nil)
