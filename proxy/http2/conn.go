@@ -58,7 +58,7 @@ type Conn struct {
 // each new conversation: it must not block, and starts what reads it until its
 // end, and then closes it.
 func New(c *socket.Conn, sweeper *socket.Sweeper, o *Options, accept func(*socket.Conn)) *Conn {
-	s := newConn(c, sweeper, o)
+	s := newConn(c, sweeper, o.withDefaults(256<<10))
 	s.accept = accept
 	s.output.b = appendSettings(s.output.buffer(),
 		setting{settingStreams, uint32(s.o.Streams)},
@@ -76,7 +76,7 @@ func New(c *socket.Conn, sweeper *socket.Sweeper, o *Options, accept func(*socke
 // It begins with the preface, and waits for no answer to it, nor until it is
 // sent: Run tells what becomes of it.
 func Dial(c *socket.Conn, sweeper *socket.Sweeper, o *Options) (*Conn, error) {
-	s := newConn(c, sweeper, o)
+	s := newConn(c, sweeper, o.withDefaults(128<<10))
 	s.nextID = 1
 	b := append(s.output.buffer(), preface...)
 	s.output.b = appendSettings(b,
@@ -96,9 +96,9 @@ func Dial(c *socket.Conn, sweeper *socket.Sweeper, o *Options) (*Conn, error) {
 // tableSize is that of the table of HPACK, as usual.
 const tableSize = 4096
 
-func newConn(c *socket.Conn, sweeper *socket.Sweeper, o *Options) *Conn {
+func newConn(c *socket.Conn, sweeper *socket.Sweeper, o Options) *Conn {
 	s := &Conn{
-		sock: c, sweeper: sweeper, o: o.withDefaults(), secure: c.TLS(), done: make(chan struct{}),
+		sock: c, sweeper: sweeper, o: o, secure: c.TLS(), done: make(chan struct{}),
 		ready:   make(chan struct{}),
 		streams: make(map[uint32]*lane), peerWindow: usualWindow, peerStreams: usualStreams, peerFrame: smallestFrame,
 		sendWindow: usualWindow,
@@ -224,7 +224,7 @@ func (s *Conn) fail(err error) {
 	if s.err != nil {
 		return
 	}
-	if err == nil {
+	if err == nil || errors.Is(err, socket.ErrExpired) { // which is no deadline of a lane
 		err = ErrGone
 	}
 	s.err = err

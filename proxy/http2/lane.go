@@ -63,7 +63,7 @@ func (l *lane) begin(id uint32) {
 	if !l.conn.leaving.settled { // the peer may not know of it yet
 		l.recvWindow = max(l.recvWindow, usualWindow)
 	}
-	l.owed, l.back = 0, 0
+	l.back = 0
 	l.conn.streams[id] = l
 }
 
@@ -82,8 +82,6 @@ func (l *lane) forget(reset bool) {
 	delete(s.streams, l.id)
 	s.past.add(l.id, reset)
 	l.id = 0
-	s.credit(l.owed)
-	l.owed = 0
 	s.leftOne()
 }
 
@@ -180,6 +178,12 @@ func (l *lane) dropText() {
 	l.in, l.from = nil, 0
 }
 
+// discard drops text that nobody will take. The mutex is held.
+func (l *lane) discard() {
+	l.taken(l.owed)
+	l.dropText()
+}
+
 // emptied is called when all text was taken. The mutex is held.
 func (l *lane) emptied() {
 	if cap(l.in) > textKept {
@@ -208,9 +212,8 @@ func (l *lane) Take(b []byte) (int, error) {
 	}
 	write := false
 	if back > 0 {
-		l.owed -= back
+		l.taken(back)
 		l.widen(back)
-		s.credit(back)
 		write = s.claim()
 	}
 	s.mu.Unlock()
@@ -478,7 +481,7 @@ func (l *lane) Close(aborted bool) {
 		l.err = io.EOF
 	}
 	s.remove(l)
-	l.dropText()
+	l.discard()
 	l.wake()
 	l.roomy()
 	s.leftOne()

@@ -16,8 +16,9 @@ type Options struct {
 	// with 32 more (RFC 9113 section 6.5.2). Zero means 32 KB.
 	HeaderList int
 	// StreamWindow and ConnWindow are how many bytes of content may be on their
-	// way to us, of one stream and of all of a connection. Zero means 256 KB and
-	// 1 MB.
+	// way to us, of one stream and of all of a connection. What is kept unread of
+	// a stream is within the first, and of all streams of a client within the
+	// second. Zero means 256 KB, 128 KB from instances, and 1 MB.
 	StreamWindow, ConnWindow int
 	// FrameSize is the largest payload that is taken. Zero means 16 KB, the least
 	// that there is.
@@ -76,14 +77,14 @@ type Abuse struct {
 	Strays int
 }
 
-func (o *Options) withDefaults() Options {
+func (o *Options) withDefaults(stream int) Options {
 	var d Options
 	if o != nil {
 		d = *o
 	}
 	d.Streams = cmp.Or(d.Streams, 100)
 	d.HeaderList = cmp.Or(d.HeaderList, 32<<10)
-	d.StreamWindow = min(cmp.Or(d.StreamWindow, 256<<10), largestWindow)
+	d.StreamWindow = min(cmp.Or(d.StreamWindow, stream), largestWindow)
 	d.ConnWindow = min(max(cmp.Or(d.ConnWindow, 1<<20), usualWindow), largestWindow)
 	d.FrameSize = min(max(d.FrameSize, smallestFrame), largestFrame)
 	d.MaxAgeGrace = cmp.Or(d.MaxAgeGrace, 30*time.Second)

@@ -297,7 +297,7 @@ func (r *reader) fill(l *lane, f *frame) error {
 		return r.breakStream(l, ProtocolError)
 	}
 	if len(l.in) > was {
-		l.owed += len(f.payload)
+		l.kept(len(f.payload))
 	} else {
 		s.credit(len(f.payload)) // passed over
 		l.widen(len(f.payload))
@@ -348,7 +348,7 @@ func (r *reader) drop(l *lane, err error) {
 	l.outErr = err
 	if r.conn.accept != nil {
 		l.err = err
-		l.dropText()
+		l.discard()
 	}
 	l.forget(true)
 	l.wake()
