@@ -22,6 +22,7 @@ func (s *Server) explainOn(gen *live.Generation, r routing.ExplainRequest) (*rou
 		Vouched:             s.options.Trust.Vouches,
 		Client:              s.options.Trust.Client,
 		Headers:             s.options.Trust.Added,
+		CallStatus:          live.CallStatus,
 	})
 	if err != nil {
 		return nil, err

@@ -171,6 +171,9 @@ type Outcome struct {
 	// comes to, or the connection is closed.
 	Reason string `json:"reason,omitempty"`
 	Status int    `json:"status,omitempty"`
+	// GRPCStatus is what a call of gRPC gets in place of Status; nil if it is no
+	// call, or not answered by the proxy.
+	GRPCStatus *uint8 `json:"grpc_status,omitempty"`
 	// Text says for people what ends it before anything is decided.
 	Text string `json:"text,omitempty"`
 	// Headers are those that the proxy adds; its own replace a client's.
@@ -262,6 +265,10 @@ type ExplainOptions struct {
 	// gateway g, which is of HTTP, and keeps to the bounds b, before it sends it
 	// on. Nil means none.
 	Headers func(g *CompiledGateway, b *Bounds, r conditions.Request) []HeaderField
+	// CallStatus returns the status of gRPC by which a call is told of a reason
+	// for which the proxy answers others with an HTTP status. Nil means that it
+	// is not said.
+	CallStatus func(reason string, status int) uint8
 }
 
 // Explain decides the request that e describes, as Decide would, and says
@@ -349,6 +356,7 @@ func (x *explainer) explain() (*Explanation, error) {
 	x.out.Request.Port = r.port
 	x.identify(g)
 	x.settle(g)
+	x.tellCall(&x.out.Outcome)
 	if x.asked.WhyNot != "" {
 		x.out.WhyNot = x.whyNot()
 	}
@@ -626,6 +634,27 @@ func (x *explainer) outcome() Outcome {
 	default:
 		return Outcome{Reason: x.decision.Reason.String(), Status: statusUnavailable}
 	}
+}
+
+// tellCall says what a call of gRPC gets that the proxy answers itself.
+func (x *explainer) tellCall(out *Outcome) {
+	if out.Reason == "" || out.Status == 0 || x.options.CallStatus == nil {
+		return
+	}
+	if kind, _ := x.request.Field("Content-Type", 0); isCall(kind) {
+		out.GRPCStatus = new(x.options.CallStatus(out.Reason, out.Status))
+	}
+}
+
+// isCall reports whether a Content-Type is that of a call of gRPC, of which
+// application/grpc-web is none.
+func isCall(kind string) bool {
+	const name = "application/grpc"
+	if len(kind) < len(name) || !strings.EqualFold(kind[:len(name)], name) {
+		return false
+	}
+	rest := kind[len(name):]
+	return rest == "" || rest[0] == '+' || rest[0] == ';'
 }
 
 // used returns the instances of the last hop that may be given something now.

@@ -282,6 +282,9 @@ func (h *HopExplanation) formatWeights(s *story) {
 }
 
 func (o *Outcome) format(s *story) {
+	if o.GRPCStatus != nil {
+		defer s.line(0, "A call of gRPC is told so by grpc-status %d.", *o.GRPCStatus)
+	}
 	switch {
 	case o.Location != "":
 		s.line(0, "The proxy answers it itself: %d, to %s.", o.Status, o.Location)

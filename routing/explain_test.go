@@ -180,6 +180,7 @@ func explainCase(t *testing.T, yaml, asked string) *routing.Explanation {
 		VirtualHostsTLSPort: 8443,
 		Vouched:             func(conditions.Request) bool { return vouched },
 		Live:                live,
+		CallStatus:          func(reason string, status int) uint8 { return uint8(status - 400 - len(reason)) },
 		Headers: func(_ *routing.CompiledGateway, _ *routing.Bounds, r conditions.Request) []routing.HeaderField {
 			return []routing.HeaderField{{Name: "X-Forwarded-For", Value: r.Conn().Client.Addr().String()}}
 		},

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sluice-mesh/sluice/proxy/admin"
 	"github.com/sluice-mesh/sluice/proxy/http1"
+	"github.com/sluice-mesh/sluice/proxy/live"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
@@ -183,6 +184,7 @@ func (f *explainFlags) explain(cmd *cobra.Command) (*routing.Explanation, error)
 		Vouched:             f.trust.Vouches,
 		Client:              f.trust.Client,
 		Headers:             f.trust.Added,
+		CallStatus:          live.CallStatus,
 	})
 }
 

@@ -147,6 +147,16 @@ func grpcStatus(status int) uint8 {
 	}
 }
 
+// CallStatus is GRPC of the reason with that name.
+func CallStatus(reason string, status int) uint8 {
+	for r := range failures {
+		if failures[r].name == reason {
+			return Reason(r).GRPC(status)
+		}
+	}
+	return InternalError.GRPC(status)
+}
+
 // Text tells a person what happened.
 func (r Reason) Text() string { return failures[r].text }
 
