@@ -155,6 +155,8 @@ func (s *Conn) end(err error) error {
 		if s.leaving.fault != nil {
 			err = s.leaving.fault
 		}
+	case s.output.err != nil:
+		err = s.output.err // which is why it expired
 	}
 	why := s.leaving.why
 	s.fail(err)
@@ -224,7 +226,7 @@ func (s *Conn) fail(err error) {
 	if s.err != nil {
 		return
 	}
-	if err == nil || errors.Is(err, socket.ErrExpired) { // which is no deadline of a lane
+	if err == nil {
 		err = ErrGone
 	}
 	s.err = err
