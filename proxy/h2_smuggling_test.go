@@ -28,6 +28,9 @@ func record(t *testing.T) *recorder {
 	r.instance = behaving(t, func(nc net.Conn, q *http.Request) bool {
 		body, err := io.ReadAll(q.Body)
 		note := fmt.Sprintf("%s %s of %s with %q", q.Method, q.RequestURI, q.Host, body)
+		if len(q.Trailer) > 0 {
+			note += fmt.Sprintf(" and %v", q.Trailer)
+		}
 		if err != nil {
 			note = fmt.Sprintf("%s %s of %s cut short", q.Method, q.RequestURI, q.Host)
 		}
@@ -138,6 +141,9 @@ func TestNoStreamBecomesTwoRequests(t *testing.T) {
 		{name: "a length in hexadecimal", block: of("POST", "shop", "/a", "content-length", "0x1"), data: []string{"x"}, want: reset},
 		{name: "trailers with a request in them", block: of("POST", "shop", "/a"), data: []string{"x"}, trailers: rawBlock("x", "y"+evil), want: reset},
 		{name: "trailers that frame", block: of("POST", "shop", "/a"), data: []string{"x"}, trailers: rawBlock("content-length", "5"), want: "400"},
+		{name: "trailers that say where to", block: of("POST", "shop", "/a"), data: []string{"x"}, trailers: rawBlock("host", "evil"), want: "400"},
+		{name: "trailers that are ours to say", block: of("POST", "shop", "/a"), data: []string{"x"}, trailers: rawBlock("x", "y", "x-forwarded-for", "evil", "z", "w"), want: "200", seen: `POST /a of shop with "x" and map[X:[y] Z:[w]]`},
+		{name: "trailers that are ours to say, alone", block: of("POST", "shop", "/a"), data: []string{"x"}, trailers: rawBlock("x-forwarded-for", "evil"), want: "200", seen: `POST /a of shop with "x"`},
 		{name: "trailers with a path", block: of("POST", "shop", "/a"), data: []string{"x"}, trailers: rawBlock(":path", "/evil"), want: reset},
 		{name: "trailers of a stated length", block: of("POST", "shop", "/a", "content-length", "1"), data: []string{"x"}, trailers: rawBlock("x", "y"), want: "200", seen: `POST /a of shop with "x"`},
 		{name: "what is fine", block: of("GET", "shop", "/a?b=c", "x", "y"), want: "200", seen: `GET /a?b=c of shop with ""`},
