@@ -163,14 +163,20 @@ func TestExplainTellsThatATimeIsLeft(t *testing.T) {
 	p := freeport.One(t)
 	b := start(t, believing(t, "127.0.0.1"))
 	b.apply(gateway("g", p, origin(t, mirror)) + "sluice: {timeouts: {total: 1m}}\n")
-	for _, tt := range []struct{ sent, want string }{
-		{"", "(what is left of 1m0s)"},
-		{"250", "(what is left of 250ms)"},
-		{"soon", "(what is left of 1m0s)"},
+	for _, tt := range []struct{ name, sent, kind, want string }{
+		{timeLeft, "", "", "(what is left of 1m0s)"},
+		{timeLeft, "250", "", "(what is left of 250ms)"},
+		{timeLeft, "soon", "", "(what is left of 1m0s)"},
+		{"grpc-timeout", "", "application/grpc", "(what is left of 1m0s)"},
+		{"grpc-timeout", "250m", "application/grpc+proto", "(what is left of 250ms)"},
+		{"grpc-timeout", "2M", "application/grpc", "(what is left of 1m0s)"},
 	} {
 		r := routing.ExplainRequest{URL: local(p)}
 		if tt.sent != "" {
-			r.Headers = []routing.HeaderField{{Name: timeLeft, Value: tt.sent}}
+			r.Headers = []routing.HeaderField{{Name: tt.name, Value: tt.sent}}
+		}
+		if tt.kind != "" {
+			r.Headers = append(r.Headers, routing.HeaderField{Name: "Content-Type", Value: tt.kind})
 		}
 		e, err := b.server.Explain(r)
 		if err != nil {
@@ -178,12 +184,12 @@ func TestExplainTellsThatATimeIsLeft(t *testing.T) {
 		}
 		got := ""
 		for _, f := range e.Outcome.Headers {
-			if f.Name == timeLeft {
+			if f.Name == tt.name {
 				got = f.Value
 			}
 		}
 		if got != tt.want {
-			t.Errorf("with %q: %s, want %s", tt.sent, got, tt.want)
+			t.Errorf("with %s %q: %s, want %s", tt.name, tt.sent, got, tt.want)
 		}
 	}
 }

@@ -17,4 +17,9 @@
 // answer may begin before the request has ended (pump.go). An upgrade
 // that the instance agrees to ends the exchange, and makes the connection a
 // tunnel (upgrade.go, tunnel.go).
+//
+// A client may speak HTTP/2 (streams.go): then its connection carries streams,
+// each of which is served as a connection of its own, and an instance may be
+// reached in the same way (package http2). Calls of gRPC are told of failures in
+// their own form (grpc.go).
 package http1

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -183,6 +184,37 @@ func TestAPanicInAnExchangeIsAnswered(t *testing.T) {
 				t.Errorf("the next request gets %q, %v; want ok", got, err)
 			}
 		})
+	}
+}
+
+func TestAPanicOnAStreamEndsThatStreamAlone(t *testing.T) {
+	f := newFaulty(t, greeting(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"))
+	f.listener.SetHTTP2(&routing.HTTP2{})
+	tr := &http.Transport{Protocols: new(http.Protocols)}
+	tr.Protocols.SetUnencryptedHTTP2(true)
+	defer tr.CloseIdleConnections()
+	c := &http.Client{Transport: tr, Timeout: time.Minute}
+	for i, explained := range []bool{false, true, false, true, false} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+f.address, strings.NewReader("hi"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := http.StatusOK
+		if explained {
+			r.Header.Set("X-Explain", secretOfTests)
+			want = http.StatusInternalServerError
+		}
+		resp, err := c.Do(r)
+		if err != nil {
+			t.Fatalf("stream %d: %v", i, err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want || resp.ProtoMajor != 2 {
+			t.Errorf("stream %d: %s %s, want %d", i, resp.Proto, resp.Status, want)
+		}
+	}
+	if n, conns := f.panics(), f.listener.Open(); n != 2 || conns != 1 {
+		t.Errorf("%d panics, %d connections; want 2, and one", n, conns)
 	}
 }
 

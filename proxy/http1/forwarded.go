@@ -398,7 +398,7 @@ func (t *Trust) Added(g *routing.CompiledGateway, b *routing.Bounds, r condition
 	if len(cl.id) == 0 {
 		fields = append(fields, routing.HeaderField{Name: "X-Request-Id", Value: "(a new UUID)"})
 	}
-	if f, ok := cl.addedTimeLeft(b); ok {
+	if f, ok := cl.addedTimeLeft(b, r); ok {
 		fields = append(fields, f)
 	}
 	return fields

@@ -60,9 +60,12 @@ func (c *conn) serveStreams() {
 	if c.aborted.Load() {
 		m.Abort()
 	}
+	defer func() {
+		m.Abort() // if a fault has ended Run, nobody else has told those whom it carries
+		c.lanes.Wait()
+		open.Add(c.shard, -1)
+	}()
 	_ = m.Run(pre) // whoever counts ends has been told
-	c.lanes.Wait()
-	open.Add(c.shard, -1)
 }
 
 // http2Options returns how HTTP/2 is spoken on a connection that was accepted.

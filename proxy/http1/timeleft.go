@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sluice-mesh/sluice/conditions"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
@@ -82,7 +83,14 @@ func (w *work) retellTimeLeft() {
 }
 
 // addedTimeLeft returns the field for an explanation; false if there is none.
-func (cl *claims) addedTimeLeft(b *routing.Bounds) (routing.HeaderField, bool) {
-	total := cl.within(b.Total)
-	return routing.HeaderField{Name: timeLeftName, Value: "(what is left of " + total.String() + ")"}, total != routing.Never
+func (cl *claims) addedTimeLeft(b *routing.Bounds, r conditions.Request) (routing.HeaderField, bool) {
+	total, name := cl.within(b.Total), timeLeftName
+	if value, next := r.Field("Content-Type", 0); next >= 0 && grpcType([]byte(value)) {
+		name = grpcTimeoutName
+		value, _ := r.Field("Grpc-Timeout", 0)
+		if left, ok := parseGRPCTimeout([]byte(value)); ok {
+			total = min(total, left)
+		}
+	}
+	return routing.HeaderField{Name: name, Value: "(what is left of " + total.String() + ")"}, total != routing.Never
 }

@@ -15,6 +15,9 @@
 // that callback, so that it costs no more system calls than a plain one. What
 // moves bytes inside the kernel copies them there.
 //
+// A connection may also be a conversation inside another one (carry.go), such as
+// a stream of HTTP/2: whoever uses it need not know.
+//
 // Deadlines are a number a connection, looked at by one sweep for all of
 // them, so that an exchange arms no timer. The same sweep judges peers that
 // are waited for by what the kernel has counted.

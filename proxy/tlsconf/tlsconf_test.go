@@ -232,6 +232,21 @@ func TestVersions(t *testing.T) {
 			}
 		})
 	}
+	t.Run("what is preferred is agreed on", func(t *testing.T) {
+		s, err := b.Server(listen(pair), "h2", "http/1.1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for offers, want := range map[string]string{"http/1.1,h2": "h2", "http/1.1": "http/1.1", "h2": "h2", "": ""} {
+			client := b.asking()
+			if client.NextProtos = nil; offers != "" {
+				client.NextProtos = strings.Split(offers, ",")
+			}
+			if _, got, _, err := shake(t, s.Config(), client); err != nil || got.NegotiatedProtocol != want {
+				t.Errorf("a client that offers %q agrees on %q (%v), want %q", offers, got.NegotiatedProtocol, err, want)
+			}
+		}
+	})
 	t.Run("a gateway of bytes knows no protocols", func(t *testing.T) {
 		s, err := b.Server(listen(pair))
 		if err != nil {
