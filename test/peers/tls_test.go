@@ -153,7 +153,8 @@ func TestOpenSSLSpeaksToUs(t *testing.T) {
 		{"the second certificate", []string{"-servername", "blog.example"}, []string{"subject=CN = blog.example", "200 OK"}},
 		{"a name that nobody has", []string{"-servername", "other.example"}, []string{"subject=CN = shop.example", "200 OK"}},
 		{"no name", []string{"-noservername"}, []string{"subject=CN = shop.example", "200 OK"}},
-		{"ALPN of which we speak one", []string{"-alpn", "h2,http/1.1"}, []string{"ALPN protocol: http/1.1", "200 OK"}},
+		{"ALPN of which we speak one", []string{"-alpn", "spdy/3,http/1.1"}, []string{"ALPN protocol: http/1.1", "200 OK"}},
+		{"ALPN of which we speak both", []string{"-alpn", "http/1.1,h2"}, []string{"ALPN protocol: h2"}},
 		{"a client certificate in TLS 1.2", []string{"-tls1_2", "-cert", "ann.crt", "-key", "ann.key"}, []string{`Subject="CN=ann.example"`}},
 		{"a client certificate in TLS 1.3", []string{"-tls1_3", "-cert", "ann.crt", "-key", "ann.key"}, []string{`Subject="CN=ann.example"`}},
 		{"TLS 1.1 is refused", []string{"-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0"}, []string{"protocol version"}},
@@ -195,6 +196,8 @@ func TestCurlSpeaksToUs(t *testing.T) {
 	}{
 		{"TLS 1.2", []string{"--tls-max", "1.2"}},
 		{"TLS 1.3", []string{"--tlsv1.3"}},
+		{"HTTP/1.1", []string{"--http1.1"}},
+		{"HTTP/2", []string{"--http2"}},
 		{"three requests on one connection", []string{url, url}},
 		{"a body of a megabyte", []string{"--data-binary", "@body"}},
 		{"a client certificate", []string{"--cert", "ann.crt", "--key", "ann.key"}},
