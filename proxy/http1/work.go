@@ -150,6 +150,9 @@ func (w *work) shrink() {
 	if cap(w.own) > bufferSize {
 		w.own = nil
 	}
+	if cap(w.taken) > bufferSize {
+		w.taken = nil
+	}
 	w.claims.shrink()
 	w.client = nil
 	w.exchange.Generation = nil
