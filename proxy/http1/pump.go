@@ -21,6 +21,9 @@ type pump struct {
 	done     chan struct{}
 	sent     atomic.Int64
 	stopped  bool // by stop, which then is what it ended for
+	// It ended by itself before the request was complete: who is woken by the
+	// end of the instance's connection knows, though done may follow.
+	broke atomic.Bool
 	// Of the pump until done is closed:
 	reason   live.Reason // why it ended early
 	finished bool        // the body was sent to its end
@@ -49,6 +52,7 @@ func (p *pump) run() {
 		if r := recover(); r != nil {
 			p.reason = live.InternalError
 			p.conn.server.options.Panics.Caught(p.conn.shard, "sending a body", r)
+			p.broke.Store(true)
 			p.upstream.Expire()
 		}
 	}()
@@ -72,6 +76,7 @@ func (p *pump) run() {
 	case live.UpstreamReset:
 		// It may have answered before it closed: whoever reads finds out.
 	default:
+		p.broke.Store(true)
 		p.upstream.Expire() // the request will never be complete
 	}
 }
@@ -219,10 +224,11 @@ func (p *pump) stop() live.Reason {
 	select {
 	case <-p.done:
 	default:
+		broke := p.broke.Load()
 		p.conn.StopReading()
 		<-p.done
 		p.conn.Revive()
-		p.stopped = true
+		p.stopped = !broke
 	}
 	if p.stopped {
 		return live.None

@@ -3,9 +3,11 @@
 package http2_test
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"testing"
+	"time"
 
 	xhttp2 "golang.org/x/net/http2"
 
@@ -306,13 +308,14 @@ func TestWhoSpeaksAnotherProtocolIsToldSo(t *testing.T) {
 	p := client(t, s)
 	p.headers(1, true, request("GET")...)
 	_, _, _ = p.answer(1)
-	q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.addr, nil)
-	if err != nil {
+	nc := connect(t, s.addr)
+	defer nc.Close()
+	_ = nc.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(nc, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	if a, err := http.DefaultTransport.RoundTrip(q); err == nil {
-		_ = a.Body.Close()
-		t.Fatalf("answered %s", a.Status)
+	if b, _ := io.ReadAll(nc); bytes.Contains(b, []byte("HTTP/1.1 200")) {
+		t.Fatalf("answered %q", b)
 	}
 	<-s.conns
 	<-s.conns
