@@ -60,9 +60,7 @@ func TestDrainServesWhatIsUnderWay(t *testing.T) {
 	p := client(t, s)
 	p.headers(1, true, request("GET")...)
 	c := <-s.conns
-	for c.Streams() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "a stream is open", func() bool { return c.Streams() == 1 })
 	c.Drain()
 	c.Drain()
 	ping := p.leaves()
