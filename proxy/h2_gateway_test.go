@@ -657,3 +657,56 @@ func TestStreamsAreRefusedWhileMemoryIsShort(t *testing.T) {
 	close(release)
 	wantAnswer(t, "the stream under way", underWay, "200")
 }
+
+// An answer may take longer than any of its parts may: what a client is given
+// to send its request ends with the request.
+func TestLongAnswersToUploadsGoOn(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]*http.Client{"HTTP/1": client(t), "HTTP/2": clientH2(t)} {
+		came, stop := make(chan struct{}), make(chan struct{})
+		_, url := bounded(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.ReadFull(r.Body, make([]byte, 1))
+			close(came)
+			_, _ = io.Copy(io.Discard, r.Body)
+			tick := time.NewTicker(20 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-stop:
+					_, _ = io.WriteString(w, "end")
+					return
+				case <-r.Context().Done():
+					return
+				case <-tick.C:
+					_, _ = io.WriteString(w, ".")
+					_ = http.NewResponseController(w).Flush()
+				}
+			}
+		}), "timeouts: {first_byte: 2s, idle: 2s}")
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			body, upload := io.Pipe()
+			go func() {
+				_, _ = io.WriteString(upload, strings.Repeat("first", 4<<10))
+				<-came
+				_, _ = io.WriteString(upload, "second")
+				_ = upload.Close()
+			}()
+			resp, err := c.Do(request(t, http.MethodPost, url, body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			b := make([]byte, 64)
+			for began := time.Now(); time.Since(began) < 5*time.Second; {
+				if _, err := resp.Body.Read(b); err != nil {
+					t.Fatalf("after %v: %v", time.Since(began), err)
+				}
+			}
+			close(stop)
+			if rest, err := io.ReadAll(resp.Body); err != nil || !strings.HasSuffix(string(rest), "end") {
+				t.Errorf("the answer ends with %q, %v", rest, err)
+			}
+		})
+	}
+}
