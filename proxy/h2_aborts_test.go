@@ -32,7 +32,7 @@ func (c *crossing) fails(t *testing.T, r *http.Request) {
 	}
 }
 
-func TestClientsGiveUpBetweenTongues(t *testing.T) {
+func TestClientsGiveUpBetweenProtocols(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, c *crossing) {
 		t.Helper()
@@ -75,7 +75,7 @@ func TestClientsGiveUpBetweenTongues(t *testing.T) {
 	})
 }
 
-func TestInstancesBreakOffBetweenTongues(t *testing.T) {
+func TestInstancesBreakOffBetweenProtocols(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, c *crossing) {
 		t.Helper()

@@ -20,7 +20,7 @@ import (
 // streamed hides how long a body is.
 func streamed(r io.Reader) io.Reader { return struct{ io.Reader }{r} }
 
-func TestBodiesBetweenTongues(t *testing.T) {
+func TestBodiesBetweenProtocols(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, c *crossing) {
 		t.Helper()
@@ -55,7 +55,7 @@ func TestBodiesBetweenTongues(t *testing.T) {
 	})
 }
 
-func TestManyAtOnceBetweenTongues(t *testing.T) {
+func TestManyAtOnceBetweenProtocols(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, c *crossing) {
 		t.Helper()
@@ -82,7 +82,7 @@ func TestManyAtOnceBetweenTongues(t *testing.T) {
 	})
 }
 
-func TestHeadsBetweenTongues(t *testing.T) {
+func TestHeadsBetweenProtocols(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, c *crossing) {
 		t.Helper()
@@ -118,7 +118,7 @@ func TestHeadsBetweenTongues(t *testing.T) {
 	})
 }
 
-func TestAnswersWithoutContentBetweenTongues(t *testing.T) {
+func TestAnswersWithoutContentBetweenProtocols(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, c *crossing) {
 		t.Helper()
@@ -153,7 +153,7 @@ func TestAnswersWithoutContentBetweenTongues(t *testing.T) {
 	})
 }
 
-func TestInterimAnswersBetweenTongues(t *testing.T) {
+func TestInterimAnswersBetweenProtocols(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, c *crossing) {
 		t.Helper()
@@ -171,7 +171,7 @@ func TestInterimAnswersBetweenTongues(t *testing.T) {
 	})
 }
 
-func TestExpectationsBetweenTongues(t *testing.T) {
+func TestExpectationsBetweenProtocols(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, c *crossing) {
 		t.Helper()
@@ -198,7 +198,7 @@ func TestExpectationsBetweenTongues(t *testing.T) {
 	})
 }
 
-func TestTrailersBetweenTongues(t *testing.T) {
+func TestTrailersBetweenProtocols(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, c *crossing) {
 		t.Helper()
@@ -224,7 +224,7 @@ func TestTrailersBetweenTongues(t *testing.T) {
 	})
 }
 
-func TestPiecesPassAtOnceBetweenTongues(t *testing.T) {
+func TestPiecesPassAtOnceBetweenProtocols(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, c *crossing) {
 		t.Helper()
@@ -243,7 +243,7 @@ func TestPiecesPassAtOnceBetweenTongues(t *testing.T) {
 	})
 }
 
-func TestBothWaysAtOnceBetweenTongues(t *testing.T) {
+func TestBothWaysAtOnceBetweenProtocols(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, c *crossing) {
 		t.Helper()
@@ -302,7 +302,7 @@ type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { return len(b), nil }
 
-func TestEarlyAnswersBetweenTongues(t *testing.T) {
+func TestEarlyAnswersBetweenProtocols(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, c *crossing) {
 		t.Helper()

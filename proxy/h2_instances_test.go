@@ -106,7 +106,7 @@ func TestRefusedStreamsAreSentAgain(t *testing.T) {
 		{"three times", 3, http.StatusOK, 4},
 		{"without end", 1000, http.StatusBadGateway, 4},
 	} {
-		for _, from := range tongues {
+		for _, from := range protocols {
 			t.Run(tt.name+" from "+from.name, func(t *testing.T) {
 				t.Parallel()
 				var streams atomic.Int64
@@ -118,7 +118,7 @@ func TestRefusedStreamsAreSentAgain(t *testing.T) {
 					}
 					answerEmpty(f, stream)
 				})
-				c := crossTo(t, from, tongues[1], newStage(), at)
+				c := crossTo(t, from, protocols[1], newStage(), at)
 				resp, _ := c.ask(t, request(t, http.MethodPost, c.url+"/", strings.NewReader("content")))
 				if resp.StatusCode != tt.status || streams.Load() != tt.streams {
 					t.Errorf("status %d (%s) after %d streams, want %d after %d",
@@ -139,7 +139,7 @@ func TestResetStreamsAreNotSentAgain(t *testing.T) {
 		streams.Add(1)
 		_ = f.WriteRSTStream(stream, http2.ErrCodeInternal)
 	})
-	c := crossTo(t, tongues[0], tongues[1], newStage(), at)
+	c := crossTo(t, protocols[0], protocols[1], newStage(), at)
 	resp, _ := c.ask(t, request(t, http.MethodPost, c.url+"/", strings.NewReader("content")))
 	if resp.StatusCode != http.StatusBadGateway || streams.Load() != 1 {
 		t.Errorf("status %d after %d streams, want 502 after 1", resp.StatusCode, streams.Load())
@@ -160,7 +160,7 @@ func TestGoAwayLosesNoRequest(t *testing.T) {
 			answerEmpty(f, stream)
 		}
 	})
-	c := crossTo(t, tongues[1], tongues[1], newStage(), at)
+	c := crossTo(t, protocols[1], protocols[1], newStage(), at)
 	var all sync.WaitGroup
 	for range workers {
 		all.Go(func() {
@@ -195,7 +195,7 @@ func (r *restarting) start() {
 		return err == nil
 	})
 	r.addr = ln.Addr().String()
-	s := &http.Server{Handler: r.h, Protocols: tongues[1].protocols(), ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
+	s := &http.Server{Handler: r.h, Protocols: protocols[1].protocols(), ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
 	done := make(chan struct{})
 	r.s, r.done = s, done
 	go func() {
@@ -227,9 +227,9 @@ func TestRestartsUnderLoadLoseNothing(t *testing.T) {
 		defer func() { instances[k].stop() }()
 	}
 	port := freeport.One(t)
-	tr := &http.Transport{Protocols: tongues[1].protocols()}
+	tr := &http.Transport{Protocols: protocols[1].protocols()}
 	t.Cleanup(tr.CloseIdleConnections)
-	c := &crossing{bed: start(t, nil), from: tongues[1], url: local(port), client: &http.Client{Transport: tr, Timeout: time.Minute}}
+	c := &crossing{bed: start(t, nil), from: protocols[1], url: local(port), client: &http.Client{Transport: tr, Timeout: time.Minute}}
 	c.lead(port, func(g *routing.Gateway) { g.Routes[0].Protocol = routing.ProtocolH2C },
 		route("shop", routing.FullWeight, instances[0].addr, instances[1].addr))
 	var all sync.WaitGroup
@@ -277,7 +277,7 @@ func TestRestartsUnderLoadLoseNothing(t *testing.T) {
 func TestInstancesThatSpeakSomethingElse(t *testing.T) {
 	t.Parallel()
 	s := newStage()
-	c := crossTo(t, tongues[0], tongues[1], s, s.serve(t, tongues[0]))
+	c := crossTo(t, protocols[0], protocols[1], s, s.serve(t, protocols[0]))
 	resp, _ := c.ask(t, request(t, http.MethodGet, c.url+"/hello", http.NoBody))
 	if reason := resp.Header.Get("Sluice-Reason"); resp.StatusCode != http.StatusBadGateway || reason != "upstream_protocol" {
 		t.Errorf("status %d (%s), want 502 (upstream_protocol)", resp.StatusCode, reason)
@@ -327,7 +327,7 @@ func TestCallsThatAreUnavailableEject(t *testing.T) {
 		g.Routes[0].Protocol = routing.ProtocolGRPC
 		g.Routes[0].Ejection = routing.Ejection{Failures: 3, Statuses: unavailable, Time: time.Hour, MostTime: time.Hour, Most: routing.FullWeight}
 	}, route("shop", routing.FullWeight, ill, well))
-	tr := &http.Transport{Protocols: tongues[1].protocols()}
+	tr := &http.Transport{Protocols: protocols[1].protocols()}
 	defer tr.CloseIdleConnections()
 	for n := 0; bad.Load() < 3 || n < 200; n++ {
 		r := request(t, http.MethodPost, local(port)+"/shop.Cart/Add", strings.NewReader("\x00\x00\x00\x00\x00"))

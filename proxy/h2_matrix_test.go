@@ -21,15 +21,15 @@ import (
 	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
-// tongue is how one side of a gateway is spoken to.
-type tongue struct {
+// protocol is how one side of a gateway is spoken to.
+type protocol struct {
 	name    string // and what a route says of its instances
 	h2, tls bool
 }
 
-var tongues = []tongue{{name: "http1"}, {name: "h2c", h2: true}, {name: "h2", h2: true, tls: true}}
+var protocols = []protocol{{name: "http1"}, {name: "h2c", h2: true}, {name: "h2", h2: true, tls: true}}
 
-func (s tongue) protocols() *http.Protocols {
+func (s protocol) protocols() *http.Protocols {
 	p := new(http.Protocols)
 	p.SetHTTP1(!s.h2)
 	p.SetHTTP2(s.h2 && s.tls)
@@ -38,7 +38,7 @@ func (s tongue) protocols() *http.Protocols {
 }
 
 // major is the first number of the version of HTTP.
-func (s tongue) major() int {
+func (s protocol) major() int {
 	if s.h2 {
 		return 2
 	}
@@ -46,24 +46,24 @@ func (s tongue) major() int {
 }
 
 // crossing is a proxy between a client and instances, each of which has a
-// tongue.
+// protocol.
 type crossing struct {
 	*bed
-	from, to tongue
+	from, to protocol
 	url      string // of the gateway
 	client   *http.Client
 	stage    *stage
 }
 
-// cross starts a proxy between two tongues, and an instance with a stage.
-func cross(t *testing.T, from, to tongue) *crossing {
+// cross starts a proxy between two protocols, and an instance with a stage.
+func cross(t *testing.T, from, to protocol) *crossing {
 	t.Helper()
 	s := newStage()
 	return crossTo(t, from, to, s, s.serve(t, to))
 }
 
-// crossTo starts a proxy between two tongues that leads to addresses.
-func crossTo(t *testing.T, from, to tongue, s *stage, addresses ...string) *crossing {
+// crossTo starts a proxy between two protocols that leads to addresses.
+func crossTo(t *testing.T, from, to protocol, s *stage, addresses ...string) *crossing {
 	t.Helper()
 	dir, port := t.TempDir(), freeport.One(t)
 	if s.ca == nil {
@@ -88,7 +88,7 @@ func crossTo(t *testing.T, from, to tongue, s *stage, addresses ...string) *cros
 }
 
 // route returns what a route says of instances that are spoken to so.
-func (s tongue) route() string {
+func (s protocol) route() string {
 	switch {
 	case !s.h2:
 		return ""
@@ -114,8 +114,8 @@ func newStage() *stage {
 	return &stage{drain: -1, began: make(chan string, 100), ended: make(chan error, 100), next: make(chan struct{}, 100), seen: make(chan *http.Request, 100)}
 }
 
-// serve starts an instance that speaks a tongue, and nothing else.
-func (s *stage) serve(t *testing.T, to tongue) (address string) {
+// serve starts an instance that speaks a protocol, and nothing else.
+func (s *stage) serve(t *testing.T, to protocol) (address string) {
 	t.Helper()
 	ln := listen(t)
 	server := &http.Server{
@@ -212,11 +212,11 @@ func heard[T any](t *testing.T, what string, from <-chan T) T {
 	}
 }
 
-// everywhere runs a test between any two tongues.
+// everywhere runs a test between any two protocols.
 func everywhere(t *testing.T, test func(t *testing.T, c *crossing)) {
 	t.Helper()
-	for _, from := range tongues {
-		for _, to := range tongues {
+	for _, from := range protocols {
+		for _, to := range protocols {
 			t.Run(from.name+" to "+to.name, func(t *testing.T) {
 				t.Parallel()
 				test(t, cross(t, from, to))

@@ -11,21 +11,21 @@ import (
 	"testing"
 )
 
-// plainTongues are those without TLS.
-var plainTongues = []tongue{{name: "http1"}, {name: "h2c", h2: true}}
+// plainProtocols are those without TLS.
+var plainProtocols = []protocol{{name: "http1"}, {name: "h2c", h2: true}}
 
-// toPerformers runs a test with clients of either tongue, through a gateway to
+// toPerformers runs a test with clients of either protocol, through a gateway to
 // performers that are tried in their order.
 func toPerformers(t *testing.T, test func(t *testing.T, c *crossing), all ...*performer) {
 	t.Helper()
-	for _, from := range plainTongues {
+	for _, from := range plainProtocols {
 		t.Run("from "+from.name, func(t *testing.T) {
 			t.Parallel()
 			var addresses []string
 			for _, p := range all {
 				addresses = append(addresses, p.address)
 			}
-			test(t, crossTo(t, from, tongue{name: "h2c", h2: true}, newStage(), addresses...))
+			test(t, crossTo(t, from, protocol{name: "h2c", h2: true}, newStage(), addresses...))
 		})
 	}
 }

@@ -11,15 +11,15 @@ import (
 )
 
 // fromVisitors runs a test whose client writes frames, through a gateway to
-// instances of either tongue. The proxy drains for as long as it takes.
+// instances of either protocol. The proxy drains for as long as it takes.
 func fromVisitors(t *testing.T, test func(t *testing.T, c *crossing)) {
 	t.Helper()
-	for _, to := range plainTongues {
+	for _, to := range plainProtocols {
 		t.Run("to "+to.name, func(t *testing.T) {
 			t.Parallel()
 			s := newStage()
 			s.drain = time.Hour
-			test(t, crossTo(t, tongue{name: "h2c", h2: true}, to, s, s.serve(t, to)))
+			test(t, crossTo(t, protocol{name: "h2c", h2: true}, to, s, s.serve(t, to)))
 		})
 	}
 }
