@@ -130,6 +130,26 @@ func TestWhatInstancesOfHTTP2Do(t *testing.T) {
 			"401 no", "401 no",
 		},
 		{
+			"an answer to a request that has no room, which is declined", []setting{{initialWindow, 1}},
+			answers(false, func(f *dialogue, stream uint32) bool {
+				f.head(stream, false, ":status: 401")
+				f.data(stream, true, "no")
+				f.reset(stream, noError)
+				return true
+			}),
+			"401 no", "401 no",
+		},
+		{
+			"a refusal of a request that has no room", []setting{{initialWindow, 1}},
+			answers(false, func(f *dialogue, stream uint32) bool { f.reset(stream, refusedStream); return true }),
+			"200 fine", "200 fine",
+		},
+		{
+			"a reset of a request that has no room", []setting{{initialWindow, 1}},
+			answers(false, func(f *dialogue, stream uint32) bool { f.reset(stream, internalError); return true }),
+			"502 upstream_reset", "200 fine",
+		},
+		{
 			"padding, continuations, interim answers and frames that nobody knows", nil,
 			answers(true, func(f *dialogue, stream uint32) bool {
 				f.head(stream, false, ":status: 103", "link: x")

@@ -33,7 +33,8 @@ type pump struct {
 // startPump sends what stands in w.out and starts to pump.
 func (c *conn) startPump(u *upstream.Conn) (*pump, error) {
 	w := c.w
-	if n, err := u.Write(w.out); err != nil {
+	n, err := u.Write(w.out)
+	if err != nil && (n == 0 || unsent(err) || !u.Declined()) {
 		return nil, &socket.WriteError{Err: err, Unsent: n == 0}
 	}
 	// What follows have in the buffer moves to its front.
@@ -42,6 +43,11 @@ func (c *conn) startPump(u *upstream.Conn) (*pump, error) {
 	p := &pump{conn: c, upstream: u, done: make(chan struct{}), retains: u.Carried()}
 	w.taken = w.taken[:0]
 	c.pump = p
+	if err != nil { // whoever reads finds out whether there is an answer
+		p.reason, p.retains = live.UpstreamReset, false
+		close(p.done)
+		return p, nil
+	}
 	go p.run()
 	return p, nil
 }

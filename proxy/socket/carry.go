@@ -74,6 +74,10 @@ func (s *Sweeper) Carry(by Carrier) *Conn {
 // Carried reports whether the connection is a conversation inside another one.
 func (c *Conn) Carried() bool { return c.by != nil }
 
+// Declined reports whether the peer of a carried connection takes nothing more,
+// though it may have answered before.
+func (c *Conn) Declined() bool { return c.by != nil && c.by.Peer() == PeerGone }
+
 // Hangup tells whoever watches a carried connection that its peer is gone,
 // rather than at the next sweep. It is called by the Carrier, from any
 // goroutine, once Peer says so.
@@ -137,15 +141,17 @@ func (c *Conn) carriedLoop(h Handler) error {
 	}
 }
 
-// carriedTrip is RoundTrip over a Carrier.
+// carriedTrip is RoundTrip over a Carrier. A peer that took only a part of what
+// was sent may have answered all the same.
 func (c *Conn) carriedTrip(out []byte, h Handler) error {
-	if out != nil {
-		n, err := c.carry(out, 0)
-		if _, told := errors.AsType[*WriteError](err); err != nil && !told {
-			err = &WriteError{Err: err, Unsent: n == 0}
-		}
-		if err != nil {
+	if err := c.carriedRequest(out); err != nil {
+		if we, ok := errors.AsType[*WriteError](err); !ok || we.Unsent || !c.Declined() {
 			return err
+		}
+		if n, _ := c.by.Take(h.Buffer()); n == 0 {
+			return err
+		} else if h.Data(n) == Done {
+			return nil
 		}
 	}
 	for {
@@ -157,6 +163,19 @@ func (c *Conn) carriedTrip(out []byte, h Handler) error {
 			return nil
 		}
 	}
+}
+
+// carriedRequest sends what a trip begins with, if that has not been done. Its
+// errors are *WriteError.
+func (c *Conn) carriedRequest(out []byte) error {
+	if out == nil {
+		return nil
+	}
+	n, err := c.carry(out, 0)
+	if _, told := errors.AsType[*WriteError](err); err != nil && !told {
+		err = &WriteError{Err: err, Unsent: n == 0}
+	}
+	return err
 }
 
 // carriedRead is Read over a Carrier.
