@@ -130,7 +130,8 @@ func TestWhatInstancesOfHTTP2Do(t *testing.T) {
 			"401 no", "401 no",
 		},
 		{
-			"an answer to a request that has no room, which is declined", []setting{{initialWindow, 1}},
+			"an answer to a request that has no room, which is declined",
+			[]setting{{initialWindow, 1}},
 			answers(false, func(f *dialogue, stream uint32) bool {
 				f.head(stream, false, ":status: 401")
 				f.data(stream, true, "no")
@@ -140,12 +141,14 @@ func TestWhatInstancesOfHTTP2Do(t *testing.T) {
 			"401 no", "401 no",
 		},
 		{
-			"a refusal of a request that has no room", []setting{{initialWindow, 1}},
+			"a refusal of a request that has no room",
+			[]setting{{initialWindow, 1}},
 			answers(false, func(f *dialogue, stream uint32) bool { f.reset(stream, refusedStream); return true }),
 			"200 fine", "200 fine",
 		},
 		{
-			"a reset of a request that has no room", []setting{{initialWindow, 1}},
+			"a reset of a request that has no room",
+			[]setting{{initialWindow, 1}},
 			answers(false, func(f *dialogue, stream uint32) bool { f.reset(stream, internalError); return true }),
 			"502 upstream_reset", "200 fine",
 		},

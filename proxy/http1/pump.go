@@ -34,7 +34,8 @@ type pump struct {
 func (c *conn) startPump(u *upstream.Conn) (*pump, error) {
 	w := c.w
 	n, err := u.Write(w.out)
-	if err != nil && (n == 0 || unsent(err) || !u.Declined()) {
+	declined := err != nil && n > 0 && !unsent(err) && u.Declined()
+	if err != nil && !declined {
 		return nil, &socket.WriteError{Err: err, Unsent: n == 0}
 	}
 	// What follows have in the buffer moves to its front.
@@ -43,7 +44,7 @@ func (c *conn) startPump(u *upstream.Conn) (*pump, error) {
 	p := &pump{conn: c, upstream: u, done: make(chan struct{}), retains: u.Carried()}
 	w.taken = w.taken[:0]
 	c.pump = p
-	if err != nil { // whoever reads finds out whether there is an answer
+	if declined { // whoever reads finds out whether there is an answer
 		p.reason, p.retains = live.UpstreamReset, false
 		close(p.done)
 		return p, nil
