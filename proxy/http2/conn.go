@@ -159,6 +159,7 @@ func (s *Conn) end(err error) error {
 		err = s.output.err // which is why it expired
 	}
 	why := s.leaving.why
+	talking := faulty || err == nil && s.accept != nil && s.leaving.byPeer
 	s.fail(err)
 	socks := s.socks()
 	s.mu.Unlock()
@@ -169,7 +170,7 @@ func (s *Conn) end(err error) error {
 	if heard := err == nil || faulty; heard {
 		s.sock.Due(socket.Now() + lastWords)
 		s.writeLast(heard)
-		s.linger(faulty)
+		s.linger(talking)
 	} else {
 		s.sock.Expire()
 		s.writeLast(heard)
@@ -200,14 +201,15 @@ func (s *Conn) writeLast(heard bool) {
 }
 
 // Time and bytes that a peer has to read why its connection ended, while it
-// may still be sending: a close with bytes unread would reset it.
+// may still be sending, be it that it is at fault or that it leaves: a close with
+// bytes unread would reset it.
 const (
 	lingerTime = int64(time.Second)
 	lingerSize = 1 << 20
 )
 
-func (s *Conn) linger(faulty bool) {
-	if !faulty || s.sock.CloseWrite() != nil {
+func (s *Conn) linger(talking bool) {
+	if !talking || s.sock.CloseWrite() != nil {
 		return
 	}
 	s.sock.Due(socket.Now() + lingerTime)
