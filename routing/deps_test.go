@@ -95,6 +95,10 @@ var depRules = []depRule{
 		why: "the stream and its two ends alone import gRPC",
 	},
 	{
+		of: "./...", except: []string{"./control/store"}, not: []string{"go.etcd.io/bbolt/..."}, direct: true,
+		why: "the store alone knows what its file looks like",
+	},
+	{
 		of: "./...", except: []string{"./discovery/kubernetes/...", "./control/kube/..."},
 		not: []string{"k8s.io/client-go/..."}, direct: true,
 		why: "two rooms alone talk to the API server",

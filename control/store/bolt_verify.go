@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// verify reads all that a file holds and returns its state if it is what was
+// written. bbolt trusts its pages, so they are checked in an order in which
+// no step follows what a former one has not looked at: the size of the file,
+// where pages begin and end, every record against the sum, and then what is
+// free.
+func verify(path string) (state, error) {
+	var file *os.File
+	var st state
+	err := guarded(func() error {
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if info.Size() == 0 {
+			return errors.New("the file is empty")
+		}
+		db, err := bolt.Open(path, 0o600, &bolt.Options{
+			Timeout: time.Second, ReadOnly: true, PreLoadFreelist: true, FreelistType: bolt.FreelistMapType, NoStatistics: true,
+			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+				f, err := os.OpenFile(name, flag, mode)
+				file = f
+				return f, err
+			},
+		})
+		if err != nil {
+			return err
+		}
+		file = nil // db closes it
+		return errors.Join(verifyFile(db, info.Size(), &st), db.Close())
+	})
+	if file != nil {
+		_ = file.Close() // bbolt gave up on it; with it goes bbolt's lock
+	}
+	switch {
+	case err == nil || errors.Is(err, ErrSchema) || errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist):
+		return st, err
+	case errors.Is(err, ErrCorrupt):
+		return st, err
+	}
+	return st, fmt.Errorf("%w: %w: restore a backup", ErrCorrupt, err)
+}
+
+// guarded calls f and returns its panic as an error: bbolt panics at pages
+// that make no sense, and the memory of a file that is too short faults.
+func guarded(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("unreadable: %v", fault)
+		}
+	}()
+	return f()
+}
+
+func verifyFile(db *bolt.DB, size int64, st *state) error {
+	return db.View(func(tx *bolt.Tx) error {
+		if size < tx.Size() {
+			return fmt.Errorf("the file has %d bytes instead of %d", size, tx.Size())
+		}
+		for _, check := range []func(*bolt.Tx) error{verifyPages, verifyRecords, verifyFree} {
+			if err := check(tx); err != nil {
+				return err
+			}
+		}
+		l, err := openLedger(tx)
+		if err != nil {
+			return err
+		}
+		if l.state.Schema != schema {
+			return fmt.Errorf("%w: the file has %d, this program knows %d", ErrSchema, l.state.Schema, schema)
+		}
+		*st = l.state
+		return nil
+	})
+}
+
+// verifyPages finds that pages lie side by side up to the end.
+func verifyPages(tx *bolt.Tx) error {
+	end := int(tx.Size()) / tx.DB().Info().PageSize
+	for id := 0; id < end; {
+		page, err := tx.Page(id)
+		if err != nil {
+			return err
+		}
+		id++
+		switch {
+		case page == nil:
+			return fmt.Errorf("page %d is missing", id-1)
+		case page.Type == "free":
+			continue
+		case page.OverflowCount < 0 || page.OverflowCount > end-id:
+			return fmt.Errorf("page %d reaches beyond the end", id-1)
+		}
+		id += page.OverflowCount
+	}
+	return nil
+}
+
+// verifyRecords holds all records against the sum.
+func verifyRecords(tx *bolt.Tx) error {
+	var names [][]byte
+	sum := uint64(0)
+	err := tx.ForEach(func(name []byte, b *bolt.Bucket) error {
+		names = append(names, slices.Clone(name))
+		return b.ForEach(func(k, v []byte) error {
+			if v == nil {
+				return errors.New("a bucket where a record belongs")
+			}
+			if string(name) != string(headBucket) || string(k) != string(sumKey) {
+				sum += digest(name, k, v)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range buckets {
+		if !slices.ContainsFunc(names, func(n []byte) bool { return string(n) == string(name) }) {
+			return fmt.Errorf("no bucket %s", name)
+		}
+	}
+	l, err := openLedger(tx)
+	if err != nil {
+		return err
+	}
+	if sum != l.sum {
+		return fmt.Errorf("records sum up to %x instead of %x", sum, l.sum)
+	}
+	return nil
+}
+
+// verifyFree finds that each page is either in use, once, or free: else the
+// next commit would write over what is in use.
+func verifyFree(tx *bolt.Tx) error {
+	var first error
+	for err := range tx.Check() { // to the end, so that its goroutine ends
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
