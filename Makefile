@@ -7,6 +7,8 @@ SHELL       := /bin/bash
 GOLANGCI_VERSION := 2.15.0
 H2SPEC_VERSION   := v2.2.1+incompatible
 GRPC_VERSION     := v1.85.0
+GEN_GO_VERSION   := v1.36.12
+GEN_GRPC_VERSION := v1.6.2
 # How long `make fuzz` spends on each fuzz test, and how often `make
 # microbench` repeats each benchmark.
 FUZZTIME ?= 10s
@@ -74,8 +76,15 @@ lint: linter ## run the linters
 fmt: linter ## format the code
 	bin/golangci-lint fmt ./...
 
+.PHONY: generators
+generators: # what writes the Go files of protobuf
+	@go version -m bin/protoc-gen-go 2>/dev/null | grep -qF '$(GEN_GO_VERSION)' || \
+		GOBIN=$(CURDIR)/bin go install google.golang.org/protobuf/cmd/protoc-gen-go@$(GEN_GO_VERSION)
+	@go version -m bin/protoc-gen-go-grpc 2>/dev/null | grep -qF '$(GEN_GRPC_VERSION)' || \
+		GOBIN=$(CURDIR)/bin go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@$(GEN_GRPC_VERSION)
+
 .PHONY: generate
-generate: ## write generated files anew
+generate: generators ## write generated files anew (needs protoc)
 	go generate ./...
 
 .PHONY: fuzz
