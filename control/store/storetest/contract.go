@@ -398,7 +398,7 @@ func (r *run) watch() {
 func (r *run) resume() {
 	from := r.version()
 	for i := range 300 {
-		r.write(gateway("a"), fmt.Sprint(i))
+		r.write(gateway("a"), strconv.Itoa(i))
 	}
 	for seen := 0; seen < 300; {
 		n := min(1+seen%97, 300-seen)
@@ -439,7 +439,7 @@ func (r *run) concurrent() {
 		go func() {
 			var err error
 			for i := 0; i < each && err == nil; i++ {
-				_, err = store.Put(r.ctx, r.s, gateway(fmt.Sprint(w)), fmt.Sprint(i), store.Any, "ada")
+				_, err = store.Put(r.ctx, r.s, gateway(strconv.Itoa(w)), strconv.Itoa(i), store.Any, "ada")
 			}
 			faults <- err
 		}()
@@ -452,7 +452,7 @@ func (r *run) concurrent() {
 			r.Fatalf("Watch tells %s after revision %d", spell(c), revision-1)
 		}
 		a := c.Changes[0]
-		if a.Text != fmt.Sprint(last[a.Name]) {
+		if a.Text != strconv.Itoa(last[a.Name]) {
 			r.Fatalf("Watch tells %s, want text %d", spell(c), last[a.Name])
 		}
 		if last[a.Name]++; revision == start.Revision+writers*each {
