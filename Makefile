@@ -41,6 +41,7 @@ test-peers: conformers ## compare with programs that others wrote (needs HAProxy
 .PHONY: test-slow
 test-slow: ## besiege the binary with many slow clients and overload (90 seconds; needs slowhttptest)
 	go test -tags slow -count 1 -timeout 20m -v ./test/siege
+	go test -count 1 -timeout 20m -v -run '^TestKilled$$' ./control/store -store.rounds 500
 
 .PHONY: test-chaos
 test-chaos: ## origins restarted, killed and out of order under 1,000 requests a second (2 minutes)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -179,8 +180,12 @@ func (s *boltStore) transaction() int {
 
 // full says ErrFull where the system says that there is no room.
 func full(err error) error {
+	if err == nil || errors.Is(err, ErrFull) {
+		return err
+	}
 	for _, no := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
-		if errors.Is(err, no) {
+		// bbolt has only the text of errors from when its file grows.
+		if errors.Is(err, no) || strings.HasSuffix(err.Error(), ": "+no.Error()) {
 			return fmt.Errorf("%w: %w", ErrFull, err)
 		}
 	}
