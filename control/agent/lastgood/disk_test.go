@@ -283,3 +283,24 @@ func FuzzFile(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkWrite(b *testing.B) {
+	k := open(b, b.TempDir(), lastgood.Options{})
+	payload := make([]byte, 1<<20)
+	b.SetBytes(int64(len(payload)))
+	for i := uint64(1); b.Loop(); i++ {
+		if err := k.Save(lastgood.Table{Version: version(1, i), Payload: payload}); err != nil {
+			b.Fatal(err)
+		}
+		settle(b, k)
+	}
+}
+
+func BenchmarkStart(b *testing.B) {
+	k := open(b, b.TempDir(), lastgood.Options{})
+	for i := uint64(1); b.Loop(); i++ {
+		if err := errors.Join(k.Starting(version(1, i)), k.Served(version(1, i))); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -2,6 +2,12 @@
 
 package lastgood
 
+import (
+	"time"
+
+	"github.com/sluice-mesh/sluice/routing"
+)
+
 // OpenOn is Open on a disk that asks before each operation, by its name:
 // create, write, fsync, rename, remove, extend, append or sync. One that is
 // given an error is not done; half of a failed write is.
@@ -91,3 +97,9 @@ func Reline(s string) (string, bool) {
 	r, ok := parseRecord(s)
 	return string(r.line()), ok
 }
+
+// Words are those of a journal.
+var Words = words
+
+// Line returns a line of a journal.
+func Line(word string, v routing.Version, at time.Time) []byte { return record{word, v, at}.line() }

@@ -3,6 +3,7 @@
 package lastgood_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -214,17 +215,52 @@ func TestJournalThatCannotBeReadDoesNotKeepTheProxyFromStarting(t *testing.T) {
 }
 
 func FuzzJournal(f *testing.F) {
-	f.Add([]byte("opened 0 0 0 00000000\n"))
-	for _, r := range []string{"starting", "crashed", "quarantined", "served", "released", "stopped"} {
-		f.Add([]byte(r + " 1 2 3\n"))
+	for _, word := range lastgood.Words {
+		f.Add(lastgood.Line(word, version(1, 2), noon))
 	}
+	f.Add([]byte("starting 1 2 3 00000000\n\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		once := lastgood.Relate(b)
-		if twice := lastgood.Relate(once); string(twice) != string(once) {
-			t.Errorf("journal %q tells %q, and that %q", b, once, twice)
-		}
+		wantShortest(t, b)
 		if line, ok := lastgood.Reline(string(b)); ok && line != string(b)+"\n" {
 			t.Errorf("line %q is written as %q", b, line)
+		}
+	})
+}
+
+// wantShortest demands that the shortest form of a journal tells the same.
+func wantShortest(t *testing.T, journal []byte) []byte {
+	t.Helper()
+	once := lastgood.Relate(journal)
+	if twice := lastgood.Relate(once); string(twice) != string(once) {
+		t.Errorf("journal %q tells %q, and that %q", journal, once, twice)
+	}
+	return once
+}
+
+// FuzzStarts makes a record of each three bytes: its word, its version and
+// how much later it is than the one before, or earlier.
+func FuzzStarts(f *testing.F) {
+	f.Add([]byte{1, 3, 1, 0, 0, 5, 1, 3, 1, 0, 0, 5})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var journal []byte
+		at, crashes := noon, 0
+		for b = b[:min(len(b), 3000)]; len(b) >= 3; b = b[3:] {
+			at = at.Add(time.Duration(int8(b[2])) * time.Second)
+			word := lastgood.Words[int(b[0])%len(lastgood.Words)]
+			journal = append(journal, lastgood.Line(word, version(uint64(b[1]>>6), uint64(b[1]&63)), at)...)
+			switch word {
+			case "opened", "crashed":
+				crashes++
+			case "quarantined":
+				crashes += lastgood.CrashLimit
+			}
+		}
+		short := wantShortest(t, journal)
+		if barred := bytes.Count(short, []byte("quarantined ")); barred*lastgood.CrashLimit > crashes {
+			t.Errorf("%d in quarantine after %d crashes: %q", barred, crashes, journal)
+		}
+		if n := bytes.Count(short, []byte("\n")); n > 34 { // 16 of both kinds, one tried, one that serves
+			t.Errorf("%d lines: %q", n, short)
 		}
 	})
 }
