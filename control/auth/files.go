@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package auth
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// maxFile bounds a file that is read: hundreds of authorities fit.
+const maxFile = 1 << 20
+
+// othersMay are the permissions that a file with a secret must not give: all to
+// everybody else, and writing to the group, by which Kubernetes lets read.
+const othersMay fs.FileMode = 0o027
+
+// readFile returns what a regular file holds. Errors name the file and nothing
+// of what it holds.
+func readFile(path string, secret bool) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // to open a pipe would wait for who writes to it
+		return nil, fmt.Errorf("%s: is not a regular file", path)
+	}
+	if m := info.Mode().Perm(); secret && m&othersMay != 0 && runtime.GOOS != "windows" {
+		return nil, fmt.Errorf("%s: its mode %04o lets other users read or change it; at most 0640 is accepted, such as after chmod 600", path, m)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(text) > maxFile:
+		return nil, fmt.Errorf("%s: is larger than %d MB", path, maxFile>>20)
+	}
+	return text, nil
+}
+
+// file is something to write.
+type file struct {
+	name string
+	text []byte
+	mode fs.FileMode
+}
+
+// writeNew writes files to a folder that has none of them, or takes away what
+// it wrote.
+func writeNew(dir string, files []file) (err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for i, f := range files {
+		if err = createFile(filepath.Join(dir, f.name), f); err != nil {
+			for _, written := range files[:i] {
+				_ = os.Remove(filepath.Join(dir, written.name))
+			}
+			return err
+		}
+	}
+	return syncDir(dir)
+}
+
+// createFile writes a file that is not there yet.
+func createFile(path string, f file) error {
+	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, f.mode)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s: %w", path, ErrExists)
+	}
+	if err != nil {
+		return err
+	}
+	if err := fill(w, f); err != nil {
+		_ = os.Remove(path)
+		return err
+	}
+	return nil
+}
+
+// fill writes what a file holds, durably, and closes it.
+func fill(w *os.File, f file) error {
+	_, err := w.Write(f.text)
+	if err == nil {
+		err = w.Chmod(f.mode) // whatever the umask has left
+	}
+	if err == nil {
+		err = w.Sync()
+	}
+	return errors.Join(err, w.Close())
+}
+
+// writeOver writes files in the place of others, each at once.
+func writeOver(dir string, files []file) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := replaceFile(dir, f); err != nil {
+			return err
+		}
+	}
+	return syncDir(dir)
+}
+
+func replaceFile(dir string, f file) error {
+	w, err := os.CreateTemp(dir, ".new-*") // with mode 0600
+	if err != nil {
+		return err
+	}
+	if err = fill(w, f); err == nil {
+		err = os.Rename(w.Name(), filepath.Join(dir, f.name))
+	}
+	if err != nil {
+		_ = os.Remove(w.Name())
+	}
+	return err
+}
+
+// syncDir has the names in a folder outlast the machine.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if runtime.GOOS == "windows" {
+		err = nil // it has no such thing
+	}
+	return errors.Join(err, d.Close())
+}
+
+var (
+	errNoCertificate = errors.New("holds no certificate in PEM")
+	errCut           = errors.New("ends inside a block of PEM")
+	errNoKey         = errors.New("holds no private key of ECDSA on P-256 in PEM (PKCS #8)")
+)
+
+// parseCertificates returns the certificates in PEM, at least one. A block that
+// is not whole is an error: the file may be about to be written.
+func parseCertificates(b []byte) (list []*x509.Certificate, err error) {
+	for {
+		var block *pem.Block
+		if block, b = pem.Decode(b); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("holds a certificate that cannot be read: %w", err)
+		}
+		list = append(list, c)
+	}
+	switch {
+	case bytes.Contains(b, []byte("-----BEGIN")):
+		return nil, errCut
+	case len(list) == 0:
+		return nil, errNoCertificate
+	}
+	return list, nil
+}
+
+// parseKey returns the private key in PEM. Errors repeat nothing of it.
+func parseKey(b []byte) (*ecdsa.PrivateKey, error) {
+	block, _ := pem.Decode(b)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return nil, errNoKey
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, errNoKey
+	}
+	k, ok := key.(*ecdsa.PrivateKey)
+	if !ok || k.Curve != elliptic.P256() {
+		return nil, errNoKey
+	}
+	return k, nil
+}
