@@ -386,6 +386,14 @@ func TestToGatewayRefuses(t *testing.T) {
 		{"an old TLS", func(m *controlpb.Gateway) { m.Tls.MinVersion = tls.VersionTLS11 }, "tls.min_version"},
 		{"statuses out of bounds", func(m *controlpb.Gateway) { m.Health.Status[0] = &controlpb.Range{From: 1, To: 1 << 31} }, "health.status[0]"},
 		{"statuses out of order", func(m *controlpb.Gateway) { slices.Reverse(m.Health.Status) }, "health.status[1]"},
+		{"statuses that touch", func(m *controlpb.Gateway) {
+			m.Ejection.Statuses = []*controlpb.Range{{From: 500, To: 502}, {From: 503, To: 504}}
+		}, "ejection.statuses[1]"},
+		{"an empty method", func(m *controlpb.Gateway) { m.Routes[0].Retries.Methods[3] = "" }, "routes[0].retries.methods[3]"},
+		{"a breaker without time to count in", func(m *controlpb.Gateway) {
+			m.Load.Breaker = &controlpb.Breaker{ErrorsCp: 1, AtLeast: 1, OpenForNs: 1e9, Trials: 1}
+		}, "load.breaker.over_ns"},
+		{"a preference without share", func(m *controlpb.Gateway) { m.Locality.EnoughCp = 0 }, "locality.enough_cp"},
 		{"a retried status that is a success", func(m *controlpb.Gateway) { m.Routes[0].Retries.Statuses[0].From = 200 }, "routes[0].retries.statuses[0]"},
 		{"another status for no route", func(m *controlpb.Gateway) { m.NoRoute = 200 }, "no_route"},
 		{"a key of metadata twice", func(m *controlpb.Gateway) { m.Metadata[1] = m.Metadata[0] }, "metadata[1].key"},
