@@ -4,6 +4,7 @@ package store_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"os"
 	"path/filepath"
@@ -155,8 +156,10 @@ func FuzzRestore(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		dir := t.TempDir()
 		err := store.Restore(dir, bytes.NewReader(b))
-		if (err == nil) != bytes.Equal(b, whole) {
-			t.Fatalf("Restore of %d bytes: error %v", len(b), err)
+		// Processes that fuzz have backups of stores of their own.
+		end := max(len(b)-sha256.Size, 0)
+		if sum := sha256.Sum256(b[:end]); err == nil && !bytes.Equal(b[end:], sum[:]) {
+			t.Fatalf("Restore of %d bytes: no error, without their sum", len(b))
 		}
 		if _, missing := os.Stat(filepath.Join(dir, "store.db")); err != nil && missing == nil {
 			t.Fatal("what was refused was put in place")
