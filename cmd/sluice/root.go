@@ -97,7 +97,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use or refused files.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(withFlagSuggestion(cmd, err))
 	})
-	root.AddCommand(newBench(), newExplain(), newLab(), newRun(), newValidate(), newVersion())
+	root.AddCommand(newBench(), newExplain(), newLab(), newPKI(), newRun(), newValidate(), newVersion())
 	return root
 }
 
