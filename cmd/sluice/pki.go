@@ -246,6 +246,9 @@ func printToken(cmd *cobra.Command, tokens *auth.Tokens, t auth.Token, expires t
 		if out != "" {
 			_ = os.Remove(out)
 		}
+		if _, invalid := errors.AsType[*auth.InvalidError](err); invalid {
+			return usage(err)
+		}
 		return err
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "token %s for %s, until %s\n", made.ID, purpose(made), date(made.Expires))

@@ -41,6 +41,14 @@ type TokenError struct {
 func (e *TokenError) Error() string { return "token " + e.ID + ": " + e.Err.Error() }
 func (e *TokenError) Unwrap() error { return e.Err }
 
+// InvalidError reports a token that cannot be issued as it was asked for.
+type InvalidError struct {
+	Err error // all that is wrong, joined
+}
+
+func (e *InvalidError) Error() string { return e.Err.Error() }
+func (e *InvalidError) Unwrap() error { return e.Err }
+
 // ScopeError reports a peer that says it is more than what it has proven.
 type ScopeError struct {
 	Proven Identity

@@ -48,7 +48,7 @@ func NewTokens(v Vault, clock Clock) *Tokens { return &Tokens{v, clock} }
 
 // Issue makes a token. Of t, Kind, Name, Node, Namespaces and Grants count;
 // lifetime is more than 0 and at most MaxLifetime. secret is the token itself:
-// it can be had only now. What is wrong with t is told all at once.
+// it can be had only now. What is wrong with t is an *InvalidError.
 func (s *Tokens) Issue(ctx context.Context, t Token, lifetime time.Duration) (secret string, _ Token, err error) {
 	random := make([]byte, idBytes+secretBytes)
 	_, _ = rand.Read(random) // never fails
@@ -58,7 +58,7 @@ func (s *Tokens) Issue(ctx context.Context, t Token, lifetime time.Duration) (se
 	t.Expires, t.Revoked = t.Created.Add(lifetime), time.Time{}
 	t.Namespaces, t.Grants = slices.Clone(t.Namespaces), slices.Clone(t.Grants)
 	if err := t.check(); err != nil {
-		return "", Token{}, err
+		return "", Token{}, &InvalidError{err}
 	}
 	text, err := (&record{Schema: recordSchema, SHA256: hex.EncodeToString(sum[:]), Token: t}).encode()
 	if err != nil {

@@ -3,8 +3,11 @@
 package auth_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"net"
 	"os"
@@ -276,22 +279,50 @@ type staticVault struct {
 
 func (v staticVault) Load(context.Context, string) ([]byte, error) { return v.text, nil }
 
-// Whatever a file holds, it lets nobody in who does not know the secret, and
-// what is read is within its bounds.
+// Whatever a file holds, it lets in nobody who does not know the secret, nor
+// whom it does not grant anything; who knows it gets valid ranks alone.
 func FuzzRecord(f *testing.F) {
 	const id = "0123456789abcdef"
-	head := `{"schema":1,"sha256":"` + strings.Repeat("0", 64) + `","id":"` + id + `",`
+	secret := bytes.Repeat([]byte{0x11}, 32)
+	sum := sha256.Sum256(secret)
+	zeros, hash := strings.Repeat("0", 64), hex.EncodeToString(sum[:])
+	head := `{"schema":1,"sha256":"` + zeros + `","id":"` + id + `",`
 	times := `"created":"2030-01-02T03:04:05Z","expires":"2030-01-03T03:04:05Z"}`
 	f.Add([]byte(head + `"kind":"join","namespaces":["a/b"],` + times))
 	f.Add([]byte(head + `"kind":"api","grants":[{"namespace":"*","rank":"admin"}],` + times))
 	f.Add([]byte(head + `"kind":"api","grants":null,"more":1,` + times))
+	token := "sluice_api_" + id + "_" + hex.EncodeToString(secret)
+	now := func() time.Time { return start }
 	f.Fuzz(func(t *testing.T, text []byte) {
-		s := auth.NewTokens(staticVault{text: text}, func() time.Time { return start })
-		token := "sluice_api_" + id + "_" + strings.Repeat("1", 64)
-		if p, err := s.Person(t.Context(), overTLS(), fromHere, token); err == nil {
-			t.Fatalf("%q lets in %v", text, p)
+		if !bytes.Contains(text, []byte(hash)) {
+			s := auth.NewTokens(staticVault{text: text}, now)
+			if p, err := s.Person(t.Context(), overTLS(), fromHere, token); err == nil {
+				t.Fatalf("%q lets in %v", text, p)
+			}
+		}
+		known := bytes.Replace(text, []byte(zeros), []byte(hash), 1)
+		p, err := auth.NewTokens(staticVault{text: known}, now).Person(t.Context(), overTLS(), fromHere, token)
+		if err != nil {
+			return
+		}
+		if len(p.Grants) == 0 {
+			t.Fatalf("%q lets in somebody without a grant", known)
+		}
+		for _, g := range p.Grants {
+			if err := p.Allow(g.Namespace, g.Rank); err != nil {
+				t.Fatalf("%q: %v", known, err)
+			}
 		}
 	})
+}
+
+func TestGoodRecordLetsIn(t *testing.T) {
+	s, _, _ := newTokens(t)
+	secret, _ := mustIssue(t, s, auth.Token{Kind: auth.API, Grants: []auth.Grant{{"*", auth.Admin}}}, day)
+	p, err := s.Person(t.Context(), nil, fromHere, secret)
+	if err != nil || p.Allow("any/where", auth.Admin) != nil {
+		t.Errorf("Person() = %v, %v; want an admin of all namespaces", p, err)
+	}
 }
 
 func TestDamagedTokenFilesDeny(t *testing.T) {
