@@ -30,6 +30,7 @@ type Fold struct {
 	mu      sync.Mutex // guards the fields below
 	pending map[string]Update
 	listed  bool // Listed is to be passed on
+	changes []Change
 	urgent  bool
 	closed  bool
 }
@@ -52,6 +53,7 @@ func (f *Fold) Put(b Batch) {
 		f.urgent = f.urgent || u.Urgent
 	}
 	f.listed = f.listed || b.Listed
+	f.changes = append(f.changes, b.Changes...)
 	f.mu.Unlock()
 	f.nudge()
 }
@@ -81,7 +83,7 @@ func (f *Fold) Run(ctx context.Context, sink func(Batch)) {
 		}
 		wait := max(0, f.interval-time.Since(last))
 		b, closed := f.take(wait == 0)
-		if len(b.Updates) > 0 || b.Listed {
+		if len(b.Updates) > 0 || b.Listed || len(b.Changes) > 0 {
 			last = time.Now()
 			sink(b)
 		}
@@ -102,12 +104,12 @@ func (f *Fold) take(due bool) (b Batch, closed bool) {
 	if !due && !f.urgent && !f.closed {
 		return b, false
 	}
-	b.Listed = f.listed
+	b.Listed, b.Changes = f.listed, f.changes
 	for _, key := range slices.Sorted(maps.Keys(f.pending)) {
 		b.Updates = append(b.Updates, f.pending[key])
 	}
 	clear(f.pending)
-	f.listed, f.urgent = false, false
+	f.listed, f.urgent, f.changes = false, false, nil
 	return b, f.closed
 }
 

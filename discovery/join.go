@@ -30,7 +30,7 @@ func (j joined) Run(ctx context.Context, sink func(Batch)) error {
 					unlisted--
 					b.Listed = unlisted == 0
 				}
-				if len(b.Updates) > 0 || b.Listed {
+				if len(b.Updates) > 0 || b.Listed || len(b.Changes) > 0 {
 					sink(b)
 				}
 			})

@@ -37,6 +37,40 @@ type Batch struct {
 	// Listed marks the end of the source's first listing: everything that
 	// the source knows has been told.
 	Listed bool
+	// Changes are the changes by which this came about, as far as the source
+	// can tell them apart, in their order. A batch may have changes alone,
+	// which made no difference to any object.
+	Changes []Change
+}
+
+// Change is something that somebody did, or that happened, and that is waited
+// for until it serves.
+type Change struct {
+	// ID is the revision of the store that it made; 0 if it came from
+	// elsewhere.
+	ID uint64
+	// At is when it was made, or first seen.
+	At time.Time
+	// Kind is what it is about.
+	Kind ChangeKind
+}
+
+// ChangeKind says what a change is about.
+type ChangeKind uint8
+
+const (
+	// Config is what people ask for.
+	Config ChangeKind = iota
+	// Endpoints is what runs.
+	Endpoints
+)
+
+// String returns config or endpoints.
+func (k ChangeKind) String() string {
+	if k == Endpoints {
+		return "endpoints"
+	}
+	return "config"
 }
 
 // Update is the whole state of one object, such as a file. An update takes
@@ -47,6 +81,12 @@ type Update struct {
 	// of a file. Faults and documents name it as the source of their
 	// positions.
 	Key string
+	// Namespace is whose object it is, organisation/environment; empty means
+	// that of whoever runs the source.
+	Namespace string
+	// Origin names the kind of source, such as api or files, by which sources
+	// are ranked; empty ranks last.
+	Origin string
 	// Documents is what the object says now, in the order written.
 	Documents []*routing.Document
 	// Kept is what the object said last as far as that still counts, although

@@ -66,7 +66,7 @@ func (s *Source) Run(ctx context.Context, sink func(discovery.Batch)) error {
 			}
 		}
 		s.lists = kept
-		sink(discovery.Batch{Updates: updates, Listed: b.Listed})
+		sink(discovery.Batch{Updates: updates, Listed: b.Listed, Changes: b.Changes})
 	})
 }
 
