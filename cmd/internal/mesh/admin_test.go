@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/cmd/internal/mesh"
+	"github.com/sluice-mesh/sluice/cmd/internal/node"
 	"github.com/sluice-mesh/sluice/test/freeport"
 )
 
@@ -67,11 +68,15 @@ func requestRaw(t *testing.T, port int, text string) (status int, body string) {
 }
 
 func TestAdminAddressThatOthersReachTakesAToken(t *testing.T) {
-	_, err := mesh.Open(t.Context(), mesh.Options{Source: make(said), GatewayAddress: "127.0.0.1", Admin: "0.0.0.0:0"})
+	_, err := mesh.Open(t.Context(), mesh.Options{
+		Source: make(said), Options: node.Options{GatewayAddress: "127.0.0.1", Admin: "0.0.0.0:0"},
+	})
 	if err == nil || !strings.Contains(err.Error(), "--admin-token-file") {
 		t.Errorf("Open() = %v, want an error that says what to add", err)
 	}
-	_, err = mesh.Open(t.Context(), mesh.Options{Source: make(said), GatewayAddress: "127.0.0.1", Admin: "127.0.0.1:0", AdminTokenFile: "missing"})
+	_, err = mesh.Open(t.Context(), mesh.Options{
+		Source: make(said), Options: node.Options{GatewayAddress: "127.0.0.1", Admin: "127.0.0.1:0", AdminTokenFile: "missing"},
+	})
 	if err == nil || !strings.HasPrefix(err.Error(), "--admin-token-file: ") {
 		t.Errorf("Open() = %v with a file that is missing, want an error that names the flag", err)
 	}

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/sluice-mesh/sluice/cmd/internal/mesh"
+	"github.com/sluice-mesh/sluice/cmd/internal/node"
 	"github.com/sluice-mesh/sluice/discovery"
 	"github.com/sluice-mesh/sluice/routing"
 	"github.com/sluice-mesh/sluice/test/freeport"
@@ -85,8 +86,11 @@ func start(t *testing.T, source discovery.Source) (*mesh.Mesh, *lines) {
 	t.Helper()
 	log := &lines{}
 	m, err := mesh.Open(t.Context(), mesh.Options{
-		Source: source, GatewayAddress: "127.0.0.1", Admin: "127.0.0.1:0", Drain: -1,
-		Log: slog.New(slog.NewTextHandler(log, nil)),
+		Source: source,
+		Options: node.Options{
+			GatewayAddress: "127.0.0.1", Admin: "127.0.0.1:0", Drain: -1,
+			Log: slog.New(slog.NewTextHandler(log, nil)),
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -212,14 +216,14 @@ func TestOpenSaysThatTheAdminAddressIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	_, err = mesh.Open(t.Context(), mesh.Options{Source: mesh.Text{}, Admin: ln.Addr().String()})
+	_, err = mesh.Open(t.Context(), mesh.Options{Source: mesh.Text{}, Options: node.Options{Admin: ln.Addr().String()}})
 	if err == nil || !strings.Contains(err.Error(), "--admin") {
 		t.Errorf("Open with a taken admin address: error = %v, want one that names --admin", err)
 	}
 }
 
 func TestRunEndsWithItsSource(t *testing.T) {
-	m, err := mesh.Open(t.Context(), mesh.Options{Source: failing{}, Admin: "127.0.0.1:0", Drain: -1})
+	m, err := mesh.Open(t.Context(), mesh.Options{Source: failing{}, Options: node.Options{Admin: "127.0.0.1:0", Drain: -1}})
 	if err != nil {
 		t.Fatal(err)
 	}
