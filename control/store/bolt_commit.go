@@ -67,6 +67,7 @@ func (s *boltStore) change(ctx context.Context, run func(*ledger) error) error {
 	}
 	w := &write{run: run, done: make(chan struct{})}
 	s.queue.add(w)
+	s.o.at("queued")
 	select {
 	case <-w.done:
 	case s.turn <- struct{}{}:

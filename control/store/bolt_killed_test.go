@@ -45,7 +45,8 @@ func TestMain(m *testing.M) {
 
 // writeOn counts up one gateway a writer and prints what was acknowledged. It
 // kills itself where SLUICE_STORE_POINT says, if at all: name and how often
-// that point is passed before. SLUICE_STORE_BYTES has it fill its disk.
+// that point is passed before. SLUICE_STORE_BYTES has it fill its disk, and
+// SLUICE_STORE_FAULT write until the disk fails, and on.
 func writeOn(dir string) error {
 	name, text, _ := strings.Cut(os.Getenv("SLUICE_STORE_POINT"), ":")
 	left, _ := strconv.Atoi(text)
@@ -64,6 +65,9 @@ func writeOn(dir string) error {
 	}
 	if limit, _ := strconv.ParseUint(os.Getenv("SLUICE_STORE_BYTES"), 10, 64); limit > 0 {
 		return fillUp(s, limit)
+	}
+	if os.Getenv("SLUICE_STORE_FAULT") != "" {
+		return outlive(s)
 	}
 	ended := make(chan error, writers)
 	for w := range writers {
@@ -282,12 +286,81 @@ func tracer(t *testing.T) string {
 	t.Helper()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
-		t.Skip("strace is not installed")
+		lack(t, "strace is not installed")
 	}
 	if out, err := exec.CommandContext(t.Context(), strace, "-o", os.DevNull, os.Args[0], "-test.run", "^$").CombinedOutput(); err != nil {
-		t.Skipf("strace may not trace here: %v: %.200s", err, out)
+		lack(t, "strace may not trace here: %v: %.200s", err, out)
 	}
 	return strace
+}
+
+// lack skips a test for what the machine lacks, unless that is forbidden.
+func lack(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("FORBID_SKIPS") != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// outlive writes until the disk fails, which is no lack of room. Then nothing
+// is taken any more, and what was acknowledged is read as before. It prints
+// how many writes were acknowledged.
+func outlive(s store.Store) error {
+	ctx := context.Background()
+	n, err := 0, error(nil)
+	for ; err == nil; n++ {
+		_, err = store.Put(ctx, s, gateway(strconv.Itoa(n)), "text", store.Absent, "ada")
+	}
+	acknowledged := n - 1
+	fmt.Println(acknowledged)
+	for range 3 { // the disk would take these
+		if !errors.Is(err, store.ErrReadOnly) {
+			return fmt.Errorf("a write after %d: error %w, want %w", acknowledged, err, store.ErrReadOnly)
+		}
+		_, err = store.Put(ctx, s, gateway("more"), "text", store.Any, "ada")
+	}
+	if _, err := s.Lease(ctx, "leader", "ada", time.Minute); !errors.Is(err, store.ErrReadOnly) {
+		return fmt.Errorf("Lease: error %w, want %w", err, store.ErrReadOnly)
+	}
+	for i := range acknowledged {
+		if _, err := s.Get(ctx, gateway(strconv.Itoa(i))); err != nil {
+			return fmt.Errorf("Get(%d): %w", i, err)
+		}
+	}
+	return s.Close()
+}
+
+// A sync that fails leaves open what the disk holds, and one that succeeds
+// after it says nothing about what the first one lost. So the store takes
+// nothing more until it is opened anew, and then has what was acknowledged
+// and at most the one write more that was under way.
+func TestADiskThatFailsIsNotWrittenAnyMore(t *testing.T) {
+	strace := tracer(t)
+	for n := 4; n <= 9; n++ { // syncs of pages, and of the page that makes them count
+		dir := t.TempDir()
+		cmd := writer(t, dir, "SLUICE_STORE_FAULT=1")
+		cmd.Args = []string{
+			strace, "-f", "-qq", "-o", os.DevNull, "-e", "trace=fdatasync",
+			"-e", fmt.Sprintf("inject=fdatasync:error=EIO:when=%d", n), cmd.Path,
+		}
+		cmd.Path = strace
+		cmd.Stderr = os.Stderr
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("sync %d: %v", n, err)
+		}
+		acknowledged, err := strconv.ParseUint(strings.TrimSpace(string(out)), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, dir, store.Options{})
+		v, err := s.Version(t.Context())
+		if err != nil || v.Revision < acknowledged || v.Revision > acknowledged+1 {
+			t.Errorf("sync %d: revision %d, %v, acknowledged were %d", n, v.Revision, err, acknowledged)
+		}
+		put(t, s, "more", "text")
+	}
 }
 
 // Every acknowledged commit was synced twice: its pages, and then the page

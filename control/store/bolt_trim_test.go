@@ -260,10 +260,12 @@ func TestEventsAreBounded(t *testing.T) {
 
 func TestWritersThatWaitAreCommittedTogether(t *testing.T) {
 	const writers = 8
-	begun, proceed := make(chan struct{}), make(chan struct{})
+	begun, proceed, queued := make(chan struct{}), make(chan struct{}), make(chan struct{}, writers)
 	commits, first := 0, true
 	o := store.Options{}.At(func(point string) {
 		switch {
+		case point == "queued":
+			queued <- struct{}{}
 		case point == "before write" && first:
 			first = false
 			close(begun)
@@ -283,9 +285,9 @@ func TestWritersThatWaitAreCommittedTogether(t *testing.T) {
 	for i := range writers - 2 {
 		go write(strconv.Itoa(i), store.Absent)
 	}
-	go write("b", 7) // fails, and fails no other
-	for store.Waiting(s) < writers-1 {
-		time.Sleep(time.Millisecond)
+	go write("b", 7)    // fails, and fails no other
+	for range writers { // the first among them
+		<-queued
 	}
 	close(proceed)
 	conflicts := 0
