@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// Status is how the gateways of a namespace stand.
+type Status struct {
+	Namespace string          `json:"namespace"`
+	Version   string          `json:"version"` // of the newest table
+	Gateways  []GatewayStatus `json:"gateways"`
+}
+
+// GatewayStatus is how one gateway stands.
+type GatewayStatus struct {
+	Name    string `json:"name"`
+	Served  int    `json:"served"`  // proxies that serve it as it is asked for
+	Proxies int    `json:"proxies"` // that are connected and have the namespace
+}
+
+// Status returns how the gateways of the namespace stand.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var s Status
+	err := c.get(ctx, "/status", nil, &s)
+	return s, err
+}
+
+// Explain says which route takes a request as it is described, and why. If the
+// description is wrong the error is a *routing.ExplainError.
+func (c *Client) Explain(ctx context.Context, asked routing.ExplainRequest) (*routing.Explanation, error) {
+	body, err := json.Marshal(asked)
+	if err != nil {
+		return nil, err
+	}
+	header := http.Header{"Content-Type": {"application/json"}}
+	a, err := c.do(ctx, call{method: http.MethodPost, path: "/explain", header: header, body: body})
+	if err != nil {
+		return nil, err
+	}
+	e := new(routing.Explanation)
+	if err := a.decode(e); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Backup writes a copy of the whole store of the control plane, all
+// namespaces, to w, and returns its length in bytes. A copy that broke off is
+// an error; what was written then is of no use.
+func (c *Client) Backup(ctx context.Context, w io.Writer) (int64, error) {
+	resp, err := c.send(ctx, call{method: http.MethodGet, path: "/backup", accept: "application/octet-stream"})
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	n, err := io.Copy(w, resp.Body)
+	if err != nil && errors.Is(err, io.ErrUnexpectedEOF) {
+		err = &UnreachableError{Server: c.o.Server, Err: err}
+	}
+	return n, err
+}
+
+// Confirm has the control plane believe what it holds back, such as the
+// absence of files that only seem to be gone.
+func (c *Client) Confirm(ctx context.Context) error {
+	_, err := c.do(ctx, call{method: http.MethodPost, path: "/confirm"})
+	return err
+}
+
+// Figure returns a figure of a gateway, or of a route if that is not empty:
+// rate (requests in a second) or responseTime (ms on average), as Vamp's
+// metrics. If there is none the error is an *Error of status 404.
+func (c *Client) Figure(ctx context.Context, gateway, route, name string) (float64, error) {
+	return c.number(ctx, "metrics", gateway, route, "/"+escape(name))
+}
+
+// Health returns the health of a gateway, or of a route if that is not empty,
+// from 0 to 1. If it is not known the error is an *Error of status 404.
+func (c *Client) Health(ctx context.Context, gateway, route string) (float64, error) {
+	return c.number(ctx, "health", gateway, route, "")
+}
+
+func (c *Client) number(ctx context.Context, what, gateway, route, rest string) (float64, error) {
+	path := "/" + what + "/gateways/" + escape(gateway)
+	if route != "" {
+		path += "/routes/" + escape(route)
+	}
+	var n float64
+	err := c.get(ctx, path+rest, url.Values{}, &n)
+	return n, err
+}
