@@ -67,7 +67,7 @@ func (r *Registry) tally() (ended, begun uint64) {
 		ended += s.addEnds(&t)
 	}
 	for _, s := range list {
-		for by := range ways {
+		for by := range Ways {
 			begun += s.begun(by)
 		}
 	}

@@ -140,6 +140,7 @@ func (g *Gateway) SetConditions(conds []ConditionKey) {
 	}
 	if !slices.Equal(g.ledger.current().keys, keys) {
 		g.view.Store(g.ledger.open(keys, r.o.Shards))
+		g.shape.Add(1)
 	}
 }
 

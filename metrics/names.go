@@ -56,6 +56,8 @@ var (
 		"Size of the answers, heads included, by route.", "gateway", "route")
 	RequestsInFlight = perSeries(KindGauge, "sluice_requests_in_flight",
 		"Exchanges that began and did not end yet, by route.", "gateway", "route")
+	RouteDecided = perSeries(KindCounter, "sluice_route_decided_total",
+		"Exchanges that began, by route and by what gave them to it.", "by", "gateway", "route")
 	ProxyErrors = perSeries(KindCounter, "sluice_proxy_errors_total",
 		"Answers of the proxy's own making, by route and reason.", "gateway", "reason", "route")
 	RouteWeight = perSeries(KindGauge, "sluice_route_weight_ratio",
@@ -181,7 +183,7 @@ var (
 func Families() []Family {
 	return []Family{
 		Requests, RequestDuration, UpstreamDuration, RequestBytes, ResponseBytes,
-		RequestsInFlight, ProxyErrors, RouteWeight, RequestsQueued, BreakerState, BreakerOpened,
+		RequestsInFlight, RouteDecided, ProxyErrors, RouteWeight, RequestsQueued, BreakerState, BreakerOpened,
 		RouteRetriesTotal, RetryBudget,
 		TunnelsOpen, TunnelsEnded, TunnelBytes, GRPCResponses,
 		InstancesKnown, InstanceEjections, HealthChecks, InstancesPanic, InstancesPanics,

@@ -58,6 +58,7 @@ type Registry struct {
 	folds    [maxReasons]uint8 // see series
 	started  time.Time
 	spare    atomic.Int64 // see series
+	shape    atomic.Uint64
 	overflow *Counter
 
 	// mu guards the fields below, and those of gateways and routes that say
@@ -95,6 +96,10 @@ func New(o Options) *Registry {
 	return r
 }
 
+// Shape returns a number that changes whenever gateways come or go. It costs
+// nothing to ask.
+func (r *Registry) Shape() uint64 { return r.shape.Load() }
+
 // Reason returns the name of a position in Totals.Reasons.
 func (r *Registry) Reason(i int) string {
 	if i == 0 || i >= len(r.o.Reasons) {
@@ -128,8 +133,12 @@ func (r *Registry) gateway(name string) *Gateway {
 		g.legacy = &legacy{mu: &r.mu, folds: &r.folds}
 		g.view.Store(g.ledger.open(nil, r.o.Shards))
 		r.gateways[name] = g
+		r.shape.Add(1)
 	}
-	g.left = time.Time{}
+	if !g.left.IsZero() {
+		g.left = time.Time{}
+		g.shape.Add(1)
+	}
 	return g
 }
 
@@ -152,6 +161,7 @@ func (r *Registry) route(g *Gateway, path string) *Route {
 		t = &Route{gateway: g, path: path, created: r.o.Now()}
 		t.init(r)
 		g.routes[path] = t
+		g.shape.Add(1)
 		switch {
 		case g.legacy.past != nil: // the gateway is gone, and this never shown
 			g.legacy.inherit(t)
@@ -189,7 +199,9 @@ func (r *Registry) Retain(names map[string][]string) {
 	}
 	now := r.o.Now()
 	for _, g := range r.gateways {
-		mark(&g.left, stays[g], now)
+		if mark(&g.left, stays[g], now) {
+			g.shape.Add(1) // its shares are shown no more, or again
+		}
 		for _, t := range g.routes {
 			mark(&t.left, kept[t], now)
 			if !kept[t] {
@@ -208,14 +220,15 @@ func (r *Registry) find(name string) *Gateway {
 	return r.gateways[Other]
 }
 
-// mark notes since when something is gone.
-func mark(gone *time.Time, stays bool, now time.Time) {
-	switch {
-	case stays:
-		*gone = time.Time{}
-	case gone.IsZero():
-		*gone = now
+// mark notes since when something is gone, and reports whether that is news.
+func mark(gone *time.Time, stays bool, now time.Time) bool {
+	if stays != gone.IsZero() {
+		if *gone = now; stays {
+			*gone = time.Time{}
+		}
+		return true
 	}
+	return false
 }
 
 // prune drops what has been gone for long enough. r is locked.
@@ -228,6 +241,7 @@ func (r *Registry) prune(now time.Time) {
 		for path, t := range g.routes {
 			if (whole || over(t.left)) && !t.tunneled() {
 				delete(g.routes, path)
+				g.shape.Add(1)
 				t.release()
 				g.legacy.inherit(t)
 				if path != Other {
@@ -237,6 +251,7 @@ func (r *Registry) prune(now time.Time) {
 		}
 		if whole && len(g.routes) == 0 {
 			delete(r.gateways, name)
+			r.shape.Add(1)
 			g.release()
 			g.legacy.leave(g, &r.past)
 		}

@@ -34,7 +34,7 @@ func (t *Route) InFlight() uint64 {
 	var totals Totals
 	ended := t.slots.addEnds(&totals)
 	n := uint64(0)
-	for by := range ways {
+	for by := range Ways {
 		n += t.slots.begun(by)
 	}
 	return n - ended

@@ -74,23 +74,28 @@ const (
 	maxSpread = 1 << 14
 )
 
-// way is how an exchange came to its route. Every exchange counts in one of
+// Way is how an exchange came to its route. Every exchange counts in one of
 // them, so that what the weights decided needs no count beside the beginning.
-type way uint8
+type Way uint8
 
+// The ways.
 const (
-	byWeight    way = iota // or to no route at all
-	byCondition            // a condition took it
-	byClient               // it stays where its client was before
-	ways
+	ByWeight    Way = iota // or to no route at all
+	ByCondition            // a condition took it
+	ByClient               // it stays where its client was before
+	// Ways is the number of ways.
+	Ways
 )
+
+// String returns the way as the label "by" shows it.
+func (w Way) String() string { return [...]string{"weight", "condition", "client"}[w] }
 
 // cell holds the usual counts of a series, or of one shard of it. An exchange
 // whose answer is a plain 2xx touches the first line, which is a whole one,
 // and one or two lines of buckets: that of its duration is mostly near that of
 // the time which the instance took.
 type cell struct {
-	begun    [ways]atomic.Uint64
+	begun    [Ways]atomic.Uint64
 	bytesIn  atomic.Int64
 	bytesOut atomic.Int64
 	duration atomic.Int64 // sum, in nanoseconds
@@ -192,7 +197,7 @@ func (s *series) init(r *Registry) {
 }
 
 // begin counts the start of an exchange.
-func (s *series) begin(shard uint32, by way) {
+func (s *series) begin(shard uint32, by Way) {
 	c := s.slots[shard&s.mask].cell.Load()
 	if c.begun[by].Add(1)%spreadEvery == 0 && c == s.base {
 		s.spread(shard)
@@ -311,7 +316,7 @@ func (s slots) addTo(t *Totals, folds *[maxReasons]uint8) {
 	// Beginnings are read last, and cells looked up anew, so that every end
 	// that was counted above has its beginning counted here: otherwise the
 	// difference could fall below 0.
-	for by := range ways {
+	for by := range Ways {
 		t.InFlight += s.begun(by)
 	}
 	t.InFlight -= ended
@@ -339,7 +344,7 @@ func (s slots) addEnds(t *Totals) (ended uint64) {
 }
 
 // begun returns how many exchanges began that came in one way.
-func (s slots) begun(by way) (n uint64) {
+func (s slots) begun(by Way) (n uint64) {
 	for c := range s.cells {
 		n += c.begun[by].Load()
 	}
@@ -357,6 +362,7 @@ type Gateway struct {
 	name     string
 	created  time.Time
 	view     atomic.Pointer[Conditions]
+	shape    atomic.Uint64
 
 	// Guarded by registry.mu.
 	routes map[string]*Route
@@ -376,7 +382,7 @@ func (g *Gateway) Created() time.Time { return g.created }
 // serves. One End must follow. Any other exchange is counted by its route, and
 // by that for the gateway.
 func (g *Gateway) Begin(shard uint32) {
-	g.begin(shard, byWeight)
+	g.begin(shard, ByWeight)
 	runtime.KeepAlive(g) // see legacy
 }
 
@@ -385,6 +391,14 @@ func (g *Gateway) End(shard uint32, o *Observation) {
 	g.end(shard, o)
 	runtime.KeepAlive(g) // see legacy
 }
+
+// Begun returns how many exchanges entered the gateway that no route of it
+// serves.
+func (g *Gateway) Begun() uint64 { return g.slots.begun(ByWeight) }
+
+// Shape returns a number that changes whenever routes of the gateway, their
+// shares or its conditions come, go or change. It costs nothing to ask.
+func (g *Gateway) Shape() uint64 { return g.shape.Load() }
 
 // Read fills t with the counts of now. It takes time in proportion to the
 // number of routes.
@@ -439,16 +453,16 @@ func (t *Route) Created() time.Time { return t.created }
 
 // Begin counts that the weights gave an exchange to the route. One End must
 // follow.
-func (t *Route) Begin(shard uint32) { t.count(shard, byWeight) }
+func (t *Route) Begin(shard uint32) { t.count(shard, ByWeight) }
 
 // BeginTaken is Begin for an exchange that a condition took for the route.
-func (t *Route) BeginTaken(shard uint32) { t.count(shard, byCondition) }
+func (t *Route) BeginTaken(shard uint32) { t.count(shard, ByCondition) }
 
 // BeginKept is Begin for an exchange that stays on the route since its client
 // was on it.
-func (t *Route) BeginKept(shard uint32) { t.count(shard, byClient) }
+func (t *Route) BeginKept(shard uint32) { t.count(shard, ByClient) }
 
-func (t *Route) count(shard uint32, by way) {
+func (t *Route) count(shard uint32, by Way) {
 	t.begin(shard, by)
 	runtime.KeepAlive(t) // see legacy
 }
@@ -460,6 +474,16 @@ func (t *Route) End(shard uint32, o *Observation) {
 		t.called(shard, o.GRPC)
 	}
 	runtime.KeepAlive(t) // see legacy
+}
+
+// Begun returns how many exchanges were given to the route so far, by how they
+// came there. A route of which a reading found none in flight has not changed
+// for as long as it has begun no more than before that reading.
+func (t *Route) Begun() (begun [Ways]uint64) {
+	for by := range Ways {
+		begun[by] = t.slots.begun(by)
+	}
+	return begun
 }
 
 // Read fills to with the counts of now.

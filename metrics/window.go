@@ -49,10 +49,11 @@ func (g *Gateway) SetShares(shares []Share) {
 		return
 	}
 	for i := range next {
-		next[i].start = next[i].Route.slots.begun(byWeight)
-		next[i].startKept = next[i].Route.slots.begun(byClient)
+		next[i].start = next[i].Route.slots.begun(ByWeight)
+		next[i].startKept = next[i].Route.slots.begun(ByClient)
 	}
 	g.shares = next
+	g.shape.Add(1)
 }
 
 func sameShares(a, b []share) bool {
@@ -79,8 +80,8 @@ func (g *Gateway) ReadShares() []ShareTotals {
 	got, all := make([]uint64, len(g.shares)), make([]uint64, len(g.shares))
 	var decided, requests uint64
 	for i, s := range g.shares {
-		got[i] = s.Route.slots.begun(byWeight) - s.start
-		all[i] = got[i] + s.Route.slots.begun(byClient) - s.startKept
+		got[i] = s.Route.slots.begun(ByWeight) - s.start
+		all[i] = got[i] + s.Route.slots.begun(ByClient) - s.startKept
 		decided += got[i]
 		requests += all[i]
 	}

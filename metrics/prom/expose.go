@@ -112,6 +112,9 @@ func (e *exposition) route(gateway *dto.LabelPair, r *metrics.Route) {
 	e.add(metrics.RequestBytes, counter(float64(t.BytesIn), created), gateway, route)
 	e.add(metrics.ResponseBytes, counter(float64(t.BytesOut), created), gateway, route)
 	e.add(metrics.RequestsInFlight, gauge(float64(t.InFlight)), gateway, route)
+	for by, n := range r.Begun() {
+		e.add(metrics.RouteDecided, counter(float64(n), created), ways[by], gateway, route)
+	}
 	for reason, n := range t.Reasons {
 		if n > 0 {
 			e.add(metrics.ProxyErrors, counter(float64(n), created), gateway, pair("reason", e.registry.Reason(reason)), route)
@@ -229,6 +232,13 @@ func (e *exposition) share(gateway *dto.LabelPair, s metrics.ShareTotals) {
 var classes = func() (pairs [metrics.Classes]*dto.LabelPair) {
 	for class := range pairs {
 		pairs[class] = pair("code", metrics.Class(class).String())
+	}
+	return pairs
+}()
+
+var ways = func() (pairs [metrics.Ways]*dto.LabelPair) {
+	for by := range pairs {
+		pairs[by] = pair("by", metrics.Way(by).String())
 	}
 	return pairs
 }()
