@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stream
+
+import (
+	"time"
+
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// Proxy is a proxy that is connected, or was within the last 10 minutes. It is
+// ready to be shown as JSON.
+type Proxy struct {
+	Node       string            `json:"node"`
+	Zone       string            `json:"zone,omitempty"`
+	Labels     map[string]string `json:"labels,omitempty"`
+	Namespaces []string          `json:"namespaces"` // in the order claimed
+	Build      string            `json:"build,omitempty"`
+	Address    string            `json:"address"`
+	// Identity says what proved who it is: "certificate", "token ID", or
+	// "claim" for plain text.
+	Identity  string    `json:"identity"`
+	Expires   time.Time `json:"expires,omitzero"` // when that ends; zero for a claim
+	Connected bool      `json:"connected"`
+	Since     time.Time `json:"since"`         // when the session began
+	Gone      time.Time `json:"gone,omitzero"` // when it ended
+	// Reason is why it ended, for people; empty while it lasts.
+	Reason  string          `json:"reason,omitempty"`
+	Version routing.Version `json:"version"` // served; zero if none was acknowledged
+	// Behind is since when it does not serve the newest table; zero if it does.
+	Behind time.Time `json:"behind_since,omitzero"`
+	// Gateways is how many of those that it is to serve it takes.
+	Gateways int `json:"gateways"`
+	// Refusals are the gateways that it does not take, by name, the first 200.
+	Refusals []Refusal `json:"refusals,omitempty"`
+}
+
+// Refusal is a gateway that a proxy does not take in its present form.
+type Refusal struct {
+	Gateway string    `json:"gateway"` // empty for the whole table
+	Node    string    `json:"node"`
+	Since   time.Time `json:"since"`
+	Reasons []Reason  `json:"reasons"`        // the first ten
+	More    int       `json:"more,omitempty"` // how many there are beside them
+}
+
+// Reason is one thing that is wrong with a gateway, in the words of a proxy.
+type Reason struct {
+	At      string `json:"at,omitempty"` // where its author wrote it
+	Path    string `json:"path,omitempty"`
+	Problem string `json:"problem"`
+	Allowed string `json:"allowed,omitempty"`
+	Code    string `json:"code,omitempty"`
+}
+
+// String returns the reason on one line.
+func (r Reason) String() string {
+	text := r.Problem
+	if r.Path != "" {
+		text = r.Path + ": " + text
+	}
+	if r.At != "" {
+		text = r.At + ": " + text
+	}
+	if r.Allowed != "" {
+		text += "; allowed: " + r.Allowed
+	}
+	return text
+}
+
+// Deployment says where the present form of a gateway is served.
+type Deployment struct {
+	Namespace string `json:"namespace"`
+	Gateway   string `json:"gateway"`
+	Known     bool   `json:"known"`   // the newest table has it
+	Proxies   int    `json:"proxies"` // that are connected and are to serve it
+	Served    int    `json:"served"`  // that do
+	// Refused are those that do not take it, and Pending the nodes of those
+	// that were not heard of yet; the first 200 of each.
+	Refused []Refusal `json:"refused,omitempty"`
+	Pending []string  `json:"pending,omitempty"`
+	// Hidden names the namespaces that proxies take another gateway of this
+	// name from.
+	Hidden []string `json:"hidden,omitempty"`
+	// Fault says why it cannot be sent to anybody; empty if it can.
+	Fault string `json:"fault,omitempty"`
+}
+
+// Proxies returns the proxies that are connected, and those that went within
+// the last 10 minutes, by node. The caller owns the list.
+func (s *Server) Proxies() []Proxy { return nil }
+
+// Deployed tells where a gateway is served.
+func (s *Server) Deployed(namespace, gateway string) Deployment {
+	return Deployment{Namespace: namespace, Gateway: gateway}
+}
+
+// Leave asks the proxies of a node to end their sessions, and to connect to
+// one of the servers, best first, after a while; without servers to one of
+// those that they know. It returns how many sessions that concerns.
+func (s *Server) Leave(node, reason string, after time.Duration, servers ...string) int { return 0 }
