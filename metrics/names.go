@@ -191,6 +191,7 @@ func Families() []Family {
 		GatewayRequestsInFlight, GatewayProxyErrors,
 		ConditionEvaluations, ConditionMatches, ConditionSelected,
 		TableVersion, TableAge, TableRejected, ConnectionsOpen, ConnectionsRefused, TLSHandshakes, TLSCertificateNotAfter, TLSCertificateReloads, HTTP2StreamsRefused, HTTP2ConnectionsEnded, OverloadLevel, RequestsRefused, Retries, EditsSkipped, RateKeysForgotten, Panics, Unaccounted, SeriesOverflow, BuildInfo,
+		ControlProxies, ControlSessionsEnded, ControlSessionsRefused, ControlMessagesDropped, ControlUpdates, ControlUpdateBytes, ControlConvergence,
 	}
 }
 

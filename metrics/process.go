@@ -73,6 +73,8 @@ type value struct {
 	counter *Counter
 	gauge   *Gauge
 	fn      func() float64
+
+	durations *Durations
 }
 
 // Counter returns the counter of a name and labels, always the same one. A
@@ -171,6 +173,8 @@ type Value struct {
 	Family Family
 	Labels []Label // by name; not to be changed
 	Value  float64
+	// Histogram is set, and Value is not, if the family is one of histograms.
+	Histogram *Histogram
 }
 
 // Values returns the process-wide numbers by family name, then by labels.
@@ -210,6 +214,9 @@ func (r *Registry) Values() []Value {
 		v := live[key]
 		list[i] = Value{Family: families[key.family], Labels: v.labels}
 		switch {
+		case v.durations != nil:
+			list[i].Histogram = new(Histogram)
+			v.durations.Read(list[i].Histogram)
 		case v.fn != nil:
 			list[i].Value = v.fn()
 		case v.counter != nil:

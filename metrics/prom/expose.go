@@ -51,15 +51,19 @@ var kinds = [...]dto.MetricType{
 	metrics.KindHistogram: dto.MetricType_HISTOGRAM,
 }
 
-// value adds a process-wide number.
+// value adds a process-wide number or histogram.
 func (e *exposition) value(v metrics.Value) {
 	labels := make([]*dto.LabelPair, len(v.Labels))
 	for i, l := range v.Labels {
 		labels[i] = pair(l.Name, l.Value)
 	}
+	created := timestamppb.New(e.registry.Started())
 	m := gauge(v.Value)
-	if v.Family.Kind == metrics.KindCounter {
-		m = counter(v.Value, timestamppb.New(e.registry.Started()))
+	switch {
+	case v.Histogram != nil:
+		m = e.histogram(v.Histogram, created)
+	case v.Family.Kind == metrics.KindCounter:
+		m = counter(v.Value, created)
 	}
 	e.add(v.Family, m, labels...)
 }

@@ -60,6 +60,15 @@ func sample() *metrics.Registry {
 	r.RateKeysForgotten().Add(0, 6)
 	r.Panics()
 	r.Books()
+	r.ControlProxies(func(yield func(string, int) bool) { _ = yield("current", 3) && yield("behind", 1) })
+	r.ControlSessionsEnded("closed").Add(0, 2)
+	r.ControlSessionsRefused("identity").Add(0, 1)
+	r.ControlMessagesDropped("rate").Add(0, 4)
+	r.ControlUpdates().Add(0, 9)
+	r.ControlUpdateBytes().Add(0, 4096)
+	for _, took := range []time.Duration{20 * time.Millisecond, 30 * time.Millisecond, 3 * time.Minute} {
+		r.ControlConvergence("config").Observe(took)
+	}
 	gw := r.Gateway("shop")
 	stable, canary := gw.Route("shop/1.0.0"), gw.Route(`[::1]:80 "\`)
 	gw.SetShares([]metrics.Share{{Route: stable, Asked: 0.9}, {Route: canary, Asked: 0.1}})

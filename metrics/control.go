@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metrics
+
+// What a control plane counts of the proxies that it hands tables to.
+var (
+	ControlProxies = family(KindGauge, "sluice_control_proxies",
+		"Proxies that are connected to this control plane, by state.", "state")
+	ControlSessionsEnded = family(KindCounter, "sluice_control_sessions_ended_total",
+		"Sessions of proxies that ended, by reason.", "reason")
+	ControlSessionsRefused = family(KindCounter, "sluice_control_sessions_refused_total",
+		"Proxies that were not let in, by reason.", "reason")
+	ControlMessagesDropped = family(KindCounter, "sluice_control_messages_dropped_total",
+		"Messages of proxies that were not taken in, by reason.", "reason")
+	ControlUpdates = family(KindCounter, "sluice_control_updates_total",
+		"Updates of tables that were sent to proxies.")
+	ControlUpdateBytes = family(KindCounter, "sluice_control_update_bytes_total",
+		"Size of the updates of tables that were sent to proxies.")
+	ControlConvergence = family(KindHistogram, "sluice_control_convergence_seconds",
+		"Time from a change until all proxies of its namespace served it, by kind of change.", "kind")
+)
+
+// ControlProxies makes each what tells how many proxies are in which state.
+func (r *Registry) ControlProxies(each func(yield func(state string, proxies int) bool)) {
+	r.GaugeEach(ControlProxies.Name, ControlProxies.Help, func(yield func(float64, ...Label) bool) {
+		each(func(state string, proxies int) bool { return yield(float64(proxies), Label{"state", state}) })
+	})
+}
+
+// ControlSessionsEnded returns the counter of sessions that ended for a
+// reason, such as closed.
+func (r *Registry) ControlSessionsEnded(reason string) *Counter {
+	return r.Counter(ControlSessionsEnded.Name, ControlSessionsEnded.Help, Label{"reason", reason})
+}
+
+// ControlSessionsRefused returns the counter of proxies that were not let in
+// for a reason, such as identity.
+func (r *Registry) ControlSessionsRefused(reason string) *Counter {
+	return r.Counter(ControlSessionsRefused.Name, ControlSessionsRefused.Help, Label{"reason", reason})
+}
+
+// ControlMessagesDropped returns the counter of messages of proxies that were
+// not taken in for a reason, such as rate.
+func (r *Registry) ControlMessagesDropped(reason string) *Counter {
+	return r.Counter(ControlMessagesDropped.Name, ControlMessagesDropped.Help, Label{"reason", reason})
+}
+
+// ControlUpdates returns the counter of updates that were sent.
+func (r *Registry) ControlUpdates() *Counter {
+	return r.Counter(ControlUpdates.Name, ControlUpdates.Help)
+}
+
+// ControlUpdateBytes returns the counter of their bytes.
+func (r *Registry) ControlUpdateBytes() *Counter {
+	return r.Counter(ControlUpdateBytes.Name, ControlUpdateBytes.Help)
+}
+
+// ControlConvergence returns the histogram of how long changes of a kind,
+// config or endpoints, took until all proxies served them.
+func (r *Registry) ControlConvergence(kind string) *Durations {
+	return r.Durations(ControlConvergence.Name, ControlConvergence.Help, Label{"kind", kind})
+}
