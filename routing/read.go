@@ -27,11 +27,17 @@ const maxFaults = 1000
 //
 // References between artifacts are not followed; Resolve does that.
 func Read(source string, data []byte) (docs []*Document, faults []*Fault) {
+	return ReadAs(kindGateways, source, data)
+}
+
+// ReadAs reads what Read does, but for artifacts without kind, which are of
+// the given plural kind: what a text is about may be said beside it.
+func ReadAs(kind, source string, data []byte) (docs []*Document, faults []*Fault) {
 	roots, fault := parseYAML(source, data)
 	if fault != nil {
 		return nil, []*Fault{fault}
 	}
-	r := &reader{}
+	r := &reader{unsaid: kind}
 	for _, root := range roots {
 		artifacts := []*value{root}
 		if root.kind == listValue && !root.hasOwnMark() {
@@ -51,6 +57,7 @@ func (v *value) hasOwnMark() bool { return len(v.marks) > 0 }
 
 // reader decodes values and collects what is wrong with them.
 type reader struct {
+	unsaid     string // the kind of artifacts that do not say it
 	kind, name string // of the artifact at hand; may be empty
 	faults     []*Fault
 	omitted    int  // faults beyond maxFaults
@@ -223,7 +230,7 @@ func (r *reader) marks(v *value, path string, seen map[*value]bool) {
 func (r *reader) documentKind(v *value) (string, bool) {
 	k := v.get("kind")
 	if k == nil {
-		return kindGateways, true
+		return r.unsaid, true
 	}
 	if name := v.get("name"); name != nil && name.scalar() {
 		r.name = name.text

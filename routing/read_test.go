@@ -225,3 +225,17 @@ func testReadFile(t *testing.T, path string) {
 		}
 	}
 }
+
+func TestReadAsTakesTheKindThatIsSaidBeside(t *testing.T) {
+	for _, tt := range []struct{ kind, text, want string }{
+		{"conditions", "name: fox\ncondition: User-Agent = Firefox\n", "conditions"},
+		{"conditions", "kind: gateway\nname: fox\nport: 9001\n", "gateways"},
+		{"gateways", "name: fox\nport: 9001\n", "gateways"},
+		{"rewrites", `[{"name": "fox", "path": "/x if a"}]`, "rewrites"},
+	} {
+		docs, _ := routing.ReadAs(tt.kind, "text", []byte(tt.text))
+		if len(docs) != 1 || docs[0].Kind != tt.want {
+			t.Errorf("ReadAs(%q, %q) = %+v, want one of kind %s", tt.kind, tt.text, docs, tt.want)
+		}
+	}
+}
