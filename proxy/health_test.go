@@ -174,6 +174,14 @@ func TestUnhealthyInstancesGetNothing(t *testing.T) {
 	eventually(t, "one is unhealthy", func() bool { return b.states(0) == "unhealthy healthy" })
 	b.expect(p, map[string]int{"two": 20})
 
+	if got, want := b.server.InstanceStates("g", "r"), b.server.Status()[0].Routes[0].Health; !slices.Equal(got, want) {
+		t.Errorf("InstanceStates = %+v, want %+v as in Status", got, want)
+	}
+	for gateway, route := range map[string]string{"g": "none", "none": "r"} {
+		if got := b.server.InstanceStates(gateway, route); got != nil {
+			t.Errorf("InstanceStates(%q, %q) = %+v, want none", gateway, route, got)
+		}
+	}
 	if s := b.server.Status()[0].Routes[0].Health[0]; s.Why != "it answers 500" || s.Since.IsZero() || s.Address != one.addr() {
 		t.Errorf("the status tells %+v", s)
 	}

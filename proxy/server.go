@@ -432,6 +432,22 @@ func (s *Server) Status() []GatewayStatus {
 	return out
 }
 
+// InstanceStates tells how the instances of a route stand, as Status does of
+// all; nil if there is no such route or nobody looks after its instances.
+func (s *Server) InstanceStates(gateway, route string) []routing.InstanceState {
+	gen := s.handle.Load()
+	g := gen.Snapshot.ByName(gateway)
+	if g == nil {
+		return nil
+	}
+	for _, r := range g.Routes {
+		if t := gen.Gateway(g).Routes[r.Index].Target; r.Path == route && t != nil {
+			return t.States()
+		}
+	}
+	return nil
+}
+
 // tlsStatus tells how a gateway speaks TLS; nil if it does not.
 func (s *Server) tlsStatus(g *routing.CompiledGateway) *TLSStatus {
 	asks := g.Asked.TLS
