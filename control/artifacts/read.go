@@ -56,9 +56,7 @@ func Update(k store.Key, text string) discovery.Update {
 }
 
 // Removal returns what is told when an artifact is deleted.
-func Removal(k store.Key) discovery.Update {
-	return discovery.Update{Key: Key(k), Namespace: k.Namespace, Origin: Origin, Gone: true}
-}
+func Removal(k store.Key) discovery.Update { return discovery.Update{Key: Key(k), Gone: true} }
 
 // misnamed returns what is wrong with a document that is not what its key
 // says, or nil.
