@@ -98,6 +98,16 @@ func (r *Receiver) Held() []*controlpb.Held {
 	return all
 }
 
+// Hashes returns the hash of each form that is held now. What is received later
+// does not change it; it is safe for concurrent use.
+func (r *Receiver) Hashes() func(gateway string) (Hash, bool) {
+	forms := r.forms // merge replaces it
+	return func(gateway string) (Hash, bool) {
+		f, ok := forms[gateway]
+		return f.hash, ok
+	}
+}
+
 // collect adds a part to those before it.
 func (r *Receiver) collect(u *controlpb.Update) (*controlpb.Update, error) {
 	r.items += len(u.GetChanged()) + len(u.GetGone()) + len(u.GetNames()) + len(u.GetBroken()) + len(u.GetChanges())

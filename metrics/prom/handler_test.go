@@ -69,6 +69,13 @@ func sample() *metrics.Registry {
 	for _, took := range []time.Duration{20 * time.Millisecond, 30 * time.Millisecond, 3 * time.Minute} {
 		r.ControlConvergence("config").Observe(took)
 	}
+	r.ControlConnected().Set(1)
+	r.ControlReconnects().Add(0, 3)
+	r.TableStale(func() float64 { return 2.5 })
+	r.TableIgnored("older").Add(0, 1)
+	r.TableHeldBack().Set(2)
+	r.TableDiskWrites("ok").Add(0, 5)
+	r.TableDiskDamaged().Set(1)
 	gw := r.Gateway("shop")
 	stable, canary := gw.Route("shop/1.0.0"), gw.Route(`[::1]:80 "\`)
 	gw.SetShares([]metrics.Share{{Route: stable, Asked: 0.9}, {Route: canary, Asked: 0.1}})

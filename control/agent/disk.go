@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sluice-mesh/sluice/control/agent/lastgood"
+	"github.com/sluice-mesh/sluice/control/controlpb"
+	"github.com/sluice-mesh/sluice/control/wire"
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// Schema is the number of the form in which tables are kept: a complete
+// controlpb.Update, which has every gateway with its hash.
+const Schema = 1
+
+const (
+	// A table is written at most each saveEvery, and the making of what is
+	// written takes at most one part in saveShare of the time of one CPU.
+	saveEvery = time.Second
+	saveShare = 20
+	// notePatience is how long a change of the table waits for a disk that hangs.
+	notePatience = time.Second
+)
+
+var (
+	errHangs = errors.New("journal of starts: the disk does not answer")
+	errEmpty = errors.New("it holds no whole table")
+)
+
+// stored is a table as it is to be kept, with the hashes of its gateways.
+type stored struct {
+	table *routing.Table
+	hash  func(gateway string) (wire.Hash, bool)
+}
+
+// encode returns the payload of a table: messages one behind the other are
+// read as one, so that no more than one gateway is a message at a time.
+func (s stored) encode() ([]byte, error) {
+	head := &controlpb.Update{
+		Version: wire.FromVersion(s.table.Version), Complete: true, Ordered: true, Broken: s.table.Broken,
+		Names: make([]string, 0, len(s.table.Gateways)),
+	}
+	for _, g := range s.table.Gateways {
+		head.Names = append(head.Names, g.Name)
+	}
+	b, err := proto.Marshal(head)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range s.table.Gateways {
+		m, err := wire.FromGateway(g)
+		if err != nil {
+			return nil, fmt.Errorf("gateway %s: %w", g.Name, err)
+		}
+		h, _ := s.hash(g.Name)
+		one := &controlpb.Update{Changed: []*controlpb.Named{{Name: g.Name, Hash: h[:], Gateway: m}}}
+		if b, err = (proto.MarshalOptions{}).MarshalAppend(b, one); err != nil {
+			return nil, fmt.Errorf("gateway %s: %w", g.Name, err)
+		}
+	}
+	return b, nil
+}
+
+// decode returns the table of a payload, and what it is held as.
+func decode(payload []byte) (*wire.Receiver, *wire.Received, error) {
+	u := &controlpb.Update{}
+	if err := proto.Unmarshal(payload, u); err != nil {
+		return nil, nil, err
+	}
+	r := &wire.Receiver{}
+	got, err := r.Receive(u)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case got == nil || got.Table.Version == routing.Version{}:
+		return nil, nil, errEmpty
+	}
+	return r, got, nil
+}
+
+// disk keeps the newest table that it is told of. Its zero value, without a
+// keeper, keeps nothing.
+type disk struct {
+	keeper *lastgood.Keeper
+	failed func(error) // is told what cannot be kept
+
+	mu     sync.Mutex // guards the fields below
+	newest *stored    // to be written
+	wake   chan struct{}
+
+	noting chan struct{} // holds a token unless a line is being written
+}
+
+func newDisk(k *lastgood.Keeper, failed func(error)) *disk {
+	d := &disk{keeper: k, failed: failed, wake: make(chan struct{}, 1), noting: make(chan struct{}, 1)}
+	d.noting <- struct{}{}
+	return d
+}
+
+// starting says that a version is about to serve.
+func (d *disk) starting(v routing.Version) { d.note(func() error { return d.keeper.Starting(v) }) }
+
+// served says that a version has served long enough.
+func (d *disk) served(v routing.Version) { d.note(func() error { return d.keeper.Served(v) }) }
+
+// note has a line written. It waits for a disk that hangs, but not for long:
+// what is asked for counts more than the count of crashes.
+func (d *disk) note(write func() error) {
+	if d.keeper == nil {
+		return
+	}
+	select {
+	case <-d.noting:
+	default:
+		return // it hangs yet
+	}
+	done := make(chan error, 1)
+	go func() {
+		err := write()
+		d.noting <- struct{}{}
+		done <- err
+	}()
+	late := time.NewTimer(notePatience)
+	defer late.Stop()
+	select {
+	case err := <-done:
+		if err != nil {
+			d.failed(fmt.Errorf("journal of starts: %w", err))
+		}
+	case <-late.C:
+		d.failed(errHangs)
+	}
+}
+
+// quarantined reports whether a version has crashed the process repeatedly.
+func (d *disk) quarantined(v routing.Version) bool {
+	return d.keeper != nil && d.keeper.Quarantined(v)
+}
+
+// save has a table kept, in the place of one that is not written yet.
+func (d *disk) save(s stored) {
+	if d.keeper == nil {
+		return
+	}
+	d.mu.Lock()
+	d.newest = &s
+	d.mu.Unlock()
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run keeps tables until ctx ends, and then the one that is left.
+func (d *disk) run(ctx context.Context) {
+	if d.keeper == nil {
+		return
+	}
+	writing, end := context.WithCancel(context.WithoutCancel(ctx))
+	var keeping sync.WaitGroup
+	keeping.Go(func() { _ = d.keeper.Run(writing) }) // it returns nil
+	defer keeping.Wait()
+	defer end()
+	rest := time.NewTimer(0)
+	defer rest.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			d.hand()
+			return
+		case <-d.wake:
+		}
+		took := d.hand()
+		rest.Reset(max(saveEvery, saveShare*took))
+		select {
+		case <-ctx.Done():
+			d.hand()
+			return
+		case <-rest.C:
+		}
+	}
+}
+
+// hand makes a payload of the newest table, hands it to the keeper, and
+// returns how long that took.
+func (d *disk) hand() time.Duration {
+	d.mu.Lock()
+	s := d.newest
+	d.newest = nil
+	d.mu.Unlock()
+	if s == nil {
+		return 0
+	}
+	began := time.Now()
+	payload, err := s.encode()
+	if err == nil {
+		err = d.keeper.Save(lastgood.Table{Version: s.table.Version, Saved: began, Payload: payload})
+	}
+	if err != nil {
+		d.failed(err)
+	}
+	return time.Since(began)
+}
