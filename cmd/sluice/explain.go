@@ -10,13 +10,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/sluice-mesh/sluice/cmd/internal/node"
 	"github.com/sluice-mesh/sluice/proxy/admin"
 	"github.com/sluice-mesh/sluice/proxy/http1"
 	"github.com/sluice-mesh/sluice/proxy/live"
@@ -111,7 +111,7 @@ the connection, or the proxy cannot be asked, and with 2 for wrong use.`,
 	flags.StringVarP(&f.output, "output", "o", "text", "form of the result: text, json or yaml")
 	flags.IntVar(&f.virtualHostsPort, "virtual-hosts-port", 80, "port of all virtual hosts, with -f")
 	flags.IntVar(&f.virtualHostsTLSPort, "virtual-hosts-tls-port", 443, "port of all virtual hosts that speak TLS, with -f")
-	trustFlag(cmd, &f.trust)
+	node.TrustFlag(cmd, &f.trust)
 	flags.StringVar(&f.virtualHostsDomain, "virtual-hosts-domain", "", "domain below which every gateway gets a virtual host, with -f (default none)")
 	return cmd
 }
@@ -131,7 +131,7 @@ func (f *explainFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	if len(e.Hops) == 0 && e.Outcome.Location == "" {
-		return &exit{code: exitError}
+		return &exit{Code: exitError}
 	}
 	return nil
 }
@@ -203,48 +203,6 @@ func (f *explainFlags) told(err error) error {
 		return usagef("%s: %s", name, wrong.Problem)
 	}
 	return usage(err)
-}
-
-// explainHeader are the flags of the header by which a request asks for an
-// explanation of itself.
-type explainHeader struct {
-	name, file string
-}
-
-func (h *explainHeader) flags(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringVar(&h.name, "explain-header", "", "header by which a request asks for an explanation of itself (default none)")
-	flags.StringVar(&h.file, "explain-secret-file", "", "file with the secret that this header must carry")
-}
-
-// maxSecretBytes bounds a secret; heads have a bound too.
-const maxSecretBytes = 1 << 10
-
-// secret reads the secret; nil if the header is not wanted.
-func (h *explainHeader) secret() (*http1.Secret, error) {
-	if h.name == "" && h.file == "" {
-		return nil, nil //nolint:nilnil // nil is a Secret that nobody knows
-	}
-	if h.name == "" || h.file == "" {
-		return nil, usagef("--explain-header and --explain-secret-file need each other")
-	}
-	f, err := os.Open(h.file)
-	if err != nil {
-		return nil, fmt.Errorf("--explain-secret-file: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	value, err := io.ReadAll(io.LimitReader(f, maxSecretBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("--explain-secret-file: %w", err)
-	}
-	if len(value) > maxSecretBytes {
-		return nil, usagef("--explain-secret-file: the secret is longer than %d bytes", maxSecretBytes)
-	}
-	s, err := http1.NewSecret(h.name, strings.TrimSpace(string(value)))
-	if err != nil {
-		return nil, usagef("--explain-header, --explain-secret-file: %w", err)
-	}
-	return s, nil
 }
 
 // askTimeout bounds how long a proxy may take for an explanation.

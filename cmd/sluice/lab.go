@@ -24,6 +24,7 @@ import (
 
 	"github.com/sluice-mesh/sluice/cmd/internal/boot"
 	"github.com/sluice-mesh/sluice/cmd/internal/mesh"
+	"github.com/sluice-mesh/sluice/cmd/internal/node"
 	"github.com/sluice-mesh/sluice/cmd/internal/shop"
 )
 
@@ -72,7 +73,7 @@ it.`,
 	flags.StringVar(&f.knobs, "knobs", "127.0.0.1:9051", "address of the knobs that slow or break a version")
 	flags.Float64Var(&f.load, "load", 20, "requests a second by the built-in customers; 0 for none")
 	flags.BoolVar(&f.print, "print", false, "print the gateways as YAML and end")
-	meshFlags(cmd, &f.mesh, "127.0.0.1")
+	f.mesh.Flags(cmd, "127.0.0.1")
 	return cmd
 }
 
@@ -83,7 +84,7 @@ func (f *labFlags) check() error {
 	if !(f.load >= 0 && f.load <= 1000) {
 		return usagef("--load: %g is not a gentle load; 0 to 1000 requests a second", f.load)
 	}
-	return checkMesh(f.mesh)
+	return f.mesh.Check()
 }
 
 // labVersion is a version of the shop in the lab's gateways.
@@ -270,7 +271,7 @@ type lab struct {
 
 // introduce prints what was started and what to try.
 func (l *lab) introduce(w io.Writer) error {
-	if err := printGateways(w, l.mesh.Gateways(), "sluice "+boot.ReadBuild().Version+" lab:", l.mesh.Admin()); err != nil {
+	if err := node.Print(w, l.mesh.Gateways(), "sluice "+boot.ReadBuild().Version+" lab:", l.mesh.Admin()); err != nil {
 		return err
 	}
 	var b strings.Builder

@@ -59,7 +59,7 @@ It exits with 0 if everything would be served (warnings may be printed), with
 				err = v.print(cmd.OutOrStdout())
 			}
 			if err == nil && v.refused > 0 {
-				err = &exit{code: exitUsage}
+				err = &exit{Code: exitUsage}
 			}
 			return err
 		},

@@ -54,6 +54,9 @@ func (m *Mesh) Run(ctx context.Context) error {
 	})
 }
 
+// Node returns the node that serves.
+func (m *Mesh) Node() *node.Node { return m.node }
+
 // Cut ends a drain at once: requests in flight are cut.
 func (m *Mesh) Cut() { m.node.Cut() }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package node
 
 import (
 	"net/netip"
@@ -17,8 +17,8 @@ type networks struct {
 	set   func(*http1.Trust) // is told of all of them
 }
 
-// trustFlag adds the flag that lists the proxies in front that are believed.
-func trustFlag(cmd *cobra.Command, trust **http1.Trust) {
+// TrustFlag adds the flag that lists the proxies in front that are believed.
+func TrustFlag(cmd *cobra.Command, trust **http1.Trust) {
 	cmd.Flags().Var(&networks{set: func(t *http1.Trust) { *trust = t }}, "trusted-proxies",
 		"networks and addresses of proxies in front that are believed what they say of clients, such as 10.0.0.0/8,192.0.2.1; may be repeated")
 }
