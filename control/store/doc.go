@@ -23,7 +23,10 @@
 //
 // What a method acknowledged survives the end of the process and of the
 // machine; what it did not acknowledge is there whole or not at all. [Open]
-// keeps a store in one file of bbolt (files bolt_*.go); writers that come
-// together are committed together. Package storetest holds what every
-// implementation has to keep.
+// keeps a store in one file of bbolt (files bolt_*.go). Each of its commits
+// waits for the disk twice, for its pages and then for the page that makes
+// them count, and once more where the file grows: with a single sync, a power
+// failure could bring that page to the disk without the others. Writers that
+// come together are committed together and share these syncs (BenchmarkPut).
+// Package storetest holds what every implementation has to keep.
 package store
