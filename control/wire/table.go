@@ -5,6 +5,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/sluice-mesh/sluice/control/controlpb"
@@ -104,6 +105,20 @@ func (t *Table) encode(g *routing.Gateway) (*controlpb.Named, error) {
 
 // Version returns the version of the table.
 func (t *Table) Version() routing.Version { return t.version }
+
+// Len returns how many gateways the table has.
+func (t *Table) Len() int { return len(t.named) }
+
+// Names returns the names of the gateways in the order of the table.
+func (t *Table) Names() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, named := range t.named {
+			if !yield(named.GetName()) {
+				return
+			}
+		}
+	}
+}
 
 // Hash returns the hash of a gateway, and whether there is one of that name.
 func (t *Table) Hash(gateway string) (Hash, bool) {
