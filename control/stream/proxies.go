@@ -3,8 +3,15 @@
 package stream
 
 import (
+	"cmp"
+	"slices"
+	"strings"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
+	"github.com/sluice-mesh/sluice/control/controlpb"
+	"github.com/sluice-mesh/sluice/control/wire"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
@@ -86,16 +93,126 @@ type Deployment struct {
 	Fault string `json:"fault,omitempty"`
 }
 
+// keepGone is how long proxies that have gone are told of.
+const keepGone = 10 * time.Minute
+
 // Proxies returns the proxies that are connected, and those that went within
 // the last 10 minutes, by node. The caller owns the list.
-func (s *Server) Proxies() []Proxy { return nil }
+func (s *Server) Proxies() []Proxy {
+	s.mu.Lock()
+	s.forgetGone(s.o.Clock())
+	list := make([]Proxy, 0, len(s.sessions)+len(s.gone))
+	for _, c := range s.sessions {
+		list = append(list, c.show())
+	}
+	for _, p := range s.gone {
+		list = append(list, p)
+	}
+	s.mu.Unlock()
+	slices.SortFunc(list, func(a, b Proxy) int {
+		return cmp.Or(strings.Compare(a.Node, b.Node), slices.Compare(a.Namespaces, b.Namespaces))
+	})
+	return list
+}
+
+// forgetGone lets go of those that went long ago, and of the oldest if there
+// are too many. The server is locked.
+func (s *Server) forgetGone(now time.Time) {
+	for key, p := range s.gone {
+		if now.Sub(p.Gone) >= keepGone {
+			delete(s.gone, key)
+		}
+	}
+	for len(s.gone) > 2*s.o.MaxProxies {
+		oldest := ""
+		for key, p := range s.gone {
+			if oldest == "" || p.Gone.Before(s.gone[oldest].Gone) {
+				oldest = key
+			}
+		}
+		delete(s.gone, oldest)
+	}
+}
 
 // Deployed tells where a gateway is served.
 func (s *Server) Deployed(namespace, gateway string) Deployment {
-	return Deployment{Namespace: namespace, Gateway: gateway}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := Deployment{Namespace: namespace, Gateway: gateway}
+	n := s.namespaces[namespace]
+	if n == nil {
+		return d
+	}
+	d.Proxies, d.Fault = len(n.sessions), n.faults[gateway]
+	if n.table == nil {
+		return d
+	}
+	hash, known := n.table.Hash(gateway)
+	if d.Known = known; !known {
+		return d
+	}
+	for c := range n.sessions {
+		d.add(c, n, hash)
+	}
+	slices.Sort(d.Pending)
+	slices.SortFunc(d.Refused, func(a, b Refusal) int { return strings.Compare(a.Node, b.Node) })
+	slices.Sort(d.Hidden)
+	d.Pending, d.Refused = d.Pending[:min(len(d.Pending), maxRefusals)], d.Refused[:min(len(d.Refused), maxRefusals)]
+	d.Hidden = slices.Compact(d.Hidden)
+	return d
+}
+
+// add takes in how a session fares. The server is locked.
+func (d *Deployment) add(c *session, n *namespace, hash wire.Hash) {
+	if by := c.view.hides(n, d.Gateway); by != "" {
+		d.Proxies--
+		d.Hidden = append(d.Hidden, by)
+		return
+	}
+	r := c.refusals[d.Gateway]
+	if r == nil && c.tableRefusal != nil {
+		r = &refusal{Refusal: c.tableRefusal.Refusal, hash: hash}
+	}
+	if c.acked != nil && c.acked.table != nil {
+		if serves, ok := c.acked.table.Hash(d.Gateway); ok && serves == hash && c.refusals[d.Gateway] == nil {
+			d.Served++
+			return
+		}
+	}
+	if r != nil && r.hash == hash {
+		d.Refused = append(d.Refused, r.Refusal)
+		return
+	}
+	d.Pending = append(d.Pending, c.hello.GetNode())
+}
+
+// hides returns the namespace before n that has a gateway of that name, empty
+// if none does. The server is locked.
+func (v *view) hides(n *namespace, gateway string) string {
+	for _, before := range v.namespaces {
+		if before == n {
+			return ""
+		}
+		if before.table != nil {
+			if _, ok := before.table.Hash(gateway); ok {
+				return before.name
+			}
+		}
+	}
+	return ""
 }
 
 // Leave asks the proxies of a node to end their sessions, and to connect to
 // one of the servers, best first, after a while; without servers to one of
 // those that they know. It returns how many sessions that concerns.
-func (s *Server) Leave(node, reason string, after time.Duration, servers ...string) int { return 0 }
+func (s *Server) Leave(node, reason string, after time.Duration, servers ...string) (asked int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.sessions {
+		if c.identity.Node == node {
+			c.depart(&controlpb.Leave{Reason: reason, Servers: servers, AfterNs: int64(after)}, endf(endAsked, codes.OK, "asked to leave: %s", reason))
+			asked++
+		}
+	}
+	return asked
+}

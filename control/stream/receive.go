@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stream
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sluice-mesh/sluice/control/controlpb"
+	"github.com/sluice-mesh/sluice/control/wire"
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+const (
+	// maxMessage bounds a message of a proxy: a Hello that names 100,000
+	// gateways, with names of up to some 130 bytes.
+	maxMessage = 16 << 20
+	// What a proxy may count and see: so many messages and bytes at once, and
+	// so many a second.
+	burstMessages, messagesPerSecond = 200, 20
+	burstBytes, bytesPerSecond       = 64 << 20, 4 << 20
+	// maxRefusals bounds the refusals of a proxy whose reasons are kept, and
+	// maxReasons those of one.
+	maxRefusals = 200
+	maxReasons  = 10
+	// maxText bounds the texts in a reason.
+	maxText = 500
+)
+
+// receive takes in what the proxy says until the session ends.
+func (c *session) receive() {
+	messages := newAllowance(burstMessages, messagesPerSecond)
+	bytes := newAllowance(burstBytes, bytesPerSecond)
+	for {
+		var in incoming
+		if err := c.stream.RecvMsg(&in); err != nil {
+			c.finish(endOfReceiving(err))
+			return
+		}
+		if in.err != nil {
+			c.finish(malformed("a message cannot be read: %v", in.err))
+			return
+		}
+		c.heard.Store(c.elapsed())
+		switch m := in.msg.GetMessage().(type) {
+		case *controlpb.FromProxy_Hello:
+			c.finish(malformed("Hello is the first message only"))
+			return
+		case *controlpb.FromProxy_Ack:
+			c.s.ack(c, m.Ack).run()
+		case *controlpb.FromProxy_Nack:
+			c.s.nack(c, m.Nack).run()
+		case *controlpb.FromProxy_Counters, *controlpb.FromProxy_Health:
+			now := time.Now()
+			if !messages.take(now, 1) || !bytes.take(now, float64(in.size)) {
+				c.s.dropped("rate")
+				continue
+			}
+			c.hear(&in.msg)
+		}
+	}
+}
+
+// hear hands on what the proxy counts and sees.
+func (c *session) hear(m *controlpb.FromProxy) {
+	h := c.s.o.Heard
+	if h == nil || c.unseated.Load() {
+		return
+	}
+	if counters := m.GetCounters(); counters != nil {
+		h.Counters(c.key, c.view.namespaceOf, counters)
+	} else if health := m.GetHealth(); health != nil {
+		h.Health(c.key, c.view.namespaceOf, health)
+	}
+}
+
+// ack takes in what a proxy serves.
+func (s *Server) ack(c *session, m *controlpb.Ack) (after calls) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.unseated.Load() {
+		return nil
+	}
+	v := wire.ToVersion(m.GetVersion())
+	at := c.unackedAt(v)
+	if at < 0 && (c.acked == nil || c.acked.version != v) {
+		s.dropped("stray")
+		return nil
+	}
+	changed := false
+	for _, served := range m.GetServed() {
+		if r := c.refusals[served.GetGateway()]; r != nil {
+			c.heal(r)
+			changed = true
+		}
+	}
+	if at >= 0 {
+		changed = c.prune(c.unacked[at]) || changed
+	}
+	if changed {
+		after = s.reconsider(c)
+	}
+	if at >= 0 {
+		after = append(after, s.advance(c, at)...)
+	}
+	return after
+}
+
+// unackedAt returns which of the editions that were sent has a version, the
+// newest if there are several, -1 if none has.
+func (c *session) unackedAt(v routing.Version) int {
+	for at, e := range slices.Backward(c.unacked) {
+		if e.version == v {
+			return at
+		}
+	}
+	return -1
+}
+
+// advance takes an edition for served. The server is locked.
+func (s *Server) advance(c *session, at int) calls {
+	e, from := c.unacked[at], c.ackedSeq()
+	c.acked = e
+	c.answered(at)
+	c.tableRefusal = nil
+	if e == c.view.current {
+		c.behind = time.Time{}
+	}
+	return s.crossed(c, from, e.seq)
+}
+
+// answered notes that nothing more is to come of an edition and those before
+// it.
+func (c *session) answered(at int) {
+	if c.unacked[at] == c.sent {
+		c.underWay = time.Time{}
+		if c.view.current != c.sent {
+			c.nudge()
+		}
+	}
+	c.unacked = slices.Delete(c.unacked, 0, at+1)
+}
+
+// prune drops the refusals of forms that an edition does not have, and reports
+// whether there were any.
+func (c *session) prune(e *edition) (changed bool) {
+	if e.table == nil {
+		return false
+	}
+	for name, r := range c.refusals {
+		if h, ok := e.table.Hash(name); !ok || h != r.hash {
+			c.heal(r)
+			changed = true
+		}
+	}
+	return changed
+}
+
+// heal drops a refusal.
+func (c *session) heal(r *refusal) {
+	delete(c.refusals, r.Gateway)
+	if len(r.Reasons) > 0 {
+		c.detailed--
+	}
+}
+
+// nack takes in what a proxy refuses.
+func (s *Server) nack(c *session, m *controlpb.Nack) (after calls) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.unseated.Load() {
+		return nil
+	}
+	if m.GetGateway().GetGateway() == "" {
+		return s.nackTable(c, m)
+	}
+	name, hash := m.GetGateway().GetGateway(), m.GetGateway().GetHash()
+	if len(hash) != len(wire.Hash{}) || !c.has(name, wire.Hash(hash)) {
+		s.dropped("stray")
+		return nil
+	}
+	old := c.refusals[name]
+	if old != nil {
+		c.heal(old)
+	}
+	r := s.newRefusal(c, m)
+	r.hash, r.namespace = wire.Hash(hash), c.view.namespaceOf(name)
+	again := old != nil && old.hash == r.hash
+	if again {
+		r.Since = old.Since
+	}
+	if c.refusals == nil {
+		c.refusals = make(map[string]*refusal)
+	}
+	c.refusals[name] = r
+	if len(r.Reasons) > 0 {
+		c.detailed++
+	}
+	after = s.reconsider(c)
+	if tell := s.o.Hooks.Refused; tell != nil && !again {
+		p := c.show()
+		after = append(after, func() { tell(p, r.Refusal) })
+	}
+	return after
+}
+
+// nackTable takes in that a proxy refuses a whole table. The server is locked.
+func (s *Server) nackTable(c *session, m *controlpb.Nack) (after calls) {
+	at := c.unackedAt(wire.ToVersion(m.GetVersion()))
+	if at < 0 {
+		s.dropped("stray")
+		return nil
+	}
+	c.tableRefusal, c.refusedSeq = s.newRefusal(c, m), c.unacked[at].seq
+	c.answered(at)
+	s.tell()
+	s.o.Log.Warn("a proxy refuses a table", "node", c.hello.GetNode(), "version", wire.ToVersion(m.GetVersion()).String(), "reason", c.tableRefusal.why())
+	if tell := s.o.Hooks.Refused; tell != nil {
+		p, r := c.show(), c.tableRefusal.Refusal
+		after = append(after, func() { tell(p, r) })
+	}
+	return after
+}
+
+// has reports whether the proxy was sent a form of a gateway, as far as that is
+// still known. The server is locked.
+func (c *session) has(name string, h wire.Hash) bool {
+	for _, e := range append(slices.Clip(c.unacked), c.acked) {
+		if e == nil {
+			continue
+		}
+		if e.table == nil {
+			return len(c.refusals) < e.size // no more than there are
+		}
+		if of, ok := e.table.Hash(name); ok && of == h {
+			return true
+		}
+	}
+	return false
+}
+
+// newRefusal keeps the reasons of a refusal, within bounds.
+func (s *Server) newRefusal(c *session, m *controlpb.Nack) *refusal {
+	r := &refusal{Refusal: Refusal{
+		Gateway: m.GetGateway().GetGateway(), Node: c.hello.GetNode(), Since: s.o.Clock(),
+		More: int(m.GetMore()) + len(m.GetReasons()),
+	}}
+	if c.detailed >= maxRefusals {
+		return r
+	}
+	for _, one := range m.GetReasons()[:min(len(m.GetReasons()), maxReasons)] {
+		reason := Reason{Path: short(one.GetPath()), Problem: short(one.GetProblem()), Allowed: short(one.GetAllowed()), Code: short(one.GetCode())}
+		if at := one.GetAt(); at != nil {
+			reason.At = routing.Position{Source: short(at.GetSource()), Line: int(at.GetLine()), Column: int(at.GetColumn())}.String()
+		}
+		r.Reasons = append(r.Reasons, reason)
+		r.More--
+	}
+	return r
+}
+
+// short returns a text of at most maxText bytes, as a copy: the message that
+// it came in is not kept.
+func short(text string) string {
+	if len(text) > maxText {
+		return strings.ToValidUTF8(text[:maxText-len("…")], "") + "…"
+	}
+	return strings.Clone(text)
+}
+
+// allowance is what may be taken of something that comes back with time.
+type allowance struct {
+	most, perSecond float64
+	left            float64
+	at              time.Time
+}
+
+func newAllowance(most, perSecond float64) *allowance {
+	return &allowance{most: most, perSecond: perSecond, left: most, at: time.Now()}
+}
+
+// take takes n, and reports whether there was as much.
+func (a *allowance) take(now time.Time, n float64) bool {
+	a.left = min(a.most, a.left+now.Sub(a.at).Seconds()*a.perSecond)
+	a.at = now
+	if a.left < n {
+		return false
+	}
+	a.left -= n
+	return true
+}
