@@ -352,10 +352,10 @@ func summary(now, last shop.Sales) string {
 	return strings.Join(parts, " · ")
 }
 
-// isTerminal reports whether w is a terminal, or at least no file or pipe
+// isTerminal reports whether v is a terminal, or at least no file or pipe
 // that somebody reads later.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+func isTerminal(v any) bool {
+	f, ok := v.(*os.File)
 	if !ok {
 		return false
 	}

@@ -15,6 +15,9 @@ const (
 	exitOK    = verb.OK
 	exitError = verb.Failed
 	exitUsage = verb.Wrong // wrong use, or files that were refused
+
+	exitDiff    = 3 // something differs
+	exitTimeout = 5 // what was waited for did not come in time
 )
 
 // exit is an error that knows its exit code. A nil Err was told already.
@@ -44,12 +47,16 @@ once and cut no request.
 Every flag may also be given by an environment variable: --log-level by
 SLUICE_LOG_LEVEL, and so on. Flags win.
 
-Exit codes: 0 done, 1 failed, 2 wrong use or refused files.`,
+Exit codes: 0 done, 1 failed, 2 wrong use or refused files, 3 something differs
+(sluice diff), 5 what was waited for did not come in time (--wait).`,
 		Example: `  sluice lab                     # see it work: a shop in two versions
   sluice run -f gateways/        # serve the gateways of a directory
   sluice validate gateways/      # check them without serving
   sluice explain GET http://shop.example/cart -f gateways/   # who takes this?`,
 	})
 	root.AddCommand(newBench(), newExplain(), newLab(), newPKI(), newRun(), newValidate(), newVersion())
+	root.AddCommand(newApply(), newBackup(), newConfig(), newDelete(), newDiff(), newEvents(), newGet(), newHistory(),
+		newRestore(), newRollback(), newWeight())
+	root.AddCommand(newDescribe(), newEmit(), newList(), newUpdateGateway())
 	return root
 }

@@ -4,6 +4,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -12,16 +13,18 @@ import (
 
 // Change is what became of a write so far.
 type Change struct {
-	ID      uint64 `json:"id"`
-	State   string `json:"state"`   // one of the States below
-	Version string `json:"version"` // of the table that holds it; empty if there is none yet
-	Proxies int    `json:"proxies"` // that are connected and have the namespace
-	Served  int    `json:"served"`  // of them, those that serve it
+	ID      uint64       `json:"id"`
+	State   string       `json:"state"`   // one of the States below
+	Version TableVersion `json:"version"` // of the table that holds it; empty if there is none yet
+	Proxies int          `json:"proxies"` // that are connected and have the namespace
+	Served  int          `json:"served"`  // of them, those that serve it
 	// Laggards are those that do not, with what is known of why.
 	Laggards []Laggard `json:"laggards"`
 	// TookSeconds is the time from the write to when the last proxy served
 	// it; 0 until then.
 	TookSeconds float64 `json:"took_seconds"`
+
+	Body json.RawMessage `json:"-"` // all of it
 }
 
 // Laggard is a proxy that does not serve a change yet.
@@ -36,12 +39,15 @@ const (
 	StatePending   = "pending"    // it is stored, and in no table yet
 	StatePlanned   = "planned"    // it is in a table, on its way to proxies
 	StateConverged = "converged"  // all connected proxies serve it
+	StateRefused   = "refused"    // all have it, and some do not take it
 	StateNoProxies = "no_proxies" // it is in a table, and no proxy is connected
 )
 
 // Settled reports that nothing is left to wait for: all connected proxies
-// serve the change, or there are none.
-func (c Change) Settled() bool { return c.State == StateConverged || c.State == StateNoProxies }
+// serve the change, or said that they do not take it, or there are none.
+func (c Change) Settled() bool {
+	return c.State == StateConverged || c.State == StateRefused || c.State == StateNoProxies
+}
 
 // Change returns what became of a change, as soon as it is settled or wait has
 // passed. If it is not known any more the error is an *Error of status 404.
@@ -56,6 +62,7 @@ func (c *Client) Change(ctx context.Context, id uint64, wait time.Duration) (Cha
 	}
 	var change Change
 	err = a.decode(&change)
+	change.Body = a.body
 	return change, err
 }
 

@@ -16,21 +16,28 @@ import (
 // Status is how the gateways of a namespace stand.
 type Status struct {
 	Namespace string          `json:"namespace"`
-	Version   string          `json:"version"` // of the newest table
+	Version   TableVersion    `json:"version"` // of the newest table
 	Gateways  []GatewayStatus `json:"gateways"`
+
+	Body json.RawMessage `json:"-"` // all of it
 }
 
 // GatewayStatus is how one gateway stands.
 type GatewayStatus struct {
 	Name    string `json:"name"`
+	State   string `json:"state"`   // in the table: good, last good form, held back or refused
 	Served  int    `json:"served"`  // proxies that serve it as it is asked for
 	Proxies int    `json:"proxies"` // that are connected and have the namespace
 }
 
 // Status returns how the gateways of the namespace stand.
 func (c *Client) Status(ctx context.Context) (Status, error) {
-	var s Status
-	err := c.get(ctx, "/status", nil, &s)
+	a, err := c.do(ctx, call{method: http.MethodGet, path: "/status"})
+	if err != nil {
+		return Status{}, err
+	}
+	s := Status{Body: a.body}
+	err = a.decode(&s)
 	return s, err
 }
 

@@ -21,7 +21,7 @@ func withFlagSuggestion(cmd *cobra.Command, err error) error {
 	typed := unknown.GetSpecifiedName()
 	best, least := "", 1+max(2, len(typed)/3)
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		d := distance(typed, f.Name)
+		d := Distance(typed, f.Name)
 		if strings.HasPrefix(f.Name, typed) && len(typed) > 1 {
 			d = min(d, 1)
 		}
@@ -35,9 +35,9 @@ func withFlagSuggestion(cmd *cobra.Command, err error) error {
 	return fmt.Errorf("%w; did you mean --%s?", err, best)
 }
 
-// distance is how many characters have to be put in, taken out or changed to
+// Distance is how many characters have to be put in, taken out or changed to
 // make b of a (Levenshtein).
-func distance(a, b string) int {
+func Distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
