@@ -18,6 +18,16 @@ var (
 		"Size of the updates of tables that were sent to proxies.")
 	ControlConvergence = family(KindHistogram, "sluice_control_convergence_seconds",
 		"Time from a change until all proxies of its namespace served it, by kind of change.", "kind")
+	ControlSeries = family(KindGauge, "sluice_control_series",
+		"Gateways, routes and conditions of which figures of all proxies are kept.")
+	ControlSeriesLeftOut = family(KindCounter, "sluice_control_series_left_out_total",
+		"Numbers of proxies that were left out of the figures since there was no room.")
+	ControlEvents = family(KindCounter, "sluice_control_events_total",
+		"Events that were to be stored, by result.", "result")
+	ControlEventStreams = family(KindGauge, "sluice_control_event_streams",
+		"Streams of events that are open.")
+	ControlEventStreamsEnded = family(KindCounter, "sluice_control_event_streams_ended_total",
+		"Streams of events that ended, or were not begun, by reason.", "reason")
 )
 
 // ControlProxies makes each what tells how many proxies are in which state.
@@ -59,4 +69,33 @@ func (r *Registry) ControlUpdateBytes() *Counter {
 // config or endpoints, took until all proxies served them.
 func (r *Registry) ControlConvergence(kind string) *Durations {
 	return r.Durations(ControlConvergence.Name, ControlConvergence.Help, Label{"kind", kind})
+}
+
+// ControlSeries makes series what tells of how many gateways, routes and
+// conditions there are figures.
+func (r *Registry) ControlSeries(series func() float64) {
+	r.GaugeFunc(ControlSeries.Name, ControlSeries.Help, series)
+}
+
+// ControlSeriesLeftOut returns the counter of numbers that were left out of
+// the figures.
+func (r *Registry) ControlSeriesLeftOut() *Counter {
+	return r.Counter(ControlSeriesLeftOut.Name, ControlSeriesLeftOut.Help)
+}
+
+// ControlEvents returns the counter of events that came to a result: stored,
+// dropped since too many waited, or failed.
+func (r *Registry) ControlEvents(result string) *Counter {
+	return r.Counter(ControlEvents.Name, ControlEvents.Help, Label{"result", result})
+}
+
+// ControlEventStreams returns the gauge of open streams of events.
+func (r *Registry) ControlEventStreams() *Gauge {
+	return r.Gauge(ControlEventStreams.Name, ControlEventStreams.Help)
+}
+
+// ControlEventStreamsEnded returns the counter of streams of events that ended
+// for a reason, such as slow.
+func (r *Registry) ControlEventStreamsEnded(reason string) *Counter {
+	return r.Counter(ControlEventStreamsEnded.Name, ControlEventStreamsEnded.Help, Label{"reason", reason})
 }

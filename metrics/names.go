@@ -193,6 +193,7 @@ func Families() []Family {
 		TableVersion, TableAge, TableRejected, ConnectionsOpen, ConnectionsRefused, TLSHandshakes, TLSCertificateNotAfter, TLSCertificateReloads, HTTP2StreamsRefused, HTTP2ConnectionsEnded, OverloadLevel, RequestsRefused, Retries, EditsSkipped, RateKeysForgotten, Panics, Unaccounted, SeriesOverflow, BuildInfo,
 		ControlProxies, ControlSessionsEnded, ControlSessionsRefused, ControlMessagesDropped, ControlUpdates, ControlUpdateBytes, ControlConvergence,
 		ControlConnected, ControlReconnects, TableStale, TableIgnored, TableHeldBack, TableDiskWrites, TableDiskDamaged,
+		ControlSeries, ControlSeriesLeftOut, ControlEvents, ControlEventStreams, ControlEventStreamsEnded,
 	}
 }
 

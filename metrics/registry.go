@@ -96,6 +96,9 @@ func New(o Options) *Registry {
 	return r
 }
 
+// Now returns the time by the registry's clock.
+func (r *Registry) Now() time.Time { return r.o.Now() }
+
 // Shape returns a number that changes whenever gateways come or go. It costs
 // nothing to ask.
 func (r *Registry) Shape() uint64 { return r.shape.Load() }

@@ -283,6 +283,13 @@ func (e *exposition) histogram(h *metrics.Histogram, created *timestamppb.Timest
 	return &dto.Metric{Histogram: d}
 }
 
+// Histogram returns a histogram in both forms, for families that are no
+// registry's.
+func Histogram(h *metrics.Histogram) *dto.Metric {
+	e := exposition{native: true}
+	return e.histogram(h, nil)
+}
+
 // upperBounds holds the bounds of the classic buckets, to point to.
 var upperBounds = func() (b [(metrics.Bounds + classicStep - 1) / classicStep]float64) {
 	for i := range b {

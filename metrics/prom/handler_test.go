@@ -66,6 +66,11 @@ func sample() *metrics.Registry {
 	r.ControlMessagesDropped("rate").Add(0, 4)
 	r.ControlUpdates().Add(0, 9)
 	r.ControlUpdateBytes().Add(0, 4096)
+	r.ControlSeries(func() float64 { return 12 })
+	r.ControlSeriesLeftOut().Add(0, 1)
+	r.ControlEvents("stored").Add(0, 8)
+	r.ControlEventStreams().Add(0, 2)
+	r.ControlEventStreamsEnded("slow").Add(0, 1)
 	for _, took := range []time.Duration{20 * time.Millisecond, 30 * time.Millisecond, 3 * time.Minute} {
 		r.ControlConvergence("config").Observe(took)
 	}

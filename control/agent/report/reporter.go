@@ -3,8 +3,6 @@
 package report
 
 import (
-	"time"
-
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluice-mesh/sluice/control/controlpb"
@@ -66,7 +64,7 @@ func (r *Reporter) Next() *controlpb.Counters {
 	}
 	return &controlpb.Counters{
 		Start:  timestamppb.New(r.registry.Started()),
-		At:     timestamppb.New(time.Now()),
+		At:     timestamppb.New(r.registry.Now()),
 		Series: m.series,
 	}
 }
