@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -55,7 +58,9 @@ func TestScripts(t *testing.T) {
 			"fetch":  fetch,
 			"fields": fields,
 			"hangup": hangUp,
+			"origin": serveText,
 			"ports":  setPorts,
+			"shares": shares,
 			"status": status,
 			"taken":  takePort,
 		},
@@ -118,6 +123,45 @@ func takePort(ts *testscript.TestScript, neg bool, args []string) {
 	_, port, err := net.SplitHostPort(ln.Addr().String())
 	ts.Check(err)
 	ts.Setenv(args[0], port)
+}
+
+// serveText answers each request with TEXT until the script ends, and sets NAME
+// to its port: origin NAME TEXT.
+func serveText(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: origin NAME TEXT")
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, args[1])
+	}))
+	ts.Defer(s.Close)
+	_, port, err := net.SplitHostPort(s.Listener.Addr().String())
+	ts.Check(err)
+	ts.Setenv(args[0], port)
+}
+
+// shares gets a URL N times, one after the other, and prints each body with
+// how often it came: shares URL N [HEADER VALUE]. Each request is answered 200.
+func shares(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 && len(args) != 4 {
+		ts.Fatalf("usage: shares URL N [HEADER VALUE]")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	counts := make(map[string]int)
+	for range n {
+		status, body, err := get(ctx, args[0], args[2:]...)
+		ts.Check(err)
+		if status != http.StatusOK {
+			ts.Fatalf("GET %s answers %d: %s", args[0], status, body)
+		}
+		counts[body]++
+	}
+	for _, body := range slices.Sorted(maps.Keys(counts)) {
+		fmt.Fprintln(ts.Stdout(), body, counts[body])
+	}
 }
 
 // fetch gets a URL until it answers 200 and its body matches REGEXP if that is
@@ -184,10 +228,13 @@ func poll(try func(context.Context) error) error {
 	}
 }
 
-func get(ctx context.Context, url string) (status int, body string, err error) {
+func get(ctx context.Context, url string, header ...string) (status int, body string, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return 0, "", err
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
 	}
 	r.Close = true
 	resp, err := http.DefaultClient.Do(r)

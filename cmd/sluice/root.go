@@ -54,7 +54,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use or refused files, 3 something differs
   sluice validate gateways/      # check them without serving
   sluice explain GET http://shop.example/cart -f gateways/   # who takes this?`,
 	})
-	root.AddCommand(newBench(), newExplain(), newLab(), newPKI(), newRun(), newValidate(), newVersion())
+	root.AddCommand(newBench(), newControl(), newExplain(), newLab(), newPKI(), newRun(), newValidate(), newVersion())
 	root.AddCommand(newApply(), newBackup(), newConfig(), newDelete(), newDiff(), newEvents(), newGet(), newHistory(),
 		newRestore(), newRollback(), newWeight())
 	root.AddCommand(newDescribe(), newEmit(), newList(), newUpdateGateway())

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plane
+
+import (
+	"strings"
+	"time"
+
+	"github.com/sluice-mesh/sluice/control/events"
+	"github.com/sluice-mesh/sluice/control/store"
+	"github.com/sluice-mesh/sluice/control/stream"
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// slow is how long a change may take to all proxies before that is an event.
+const slow = 10 * time.Second
+
+// hooks has what happens to proxies written down.
+func (p *Plane) hooks() stream.Hooks {
+	return stream.Hooks{
+		Joined:  p.joined,
+		Left:    p.left,
+		Refused: p.refused,
+		Settled: p.settled,
+	}
+}
+
+func (p *Plane) joined(x stream.Proxy) {
+	for _, ns := range x.Namespaces {
+		p.events.Tell(events.ProxyJoined(ns, x.Node))
+	}
+}
+
+func (p *Plane) left(x stream.Proxy) {
+	for _, ns := range x.Namespaces {
+		p.events.Tell(events.ProxyLeft(ns, x.Node, x.Reason))
+	}
+}
+
+func (p *Plane) refused(x stream.Proxy, r stream.Refusal) {
+	reasons := make([]string, 0, len(r.Reasons))
+	for _, one := range r.Reasons {
+		reasons = append(reasons, one.String())
+	}
+	for _, ns := range x.Namespaces {
+		if r.Gateway == "" || p.stream.Deployed(ns, r.Gateway).Known {
+			p.events.Tell(events.ProxyRefused(ns, x.Node, r.Gateway, strings.Join(reasons, "; ")))
+		}
+	}
+}
+
+// settled tells what differs now that all proxies serve a table.
+func (p *Plane) settled(s stream.Settled) {
+	before := p.swapSettled(s.Namespace, s.Table)
+	p.events.Tell(differences(s.Namespace, before, s.Table)...)
+	if s.Took < slow {
+		return
+	}
+	for _, c := range s.Changes {
+		if c.Change != 0 {
+			p.events.Tell(events.SlowConvergence(s.Namespace, c.Change, s.Took, nil))
+		}
+	}
+}
+
+// swapSettled notes the table that all proxies of a namespace serve, and
+// returns the one before; nil for the first one.
+func (p *Plane) swapSettled(namespace string, next *routing.Table) *routing.Table {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.settledTables[namespace]
+	p.settledTables[namespace] = next
+	return before
+}
+
+// differences returns the events between two tables. Of the first table after
+// a start nothing is known to be new.
+func differences(namespace string, before, after *routing.Table) []store.Event {
+	if before == nil {
+		return nil
+	}
+	old := make(map[string]*routing.Gateway, len(before.Gateways))
+	for _, g := range before.Gateways {
+		old[g.Name] = g
+	}
+	var all []store.Event
+	for _, g := range after.Gateways {
+		was := old[g.Name]
+		delete(old, g.Name)
+		if was == g {
+			continue
+		}
+		if was == nil {
+			all = append(all, events.Deployed(namespace, g))
+		}
+		all = append(all, events.Differences(namespace, was, g)...)
+	}
+	for _, g := range before.Gateways {
+		if old[g.Name] != nil {
+			all = append(all, events.Differences(namespace, g, nil)...)
+			all = append(all, events.Undeployed(namespace, g))
+		}
+	}
+	return all
+}
