@@ -22,8 +22,8 @@ help: ## print what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build bin/sluice
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/sluice
+build: ## build bin/sluice, and bin/sluice-proxy, the data plane alone
+	CGO_ENABLED=0 go build -trimpath -pgo cmd/sluice/default.pgo -ldflags '$(LDFLAGS)' -o bin/ ./cmd/sluice ./cmd/sluice-proxy
 
 .PHONY: run
 run: build ## build, then start the lab: a shop in two versions behind a gateway

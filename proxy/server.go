@@ -414,6 +414,25 @@ type RouteStatus struct {
 	routing.InForce
 }
 
+// Unserved tells of each gateway that cannot take traffic why, such as that its
+// port is taken; nil if there is none, which costs next to nothing to find out.
+func (s *Server) Unserved() map[string]error {
+	ls := &s.sockets
+	ls.mu.Lock()
+	fine := len(ls.failed) == 0 && len(ls.taken) == 0 && (ls.doors == nil || len(ls.doors.failed) == 0)
+	ls.mu.Unlock()
+	if fine {
+		return nil
+	}
+	all := make(map[string]error)
+	for _, g := range s.handle.Load().Snapshot.Gateways() {
+		if err := s.failure(g); err != nil {
+			all[g.Name] = err
+		}
+	}
+	return all
+}
+
 // Status tells of each gateway, in table order, how it is served.
 func (s *Server) Status() []GatewayStatus {
 	gen := s.handle.Load()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-mesh/sluice/cmd/internal/edge"
 	"github.com/sluice-mesh/sluice/cmd/internal/verb"
 )
 
@@ -54,7 +55,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use or refused files, 3 something differs
   sluice validate gateways/      # check them without serving
   sluice explain GET http://shop.example/cart -f gateways/   # who takes this?`,
 	})
-	root.AddCommand(newBench(), newControl(), newExplain(), newLab(), newPKI(), newRun(), newValidate(), newVersion())
+	root.AddCommand(newBench(), newControl(), newExplain(), newLab(), newPKI(), edge.Command("proxy", "sluice proxy"), newRun(), newValidate(), newVersion())
 	root.AddCommand(newApply(), newBackup(), newConfig(), newDelete(), newDiff(), newEvents(), newGet(), newHistory(),
 		newRestore(), newRollback(), newWeight())
 	root.AddCommand(newDescribe(), newEmit(), newList(), newUpdateGateway())

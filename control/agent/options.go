@@ -62,7 +62,7 @@ type Options struct {
 	// Unserved returns the gateways of the table that are asked for and cannot
 	// take traffic, with the reason, such as a port that is taken. It is asked
 	// each second. Nil means that there never is one.
-	Unserved func() map[string]string
+	Unserved func() map[string]error
 	// Counters and Health return what changed since the call before; nil is
 	// nothing. They are asked each second. Fresh is called when a session
 	// begins, after which they return everything. Each may be nil.

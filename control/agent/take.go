@@ -200,8 +200,8 @@ func (a *Agent) faults() map[string]bad {
 		}}
 	}
 	if a.o.Unserved != nil {
-		for name, why := range a.o.Unserved() {
-			one(name, codeUnserved, why)
+		for name, err := range a.o.Unserved() {
+			one(name, codeUnserved, err.Error())
 		}
 	}
 	for name, faults := range a.refused {

@@ -207,6 +207,16 @@ func (n *Node) Compile() routing.CompileOptions { return n.compile }
 // Gateways returns how each gateway stands, in table order.
 func (n *Node) Gateways() []proxy.GatewayStatus { return n.server.Status() }
 
+// Unserved tells of each gateway that cannot take traffic why; nil if there is
+// none.
+func (n *Node) Unserved() map[string]error { return n.server.Unserved() }
+
+// InstanceStates returns how the instances of a route stand; nil if there is no
+// such route.
+func (n *Node) InstanceStates(gateway, route string) []routing.InstanceState {
+	return n.server.InstanceStates(gateway, route)
+}
+
 // Outcome is what became of a table.
 type Outcome struct {
 	// Snapshot is what serves now. Gateways that were refused have their last

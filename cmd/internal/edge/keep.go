@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/sluice-mesh/sluice/control/agent"
+	"github.com/sluice-mesh/sluice/control/agent/lastgood"
+)
+
+// namespacesFile says whose tables a data directory keeps: versions of the same
+// store do not compare between proxies of different namespaces.
+const namespacesFile = "namespaces"
+
+// openKeeper opens a data directory, which is of the namespaces alone.
+func openKeeper(dir string, namespaces []string, wrote func(lastgood.Write)) (*lastgood.Keeper, error) {
+	k, err := lastgood.Open(dir, lastgood.Options{Schema: agent.Schema, OldestSchema: agent.Schema, Wrote: wrote})
+	if locked, ok := errors.AsType[*lastgood.LockedError](err); ok {
+		return nil, fmt.Errorf("%w; each proxy needs a directory of its own", locked)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := claim(dir, namespaces); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	return k, nil
+}
+
+// claim checks whose tables a directory keeps, and notes it in one that is new.
+// A directory that cannot be written can still be read.
+func claim(dir string, namespaces []string) error {
+	want := strings.Join(slices.Sorted(slices.Values(namespaces)), "\n") + "\n"
+	path := filepath.Join(dir, namespacesFile)
+	have, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		_ = os.WriteFile(path, []byte(want), 0o600)
+		return nil
+	case err != nil:
+		return err
+	case string(have) != want:
+		return fmt.Errorf("it keeps tables of %s, not of %s; use another directory, or remove this one",
+			strings.Join(strings.Fields(string(have)), ", "), strings.Join(strings.Fields(want), ", "))
+	}
+	return nil
+}
