@@ -39,6 +39,8 @@ type Error struct {
 	Revision uint64
 	// Current is the present version then, in JSON; nil if there is none.
 	Current json.RawMessage
+
+	wrong *routing.ExplainError // of a request that was to be explained
 }
 
 // Error returns the message, and each fault on a line of its own.
@@ -58,6 +60,7 @@ type errorBody struct {
 	Faults   []faultBody     `json:"faults"`
 	Revision uint64          `json:"revision"`
 	Current  json.RawMessage `json:"current"`
+	Error    json.RawMessage `json:"error"`
 }
 
 // faultBody is a fault in JSON.
@@ -91,6 +94,9 @@ func readError(method, target string, resp *http.Response, text []byte) *Error {
 		e.Message, e.Current, e.Revision = body.Message, body.Current, body.Revision
 		for _, f := range body.Faults {
 			e.Faults = append(e.Faults, f.fault())
+		}
+		if wrong := new(routing.ExplainError); json.Unmarshal(body.Error, wrong) == nil && wrong.Field != "" {
+			e.wrong = wrong
 		}
 	} else {
 		e.Message = fmt.Sprintf("%s %s is answered %d %s, as no control plane answers", method, target, resp.StatusCode, http.StatusText(resp.StatusCode))

@@ -95,8 +95,8 @@ func readEvent(body []byte) (Event, error) {
 	return e.Event, nil
 }
 
-// followPause is the time before Follow connects anew.
-const followPause = time.Second
+// followPauses is after how many of Options.Pause Follow connects anew.
+const followPauses = 10
 
 // Follow yields events as they happen. When the connection is lost it yields
 // the error, connects again, and goes on behind the last event. It ends when
@@ -117,7 +117,7 @@ func (c *Client) Follow(ctx context.Context, q EventQuery) iter.Seq2[Event, erro
 			if !yield(Event{}, err) || refused || ctx.Err() != nil {
 				return
 			}
-			if err := pause(ctx, followPause); err != nil {
+			if err := pause(ctx, followPauses*c.o.Pause); err != nil {
 				yield(Event{}, err)
 				return
 			}

@@ -50,6 +50,9 @@ func (c *Client) Explain(ctx context.Context, asked routing.ExplainRequest) (*ro
 	}
 	header := http.Header{"Content-Type": {"application/json"}}
 	a, err := c.do(ctx, call{method: http.MethodPost, path: "/explain", header: header, body: body})
+	if e, ok := errors.AsType[*Error](err); ok && e.wrong != nil {
+		return nil, e.wrong
+	}
 	if err != nil {
 		return nil, err
 	}
