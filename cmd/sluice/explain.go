@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -30,6 +31,7 @@ type explainFlags struct {
 	instances instanceFlags
 	admin     string
 	token     string // file
+	plane     connection
 	headers   []string
 	cookies   []string
 	tickets   []string
@@ -55,9 +57,10 @@ where it goes, and with which shares requests like it go elsewhere. No request
 is sent, and no draw is taken away from those that are.
 
 With -f it reads files, as sluice run would serve them; every address in them
-is taken to be reachable. Without, it asks the proxy whose admin server is on
---admin, which knows what is reachable now. Only what is given is sent: there
-is no User-Agent unless -H says so.
+is taken to be reachable. With --host or --context it asks a control plane in the
+same way about all gateways of --namespace. Without, it asks the proxy whose
+admin server is on --admin, which knows what is reachable now. Only what is
+given is sent: there is no User-Agent unless -H says so.
 
 A URL of https is a request over TLS: the client asks for the server name of the
 URL, or of --sni, and has the certificate that --client-cert-subject and
@@ -75,6 +78,7 @@ the connection, or the proxy cannot be asked, and with 2 for wrong use.`,
   sluice explain GET http://shop.example/cart -f gateways/ --why-not shop-1.1.0
   sluice explain https://shop.example/cart -f gateways/ --client-cert-san cart.internal
   sluice explain tcp://db.example:5432 --sni eu.db.example --client-ip 192.0.2.7
+  sluice explain GET http://shop.example/cart --host http://127.0.0.1:8090
   sluice explain POST http://127.0.0.1:9050/order --ticket 17 -o json | jq '.shares'`,
 		Args: arguments(func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 || len(args) > 2 || len(args) == 1 && !strings.ContainsAny(args[0], ".:/") {
@@ -90,6 +94,13 @@ the connection, or the proxy cannot be asked, and with 2 for wrong use.`,
 			if cmd.Flags().Changed("file") && cmd.Flags().Changed("admin") {
 				return usagef("-f reads files and --admin asks a proxy; one of the two")
 			}
+			if cmd.Flags().Changed("file") || cmd.Flags().Changed("admin") {
+				// The environment may name a control plane for other verbs.
+				if given("host", f.plane.host, os.LookupEnv).from == "--host" {
+					return usagef("--host asks a control plane; without -f and --admin")
+				}
+				f.plane = connection{}
+			}
 			return f.run(cmd)
 		},
 	}
@@ -103,6 +114,7 @@ the connection, or the proxy cannot be asked, and with 2 for wrong use.`,
 	flags.StringArrayVar(&f.certificate.SANs, "client-cert-san", nil, "DNS name, email address or URI in the client's certificate; may be repeated")
 	flags.StringArrayVarP(&f.files, "file", "f", nil, "file or directory with gateways, - for standard input; may be repeated")
 	f.instances.flags(cmd)
+	connectionFlags(cmd, &f.plane)
 	flags.StringVar(&f.admin, "admin", admin.DefaultAddr, "address of the admin server of a proxy to ask")
 	flags.StringVar(&f.token, "admin-token-file", "", "file with the token that the proxy asks for there")
 	flags.StringVar(&f.asked.Gateway, "gateway", "", "gateway that takes the request, whatever the port and the host")
@@ -164,8 +176,30 @@ func (f *explainFlags) describe() error {
 	return nil
 }
 
-// explain explains over files, or asks a proxy.
+// asksPlane reports whether a control plane is to be asked.
+func (f *explainFlags) asksPlane() bool { return f.plane.host != "" || f.plane.context != "" }
+
+// askPlane asks a control plane.
+func (f *explainFlags) askPlane(cmd *cobra.Command) (*routing.Explanation, error) {
+	// --namespace is what $namespace stands for in selectors, too; its default
+	// is no namespace of a control plane.
+	if strings.Contains(f.instances.namespace, "/") {
+		f.plane.namespace = f.instances.namespace
+	}
+	c, err := f.plane.open()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	e, err := c.Explain(cmd.Context(), f.asked)
+	return e, advised(err)
+}
+
+// explain explains over files, or asks a control plane or a proxy.
 func (f *explainFlags) explain(cmd *cobra.Command) (*routing.Explanation, error) {
+	if f.asksPlane() {
+		return f.askPlane(cmd)
+	}
 	if len(f.files) == 0 {
 		return askProxy(cmd.Context(), f.admin, f.token, f.asked)
 	}

@@ -56,8 +56,17 @@ Exit codes: 0 done, 1 failed, 2 wrong use or refused files, 3 something differs
   sluice explain GET http://shop.example/cart -f gateways/   # who takes this?`,
 	})
 	root.AddCommand(newBench(), newControl(), newExplain(), newLab(), newPKI(), edge.Command("proxy", "sluice proxy"), newRun(), newValidate(), newVersion())
-	root.AddCommand(newApply(), newBackup(), newConfig(), newDelete(), newDiff(), newEvents(), newGet(), newHistory(),
-		newRestore(), newRollback(), newWeight())
-	root.AddCommand(newDescribe(), newEmit(), newList(), newUpdateGateway())
+	addGroup(root, "Ask and change a control plane:", newApply(), newBackup(), newConfig(), newDelete(), newDiff(), newEvents(),
+		newGet(), newHistory(), newRestore(), newRollback(), newWeight())
+	addGroup(root, "As Vamp's client has them:", newDescribe(), newEmit(), newList(), newUpdateGateway())
 	return root
+}
+
+// addGroup adds verbs that the help shows together.
+func addGroup(root *cobra.Command, title string, verbs ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: title, Title: title})
+	for _, v := range verbs {
+		v.GroupID = title
+	}
+	root.AddCommand(verbs...)
 }
