@@ -16,9 +16,6 @@ import (
 	"github.com/sluice-mesh/sluice/cmd/internal/boot"
 	"github.com/sluice-mesh/sluice/cmd/internal/plane"
 	"github.com/sluice-mesh/sluice/control/store"
-	"github.com/sluice-mesh/sluice/discovery"
-	"github.com/sluice-mesh/sluice/discovery/files"
-	"github.com/sluice-mesh/sluice/discovery/static"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
@@ -101,7 +98,7 @@ func control(ctx context.Context, f controlFlags, stdout, stderr io.Writer) erro
 	ctx, signals := boot.Notify(ctx)
 	defer signals.Release()
 	f.plane.Log = log
-	f.plane.Source = f.source(log)
+	f.plane.Source = sourceOf(f.files, f.instances.paths, log)
 	p, err := plane.Open(ctx, f.plane)
 	if err != nil {
 		return err
@@ -113,21 +110,6 @@ func control(ctx context.Context, f controlFlags, stdout, stderr io.Writer) erro
 	close(a.ended)
 	attending.Wait()
 	return err
-}
-
-// source returns what the files of the flags say, or nil.
-func (f controlFlags) source(log *slog.Logger) discovery.Source {
-	var all []discovery.Source
-	if len(f.files) > 0 {
-		all = append(all, files.New(f.files, files.Options{Log: log}))
-	}
-	if len(f.instances.paths) > 0 {
-		all = append(all, static.New(f.instances.paths, files.Options{Log: log}))
-	}
-	if len(all) == 0 {
-		return nil
-	}
-	return discovery.Join(all...)
 }
 
 // warden does what is to be done beside a control plane that runs.

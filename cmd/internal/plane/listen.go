@@ -24,7 +24,7 @@ func checkAddress(flag, address string, secured bool) error {
 	}
 	return fmt.Errorf("%s: others can reach %s, and nothing says who they are: "+
 		"make certificates by 'sluice pki init --dir pki --name NAME', where NAME is how this machine is reached, "+
-		"and add --credentials pki/control; or listen on 127.0.0.1", flag, address)
+		"and start 'sluice control' with --credentials pki/control; or listen on 127.0.0.1", flag, address)
 }
 
 // loopback reports whether a host is this machine alone.

@@ -87,8 +87,8 @@ type Plane struct {
 }
 
 // Open makes a control plane: it opens the store and binds both addresses, so
-// that what cannot be had is an error before anything serves. Run must be
-// called to let go of it.
+// that what cannot be had is an error before anything serves. Run or Close must
+// be called to let go of it.
 func Open(ctx context.Context, o Options) (*Plane, error) {
 	o.Namespace = cmp.Or(o.Namespace, store.DefaultNamespace)
 	if o.Node == "" {
@@ -106,7 +106,7 @@ func Open(ctx context.Context, o Options) (*Plane, error) {
 	}
 	err := p.open(ctx)
 	if err != nil {
-		return nil, errors.Join(err, p.close())
+		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
 }
@@ -143,7 +143,7 @@ func (p *Plane) tokensDir() string {
 }
 
 // open opens the store, binds the addresses and joins the parts. What it has
-// opened when it fails is left to close.
+// opened when it fails is left to Close.
 func (p *Plane) open(ctx context.Context) (err error) {
 	if p.store, err = store.Open(p.o.Dir, store.Options{}); err != nil {
 		return fmt.Errorf("--data-dir: %w", openAdvice(err))
@@ -189,8 +189,8 @@ func openAdvice(err error) error {
 	return err
 }
 
-// close lets go of what open has opened.
-func (p *Plane) close() error {
+// Close lets go of what Open has opened, if Run is not to be called.
+func (p *Plane) Close() error {
 	var all []error
 	for _, ln := range []net.Listener{p.apiListener, p.streamListener} {
 		if ln != nil {
