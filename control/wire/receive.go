@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/sluice-mesh/sluice/control/controlpb"
 	"github.com/sluice-mesh/sluice/routing"
 )
@@ -22,8 +24,12 @@ var (
 	ErrMalformed  = errors.New("the update is malformed")
 )
 
-// maxPending bounds the elements of an update whose parts are collected.
-const maxPending = 4_000_000
+// What is collected of an update that comes in parts is bounded, in elements
+// and in bytes: parts may follow each other for ever.
+const (
+	maxPending      = 4_000_000
+	maxPendingBytes = 256 << 20
+)
 
 // Receiver makes tables of updates, at the end of a proxy. The zero Receiver
 // holds nothing. It is not safe for concurrent use; what it returns is not
@@ -35,6 +41,7 @@ type Receiver struct {
 
 	pending *controlpb.Update // parts so far; nil if none
 	items   int               // in pending
+	bytes   int               // of the parts of pending
 }
 
 // form is a gateway that the receiver holds.
@@ -83,7 +90,7 @@ func (r *Receiver) Receive(u *controlpb.Update) (*Received, error) {
 
 // Reset forgets the parts of an update that is not complete, as when a session
 // ends.
-func (r *Receiver) Reset() { r.pending, r.items = nil, 0 }
+func (r *Receiver) Reset() { r.pending, r.items, r.bytes = nil, 0, 0 }
 
 // Version returns the version of the last table.
 func (r *Receiver) Version() routing.Version { return r.version }
@@ -113,6 +120,9 @@ func (r *Receiver) collect(u *controlpb.Update) (*controlpb.Update, error) {
 	r.items += len(u.GetChanged()) + len(u.GetGone()) + len(u.GetNames()) + len(u.GetBroken()) + len(u.GetChanges())
 	if r.items > maxPending {
 		return nil, fmt.Errorf("%w: at most %d elements are allowed", ErrTooLarge, maxPending)
+	}
+	if r.bytes += proto.Size(u); r.bytes > maxPendingBytes {
+		return nil, fmt.Errorf("%w: at most %d bytes are allowed", ErrTooLarge, maxPendingBytes)
 	}
 	p := r.pending
 	if p == nil {

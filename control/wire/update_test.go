@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -434,4 +435,40 @@ func BenchmarkEncode(b *testing.B) {
 			}
 		}
 	})
+}
+
+// Parts that follow each other for ever are not collected for ever.
+func TestAnUpdateWithoutEndIsRefused(t *testing.T) {
+	large := strings.Repeat("x", 1<<20)
+	for _, tt := range []struct {
+		name string
+		part func(n int) *controlpb.Update
+		most int // parts
+	}{
+		{"of few large elements", func(n int) *controlpb.Update {
+			return &controlpb.Update{More: true, Gone: []string{strconv.Itoa(n) + large}}
+		}, 256},
+		{"of many small elements", func(int) *controlpb.Update {
+			return &controlpb.Update{More: true, Names: make([]string, 100_000)}
+		}, 40},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var r wire.Receiver
+			for n := range tt.most + 1 {
+				got, err := r.Receive(tt.part(n))
+				if err == nil && got == nil {
+					continue
+				}
+				if !errors.Is(err, wire.ErrTooLarge) {
+					t.Fatalf("part %d: %v, %v, want %v", n, got, err, wire.ErrTooLarge)
+				}
+				// What follows begins anew.
+				if got, err := r.Receive(&controlpb.Update{Version: &controlpb.Version{Epoch: 1, Revision: 1}, Ordered: true, Complete: true}); err != nil || got == nil {
+					t.Errorf("an update after it: %v, %v", got, err)
+				}
+				return
+			}
+			t.Errorf("%d parts were taken", tt.most+1)
+		})
+	}
 }
