@@ -100,7 +100,7 @@ func (b *Book) Counters(proxy string, namespaceOf func(gateway string) string, c
 	defer b.mu.Unlock()
 	now := b.now()
 	b.sweep(now)
-	p := b.proxy(proxy, now)
+	p := b.proxy(proxy)
 	if p == nil {
 		b.leftOut.Add(0, int64(len(c.GetSeries())))
 		return

@@ -15,14 +15,13 @@ import (
 
 	"github.com/sluice-mesh/sluice/control/agent/report"
 	"github.com/sluice-mesh/sluice/control/book"
-	"github.com/sluice-mesh/sluice/control/controlpb"
 	"github.com/sluice-mesh/sluice/metrics"
 )
 
 const here = "default/default"
 
-// within puts all gateways into one namespace.
-func within(namespace string) func(string) string { return func(string) string { return namespace } }
+// toHere puts all gateways into one namespace.
+func toHere(string) string { return here }
 
 // clock is a time that tests set.
 type clock struct{ now time.Time }
@@ -63,7 +62,7 @@ func (p *proxy) route(path string) *metrics.Route {
 // tell has a book take in all that is to be told.
 func (p *proxy) tell(b *book.Book) {
 	for m := p.reporter.Next(); m != nil; m = p.reporter.Next() {
-		b.Counters(p.name, within(here), m)
+		b.Counters(p.name, toHere, m)
 	}
 }
 
@@ -211,9 +210,4 @@ func difference(got, want string) string {
 	show("got  ", got, want)
 	show("want ", want, got)
 	return out.String()
-}
-
-// counters is a message of series, each written as name, labels and value.
-func counters(start, at time.Time, series ...*controlpb.Series) *controlpb.Counters {
-	return &controlpb.Counters{Start: stamp(start), At: stamp(at), Series: series}
 }

@@ -292,3 +292,19 @@ func ratio(part, whole uint64) float64 {
 	}
 	return float64(part) / float64(whole)
 }
+
+// Health returns what Vamp called the health of a gateway or route: 0 if at
+// least one exchange of the window ended in 5xx, else 1.
+func (f *Figures) Health() float64 {
+	if f.Errors > 0 {
+		return 0
+	}
+	return 1
+}
+
+// VampRate returns requests by second as Vamp told them, to hundredths.
+func (f *Figures) VampRate() float64 { return math.Round(f.Rate*100) / 100 }
+
+// VampResponseTime returns the mean time of an exchange as Vamp told it, in
+// milliseconds, to tenths.
+func (f *Figures) VampResponseTime() float64 { return math.Round(f.Mean*1e4) / 10 }

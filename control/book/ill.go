@@ -36,8 +36,7 @@ type Ill struct {
 func (b *Book) Health(proxy string, namespaceOf func(gateway string) string, h *controlpb.Health) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.now()
-	p := b.proxy(proxy, now)
+	p := b.proxy(proxy)
 	if p == nil {
 		b.leftOut.Add(0, int64(len(h.GetChanged())))
 		return

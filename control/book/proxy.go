@@ -35,12 +35,12 @@ type proxy struct {
 }
 
 // proxy returns what is known of a proxy, nil if there is no room.
-func (b *Book) proxy(name string, now time.Duration) *proxy {
+func (b *Book) proxy(name string) *proxy {
 	p := b.proxies[name]
 	if p != nil {
 		return p
 	}
-	if len(b.proxies) >= b.o.MaxProxies && !b.forgetOne(now) {
+	if len(b.proxies) >= b.o.MaxProxies && !b.forgetOne() {
 		return nil
 	}
 	p = &proxy{rows: map[key]*row{}, ill: map[illKey]Ill{}}
@@ -136,7 +136,7 @@ func (b *Book) sweep(now time.Duration) {
 
 // forgetOne forgets the proxy that left first, and reports whether there is
 // one.
-func (b *Book) forgetOne(now time.Duration) bool {
+func (b *Book) forgetOne() bool {
 	oldest := ""
 	for name, p := range b.proxies {
 		if !p.connected && (oldest == "" || p.left < b.proxies[oldest].left) {

@@ -64,6 +64,9 @@ func (t *telling) take(s *controlpb.Series) {
 		return
 	}
 	namespace := t.namespaceFor(k.gateway)
+	if namespace == "" && w != nil { // what is gone comes to its end
+		namespace = w.series.namespace
+	}
 	if namespace == "" {
 		return
 	}
