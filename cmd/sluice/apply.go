@@ -77,7 +77,7 @@ func (f *applyFlags) run(cmd *cobra.Command) error {
 	defer c.Close()
 	written, err := c.Apply(cmd.Context(), b.text, client.Write{DryRun: f.dryRun})
 	if err != nil {
-		return b.told(err)
+		return b.told(err, cmd.ErrOrStderr())
 	}
 	for _, i := range written.Items {
 		fmt.Fprintf(cmd.OutOrStdout(), "%s/%s %s%s\n", i.Kind, i.Name, i.Result, dry(f.dryRun))
@@ -115,12 +115,14 @@ func (f *applyFlags) bundle(stdin io.Reader, stderr io.Writer) (*bundle, error) 
 	return b, nil
 }
 
-// told says where in the files what the control plane refuses stands.
-func (b *bundle) told(err error) error {
-	if e, ok := errors.AsType[*client.Error](err); ok {
-		for i, f := range e.Faults {
-			e.Faults[i] = b.place(f)
-		}
+// told tells what the control plane refuses, by its place in the files.
+func (b *bundle) told(err error, stderr io.Writer) error {
+	e, ok := errors.AsType[*client.Error](err)
+	if !ok || len(e.Faults) == 0 {
+		return advised(err)
 	}
-	return advised(err)
+	for _, f := range e.Faults {
+		fmt.Fprintln(stderr, b.place(f))
+	}
+	return &exit{Code: exitUsage, Err: fmt.Errorf("%s: nothing was written", count(len(refused(e.Faults)), "fault"))}
 }

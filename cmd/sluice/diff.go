@@ -39,7 +39,7 @@ files would be refused.`,
 			defer c.Close()
 			written, err := c.Apply(cmd.Context(), b.text, client.Write{DryRun: true})
 			if err != nil {
-				return b.told(err)
+				return b.told(err, cmd.ErrOrStderr())
 			}
 			differs := false
 			for _, i := range written.Items {

@@ -26,7 +26,7 @@ const repository = "../.."
 
 // storyPorts are the ports that the documents write. Tests put free ones in
 // their place, so that they run beside each other and beside a lab.
-var storyPorts = []string{"8092", "8093", "9050", "9051", "9060", "9061", "9001", "9002"}
+var storyPorts = []string{"8090", "8091", "8092", "8093", "9050", "9051", "9060", "9061", "9001", "9002"}
 
 // block is a fenced block of a document, with the mark in the comment before
 // it: what the test does with it.
@@ -34,6 +34,10 @@ var storyPorts = []string{"8092", "8093", "9050", "9051", "9060", "9061", "9001"
 //	<!-- run: lab -->      a lab, until the end of the document
 //	<!-- run: serve -->    another process with its admin server on 8093,
 //	                       until the end of the document
+//	<!-- run: control -->  a control plane, until the end of the document; the
+//	                       commands behind it ask that one
+//	<!-- run: proxy -->    a proxy of it, with its admin server on 8092, until
+//	                       the end of the document
 //	<!-- run: origin -->   an origin to measure, until the end of the document
 //	<!-- run -->           commands that succeed and print something
 //	<!-- run: refused -->  commands of which the last exits with 2
@@ -102,6 +106,10 @@ func tell(t *testing.T, name string) {
 			s.lab()
 		case b.mark == "run: serve":
 			s.serve(b)
+		case b.mark == "run: control":
+			s.control(b)
+		case b.mark == "run: proxy":
+			s.proxy(b)
 		case b.mark == "run: origin":
 			s.start("exec "+strings.TrimSpace(s.replace.Replace(b.text)), "http://127.0.0.1:"+s.ports["9001"]+"/")
 		case b.mark == "run", b.mark == "run: refused":
@@ -121,7 +129,8 @@ type story struct {
 	ports   map[string]string
 	replace *strings.Replacer
 	labbed  bool
-	admin   string // port on which what is served tells of itself; empty if nothing is
+	admin   string   // port on which what is served tells of itself; empty if nothing is
+	env     []string // of what is run; nil is that of the test
 }
 
 func newStory(t *testing.T) *story {
@@ -234,6 +243,22 @@ func (s *story) serve(b block) {
 	s.start("exec "+text, readyURL(s.admin))
 }
 
+// control starts a control plane, which the commands behind it ask.
+func (s *story) control(b block) {
+	s.t.Helper()
+	address := "127.0.0.1:" + s.ports["8090"]
+	s.env = append(os.Environ(), "SLUICE_HOST=http://"+address, "PATH="+filepath.Join(s.dir, "bin")+":"+os.Getenv("PATH"))
+	s.start("SLUICE_API="+address+" SLUICE_STREAM=127.0.0.1:"+s.ports["8091"]+
+		" exec "+strings.TrimSpace(s.replace.Replace(b.text)), readyURL(s.ports["8090"]))
+}
+
+// proxy starts a proxy of the control plane.
+func (s *story) proxy(b block) {
+	s.t.Helper()
+	s.start("SLUICE_ADMIN=127.0.0.1:"+s.ports["8092"]+" SLUICE_GATEWAY_ADDRESS=127.0.0.1 exec "+
+		strings.TrimSpace(s.replace.Replace(b.text)), readyURL(s.ports["8092"]))
+}
+
 // readyURL is where an admin server says that what it tells of serves.
 func readyURL(admin string) string { return "http://127.0.0.1:" + admin + "/readyz" }
 
@@ -242,7 +267,7 @@ func readyURL(admin string) string { return "http://127.0.0.1:" + admin + "/read
 func (s *story) start(command, url string) {
 	s.t.Helper()
 	cmd := exec.CommandContext(context.Background(), "bash", "-c", command) //nolint:gosec // it is in our documents
-	cmd.Dir = s.dir
+	cmd.Dir, cmd.Env = s.dir, s.env
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
@@ -263,7 +288,7 @@ func (s *story) start(command, url string) {
 func (s *story) run(b block) {
 	s.t.Helper()
 	cmd := exec.CommandContext(s.t.Context(), "bash", "-e", "-o", "pipefail", "-c", s.replace.Replace(b.text)) //nolint:gosec // as above
-	cmd.Dir = s.dir
+	cmd.Dir, cmd.Env = s.dir, s.env
 	out, err := cmd.CombinedOutput()
 	want := exitOK
 	if b.mark == "run: refused" {

@@ -175,7 +175,7 @@ func TestErrors(t *testing.T) {
 		},
 		{
 			"faults come with their places", 400, "", `{"message": "refused", "faults": [{"line": 3, "column": 5, "severity": "refused", "code": "X", "path": "gateways.shop.prot", "problem": "the key is unknown", "allowed": "did you mean port?"}]}`,
-			&client.Error{Status: 400, Message: "refused"}, "refused\n3:5: gateways.shop.prot: the key is unknown; did you mean port?",
+			&client.Error{Status: 400, Message: "refused"}, "3:5: gateways.shop.prot: the key is unknown; did you mean port?",
 		},
 		{
 			"the present version comes with a conflict", 412, `"12"`, `{"message": "it is another by now", "current": {"name": "shop"}}`,

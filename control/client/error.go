@@ -43,15 +43,17 @@ type Error struct {
 	wrong *routing.ExplainError // of a request that was to be explained
 }
 
-// Error returns the message, and each fault on a line of its own.
+// Error returns the faults, each on a line of its own, or the message if there
+// are none: it tells the first of them.
 func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.Message)
-	for _, f := range e.Faults {
-		b.WriteString("\n")
-		b.WriteString(f.Error())
+	if len(e.Faults) == 0 {
+		return e.Message
 	}
-	return b.String()
+	lines := make([]string, len(e.Faults))
+	for i, f := range e.Faults {
+		lines[i] = f.Error()
+	}
+	return strings.Join(lines, "\n")
 }
 
 // errorBody is the body of an answer that says no.
