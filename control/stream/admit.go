@@ -150,7 +150,7 @@ func (s *Server) hear(stream grpc.ServerStream) (*controlpb.Hello, *ending) {
 		err := stream.RecvMsg(in)
 		came <- first{in, err}
 	})
-	timer := time.NewTimer(patienceForHello)
+	timer := time.NewTimer(s.helloWithin)
 	defer timer.Stop()
 	select {
 	case f := <-came:
@@ -162,7 +162,7 @@ func (s *Server) hear(stream grpc.ServerStream) (*controlpb.Hello, *ending) {
 		}
 		return s.checkHello(f.in.msg.GetHello())
 	case <-timer.C:
-		return nil, endf(refusedLate, codes.DeadlineExceeded, "no Hello came within %v", patienceForHello)
+		return nil, endf(refusedLate, codes.DeadlineExceeded, "no Hello came within %v", s.helloWithin)
 	case <-stream.Context().Done():
 		return nil, endf(endLost, codes.Unavailable, "the connection was lost")
 	}

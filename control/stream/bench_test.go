@@ -45,6 +45,7 @@ func BenchmarkOneChange1000Sessions(b *testing.B) {
 }
 
 func oneChange(b *testing.B, sessions, size int) {
+	b.Helper()
 	s := serve(b, stream.Options{})
 	table := make([]*routing.Gateway, size)
 	for i := range table {

@@ -66,7 +66,9 @@ type Settled struct {
 	// New and Gone are gateways that came and went since the table that
 	// settled before, sorted. There are none if a later table settled first.
 	New, Gone []string
-	Table     *routing.Table // the table itself, not to be changed
+	// Table is the table itself, not to be changed; nil if a later one is
+	// planned by now.
+	Table *routing.Table
 }
 
 // Convergence tells how far a change has come, and whether it is known: it was

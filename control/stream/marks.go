@@ -27,7 +27,6 @@ type mark struct {
 	n         *namespace
 	seq       uint64 // of the pass that brought it
 	version   routing.Version
-	table     *routing.Table
 	planned   time.Time
 	waiting   int                   // sessions that have not acknowledged it
 	refusers  map[*session]struct{} // those that have, and refuse what came with it
@@ -40,7 +39,7 @@ type mark struct {
 // newMark returns the mark of a namespace's table, by how it differs from the
 // one before.
 func newMark(n *namespace, before *wire.Table, u *controlpb.Update, now time.Time) *mark {
-	m := &mark{n: n, seq: n.seq, version: n.table.Version(), table: n.asked, planned: now, changed: make(map[string]struct{})}
+	m := &mark{n: n, seq: n.seq, version: n.table.Version(), planned: now, changed: make(map[string]struct{})}
 	for _, g := range u.GetChanged() {
 		m.changed[g.GetName()] = struct{}{}
 		if _, was := before.Hash(g.GetName()); !was {
@@ -149,7 +148,7 @@ func (s *Server) standing(n *namespace) *mark {
 	if last := len(n.marks) - 1; last >= 0 && n.marks[last].seq == n.seq {
 		return n.marks[last]
 	}
-	return &mark{n: n, seq: n.seq, version: n.table.Version(), table: n.asked, planned: s.o.Clock(), changed: map[string]struct{}{}}
+	return &mark{n: n, seq: n.seq, version: n.table.Version(), planned: s.o.Clock(), changed: map[string]struct{}{}}
 }
 
 // know keeps a change, and forgets the oldest one above the bound.
@@ -306,7 +305,10 @@ func (s *Server) settle(n *namespace) calls {
 	if last == nil {
 		return nil
 	}
-	told.Version, told.Table, told.Took = last.version, last.table, max(0, now.Sub(last.planned))
+	told.Version, told.Took = last.version, max(0, now.Sub(last.planned))
+	if last.seq == n.seq {
+		told.Table = n.asked
+	}
 	if last.seq > n.settled.seq {
 		told.New, told.Gone = n.settledUpTo(last.seq)
 	}

@@ -26,13 +26,14 @@ const stopPatience = 5 * time.Second
 // Server hands tables to proxies. It is made by New and safe for concurrent
 // use.
 type Server struct {
-	o         Options
-	started   time.Time
-	inbox     inbox
-	work      chan struct{}  // for spread; one is enough
-	running   sync.WaitGroup // goroutines of sessions
-	streams   atomic.Int64   // sessions, with those that are about to begin
-	refusedAt atomic.Int64   // second of the last refusal that was logged
+	o           Options
+	started     time.Time
+	inbox       inbox
+	work        chan struct{}  // for spread; one is enough
+	running     sync.WaitGroup // goroutines of sessions
+	helloWithin time.Duration
+	streams     atomic.Int64 // sessions, with those that are about to begin
+	refusedAt   atomic.Int64 // second of the last refusal that was logged
 
 	updates, updateBytes *metrics.Counter
 
@@ -62,6 +63,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		o:           o,
 		started:     o.Clock(),
+		helloWithin: patienceForHello,
 		work:        make(chan struct{}, 1),
 		updates:     o.Registry.ControlUpdates(),
 		updateBytes: o.Registry.ControlUpdateBytes(),

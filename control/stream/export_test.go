@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stream
+
+import "time"
+
+// HelloWithin sets how long a proxy may take to say who it is.
+func (s *Server) HelloWithin(d time.Duration) { s.helloWithin = d }
