@@ -127,3 +127,14 @@ func held(tb testing.TB, gateways []*routing.Gateway) *controlpb.Hello {
 	}
 	return hello
 }
+
+// BenchmarkOneChange is what a change of one gateway costs until one session
+// has acknowledged it, by how many gateways there are.
+func BenchmarkOneChange(b *testing.B) {
+	for _, size := range []int{100, 1000, 10_000} {
+		b.Run(fmt.Sprintf("of %d gateways", size), func(b *testing.B) {
+			b.ReportAllocs()
+			oneChange(b, 1, size)
+		})
+	}
+}

@@ -51,8 +51,10 @@ func (p *Plane) refused(x stream.Proxy, r stream.Refusal) {
 
 // settled tells what differs now that all proxies serve a table.
 func (p *Plane) settled(s stream.Settled) {
-	before := p.swapSettled(s.Namespace, s.Table)
-	p.events.Tell(differences(s.Namespace, before, s.Table)...)
+	if s.Table != nil { // else one that comes after it tells of both
+		before := p.swapSettled(s.Namespace, s.Table)
+		p.events.Tell(differences(s.Namespace, before, s.Table)...)
+	}
 	if s.Took < slow {
 		return
 	}
