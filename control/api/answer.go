@@ -47,7 +47,7 @@ func (c *call) answer(status int, v any) error {
 	if err != nil {
 		return err
 	}
-	c.write(status, contentType, text)
+	c.send(status, contentType, text)
 	return nil
 }
 
@@ -57,8 +57,8 @@ func (c *call) none(status int) error {
 	return nil
 }
 
-// write answers a whole body; to HEAD, net/http sends its head alone.
-func (c *call) write(status int, contentType string, body []byte) {
+// send answers a whole body; to HEAD, net/http sends its head alone.
+func (c *call) send(status int, contentType string, body []byte) {
 	c.w.Header().Set("Content-Type", contentType)
 	c.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	c.w.WriteHeader(status)
@@ -105,8 +105,7 @@ func asYAML(v any) ([]byte, error) {
 		if err := yaml.Unmarshal(text, node); err != nil {
 			return nil, err
 		}
-		blockStyle(node)
-		v = node
+		v = quoted(node)
 	}
 	return encodeYAML(v)
 }
@@ -123,14 +122,6 @@ func encodeYAML(v any) ([]byte, error) {
 		return nil, err
 	}
 	return b.Bytes(), nil
-}
-
-// blockStyle takes the braces and quotes of JSON away.
-func blockStyle(n *yaml.Node) {
-	n.Style = 0
-	for _, c := range n.Content {
-		blockStyle(c)
-	}
 }
 
 // writeJSON writes a tree of resolved values as JSON, keys in their order.

@@ -38,6 +38,7 @@ type API struct {
 	patterns  [][]string // of the table
 	guard     *guard
 	incidents atomic.Uint64
+	started   time.Time
 	planned   atomic.Uint64 // the newest revision that plans have taken in
 }
 
@@ -47,6 +48,11 @@ func New(o Options) (*API, error) {
 		return nil, err
 	}
 	a := &API{o: o.withDefaults()}
+	a.started = a.o.Clock()
+	// What is stored now is in the first plan, which makes no changes.
+	if at, err := o.Store.Version(context.Background()); err == nil {
+		a.planned.Store(at.Revision)
+	}
 	a.guard = newGuard(a.o)
 	a.table = a.routes()
 	for i := range a.table {
@@ -106,7 +112,9 @@ func (a *API) Serve(ctx context.Context, ln net.Listener) error {
 	case <-ctx.Done():
 	}
 	err := stop(ctx, &server)
-	<-ended
+	if ended := <-ended; !errors.Is(ended, http.ErrServerClosed) {
+		err = errors.Join(err, ended)
+	}
 	return err
 }
 
@@ -128,12 +136,12 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Vary", "Accept")
 	c := &call{api: a, w: w, r: r, query: r.URL.Query()}
-	defer c.recover()
+	defer c.recover() //nolint:contextcheck // the request of the call has it
 	// A body that comes too slowly ends the connection; answers that take
 	// their time do not.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 	if err := c.serve(); err != nil {
-		c.fail(err)
+		c.fail(err) //nolint:contextcheck // the request of the call has it
 	}
 }
 

@@ -4,16 +4,22 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/sluice-mesh/sluice/control/auth"
+	"github.com/sluice-mesh/sluice/control/store"
 	"github.com/sluice-mesh/sluice/control/stream"
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // changeRoutes tell what became of changes.
 func (a *API) changeRoutes() []route {
 	return []route{
+		{method: http.MethodGet, path: "/changes", need: auth.Viewer, serve: (*call).changes},
 		{method: http.MethodGet, path: "/changes/{id}", need: auth.Viewer, serve: (*call).change},
 	}
 }
@@ -46,14 +52,93 @@ func (c *call) change() error {
 		known, ok = reached, true
 	}
 	if !ok {
-		// It is stored, and planned soon or long ago.
-		known = stream.Convergence{Change: id, State: stream.Pending}
 		if id <= c.api.planned.Load() {
 			return stream.ErrForgotten
 		}
+		known = stream.Convergence{Change: id, State: stream.Pending}
 	}
 	if known.Namespace != "" && known.Namespace != c.ns {
 		return refuse(http.StatusNotFound, "change "+strconv.FormatUint(id, 10)+" is of another namespace")
 	}
-	return c.answer(http.StatusOK, known)
+	return c.answer(http.StatusOK, viewOf(known))
+}
+
+// convergenceView is a change as it is answered.
+type convergenceView struct {
+	stream.Convergence
+	Version  string           `json:"version"` // of the first table that it is in
+	Laggards []stream.Laggard `json:"laggards"`
+}
+
+func viewOf(c stream.Convergence) convergenceView {
+	v := convergenceView{Convergence: c, Laggards: c.Laggards}
+	if c.Version != (routing.Version{}) {
+		v.Version = c.Version.String()
+	}
+	if v.Laggards == nil {
+		v.Laggards = []stream.Laggard{}
+	}
+	return v
+}
+
+// maxCommits bounds how far back a list of changes looks.
+const maxCommits = 200
+
+// changeView is a change in the list of them.
+type changeView struct {
+	ID        uint64    `json:"id"`
+	Time      time.Time `json:"time"`
+	Author    string    `json:"author"`
+	Artifacts []string  `json:"artifacts"`         // KIND/NAME of what was written
+	Deleted   []string  `json:"deleted,omitempty"` // and of what was deleted
+	State     string    `json:"state,omitempty"`   // empty if it is not known any more
+}
+
+// changes answers the newest changes of the namespace, as far as the last
+// commits of the store reach.
+func (c *call) changes() error {
+	at, err := c.api.o.Store.Version(c.ctx())
+	if err != nil {
+		return err
+	}
+	all := []changeView{}
+	from := routing.Version{Epoch: at.Epoch, Revision: at.Revision - min(at.Revision, maxCommits)}
+	if at.Revision == 0 {
+		return c.answer(http.StatusOK, all)
+	}
+	for commit, err := range c.api.o.Store.Watch(c.ctx(), "", from) {
+		if errors.Is(err, store.ErrCompacted) { // the log is kept by size, too
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if v := c.changed(commit); len(v.Artifacts)+len(v.Deleted) > 0 {
+			all = append(all, v)
+		}
+		if commit.Version.Revision >= at.Revision {
+			break
+		}
+	}
+	slices.Reverse(all)
+	first, last := c.page(len(all))
+	return c.answer(http.StatusOK, all[first:last])
+}
+
+// changed returns what a commit did to the namespace.
+func (c *call) changed(commit store.Commit) changeView {
+	v := changeView{ID: commit.Version.Revision, Time: commit.Time, Author: commit.Author, Artifacts: []string{}}
+	for _, a := range commit.Changes {
+		switch {
+		case a.Namespace != c.ns:
+		case a.Deleted:
+			v.Deleted = append(v.Deleted, a.Kind+"/"+a.Name)
+		default:
+			v.Artifacts = append(v.Artifacts, a.Kind+"/"+a.Name)
+		}
+	}
+	if known, ok := c.api.o.Proxies.Convergence(v.ID); ok {
+		v.State = string(known.State)
+	}
+	return v
 }

@@ -31,7 +31,8 @@ type Error struct {
 	// RetryAfter is in how many seconds it may be asked again; 0 is not said.
 	RetryAfter int
 
-	source string // the name of the sent text in the places of faults
+	source  string                // the name of the sent text in the places of faults
+	explain *routing.ExplainError // what is wrong with a request to explain
 }
 
 func (e *Error) Error() string { return e.Message }
@@ -146,6 +147,9 @@ func (c *call) fail(err error) {
 		if e.Current != nil {
 			set(body, "current", e.Current)
 		}
+	}
+	if e.explain != nil { // as proxies answer it
+		set(body, "error", nodeOf(e.explain))
 	}
 	if e.RetryAfter > 0 {
 		c.w.Header().Set("Retry-After", strconv.Itoa(e.RetryAfter))

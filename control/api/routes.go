@@ -91,10 +91,8 @@ func (a *API) find(r *http.Request) found {
 // splitBase cuts the base off an escaped path, with the namespace in front of
 // it.
 func splitBase(path string) (ns, rest string, ok bool) {
-	for _, b := range []string{base, base + "/"} {
-		if path == b {
-			return store.DefaultNamespace, "", true
-		}
+	if path == base {
+		return store.DefaultNamespace, "", true
 	}
 	if rest, ok = strings.CutPrefix(path, base+"/"); ok {
 		return store.DefaultNamespace, rest, true

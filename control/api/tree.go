@@ -4,7 +4,9 @@ package api
 
 import (
 	"encoding/json"
+	"regexp"
 	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -13,7 +15,49 @@ import (
 // have texts as keys, each once.
 
 func str(s string) *yaml.Node {
-	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
+	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
+	if !plain.MatchString(s) || words[strings.ToLower(s)] {
+		n.Style = yaml.DoubleQuotedStyle
+	}
+	return n
+}
+
+// plain are texts that stand without quotes: whatever else a reader of YAML
+// 1.1 may take for a number, a time or a word of its own has them.
+var plain = regexp.MustCompile(`^(?:[A-Za-z_/(][ -~]*|[0-9]{1,3}(?:\.[0-9]{1,2})?%|[0-9]{1,5}/(?:http|tcp))$`)
+
+// words are those that YAML 1.1 takes for something else than texts.
+var words = map[string]bool{
+	"y": true, "n": true, "yes": true, "no": true, "on": true, "off": true, "true": true, "false": true, "null": true,
+}
+
+// quoted puts quotes where texts need them, in a tree of resolved values, and
+// returns it.
+func quoted(n *yaml.Node) *yaml.Node {
+	if n == nil {
+		return nil
+	}
+	n.Style = 0
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" {
+		n.Style = str(n.Value).Style
+	}
+	for _, c := range n.Content {
+		quoted(c)
+	}
+	return n
+}
+
+// clone returns a copy of a tree.
+func clone(n *yaml.Node) *yaml.Node {
+	if n == nil {
+		return nil
+	}
+	c := *n
+	c.Content = make([]*yaml.Node, len(n.Content))
+	for i, child := range n.Content {
+		c.Content[i] = clone(child)
+	}
+	return &c
 }
 
 func boolean(b bool) *yaml.Node {
@@ -71,8 +115,11 @@ func set(m *yaml.Node, key string, v *yaml.Node) {
 	m.Content = append(m.Content, str(key), v)
 }
 
-// drop takes a key away.
+// drop takes a key away, if there is a map that has it.
 func drop(m *yaml.Node, key string) {
+	if m == nil || m.Kind != yaml.MappingNode {
+		return
+	}
 	for i := 0; i+1 < len(m.Content); i += 2 {
 		if m.Content[i].Value == key {
 			m.Content = append(m.Content[:i:i], m.Content[i+2:]...)
@@ -91,6 +138,5 @@ func nodeOf(v any) *yaml.Node {
 	if err := yaml.Unmarshal(text, n); err != nil || len(n.Content) == 0 {
 		return null()
 	}
-	blockStyle(n)
-	return n.Content[0]
+	return quoted(n.Content[0])
 }
