@@ -160,7 +160,7 @@ func (a *Agent) follow(ctx context.Context) {
 			a.part()
 			return
 		case <-next.C:
-			a.begin(ctx)
+			a.begin(context.WithoutCancel(ctx)) // part has the last word
 		case e := <-events:
 			err := e.err
 			if err == nil {
@@ -214,8 +214,10 @@ func (a *Agent) part() {
 	}
 	if a.session.table {
 		a.report()
+		a.session.finish()
+	} else {
+		a.session.close()
 	}
-	a.session.finish()
 	a.session = nil
 }
 

@@ -77,7 +77,7 @@ func (a *Agent) open(ctx context.Context, server string, hello *controlpb.Hello)
 	go func() {
 		defer close(s.done)
 		err := s.talk(inner, outer.Done(), a)
-		if cause := context.Cause(inner); cause != nil && outer.Err() == nil {
+		if cause := context.Cause(inner); cause != nil && !errors.Is(cause, context.Canceled) {
 			err = cause
 		}
 		cancel(err)
