@@ -234,12 +234,15 @@ func (a *Agent) hear(m *controlpb.ToProxy) error {
 	case *controlpb.ToProxy_Welcome:
 		a.session.node = m.Welcome.GetServer()
 	case *controlpb.ToProxy_Update:
+		if wire.ToVersion(m.Update.GetVersion()) == (routing.Version{}) {
+			return fmt.Errorf("%w: a table without a version", errWrong)
+		}
 		got, err := a.receiver.Receive(m.Update)
 		if err != nil {
 			return fmt.Errorf("%w: %w", errWrong, err)
 		}
 		if got != nil {
-			return a.take(got)
+			a.take(got)
 		}
 	case *controlpb.ToProxy_Leave:
 		return leaving{m.Leave}

@@ -45,7 +45,7 @@ func TestTablesAreServedAndAnswered(t *testing.T) {
 
 		// A form that does not compile: the one before serves on.
 		broken := gateway("a", 9001, 4)
-		broken.Routes[0].Condition = "and and"
+		broken.Routes[0].Condition = "has"
 		third := s.since(second, table(4, broken, gateway("c", 9003, 1)))
 		s.wantAnswer("refused a: " + b.snapshotFault(broken) + "; 1.4 serves [c]")
 		b.wantServes("1.4 a:3 c:1")
@@ -149,7 +149,7 @@ func TestRefusalsThatStandAreToldToEverySession(t *testing.T) {
 		c := newControl(t)
 		start(t, options(c))
 		broken := gateway("a", 9001, 1)
-		broken.Routes[0].Condition = "and and"
+		broken.Routes[0].Condition = "has"
 		now := table(1, broken, gateway("b", 9002, 1))
 		s := c.welcomed()
 		s.complete(now)
@@ -186,9 +186,9 @@ func TestAttemptsAreSpread(t *testing.T) {
 		start(t, o)
 		time.Sleep(4 * time.Minute)
 		synctest.Wait()
-		want := []time.Duration{0, 1, 2, 2, 4, 4, 8, 8, 16, 16, 30, 30, 30}
-		for i := range want {
-			want[i] *= time.Second
+		var want []time.Duration
+		for _, seconds := range []int{0, 1, 2, 2, 4, 4, 8, 8, 16, 16, 30, 30, 30} {
+			want = append(want, time.Duration(seconds)*time.Second)
 		}
 		if !slices.Equal(waits[:len(want)], want) {
 			t.Errorf("attempts come after %v, want %v", waits, want)

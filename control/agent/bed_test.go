@@ -19,6 +19,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
@@ -50,15 +51,20 @@ type talk struct {
 func newControl(t *testing.T) *control {
 	t.Helper()
 	c := &control{
-		t: t, listener: bufconn.Listen(1 << 20), server: grpc.NewServer(grpc.MaxRecvMsgSize(16<<20), grpc.MaxSendMsgSize(64<<20)),
-		sessions: make(chan *talk),
+		t: t, listener: bufconn.Listen(1 << 20), sessions: make(chan *talk),
+		server: grpc.NewServer(
+			grpc.MaxRecvMsgSize(16<<20), grpc.MaxSendMsgSize(64<<20),
+			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second}),
+		),
 	}
 	controlpb.RegisterControlServer(c.server, c)
 	served := make(chan error, 1)
 	go func() { served <- c.server.Serve(c.listener) }()
 	t.Cleanup(func() {
 		c.server.Stop()
-		<-served
+		if err := <-served; err != nil {
+			t.Errorf("Serve() = %v, want nil", err)
+		}
 	})
 	return c
 }
@@ -198,7 +204,14 @@ func (s *talk) gone() {
 }
 
 // lose ends a session as a connection that breaks does.
-func (s *talk) lose() { s.end <- status.Error(codes.Unavailable, "broken") }
+func (s *talk) lose() {
+	s.t.Helper()
+	select {
+	case s.end <- status.Error(codes.Unavailable, "broken"):
+	case <-s.stream.Context().Done():
+		s.t.Error("the session ended before")
+	}
+}
 
 // bed is an agent with what it is handed.
 type bed struct {

@@ -41,7 +41,7 @@ var errWrong = errors.New("the control plane says what cannot be")
 // session is a connection to a server, from the attempt to its end.
 type session struct {
 	server string
-	events chan event // ends with one that has an err, unless the owner ended it
+	events chan event              // ends with one that has an err, unless the owner ended it
 	cancel context.CancelCauseFunc // ends talk
 	leave  context.CancelFunc      // lets go of events, too
 	done   chan struct{}           // closed when nothing of it runs any more

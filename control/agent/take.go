@@ -24,18 +24,15 @@ const (
 )
 
 // take takes a table: it is refused as a whole, or serves, with what is held
-// back. An error ends the session.
-func (a *Agent) take(got *wire.Received) error {
+// back.
+func (a *Agent) take(got *wire.Received) {
 	t, s := got.Table, a.session
-	if (t.Version == routing.Version{}) {
-		return fmt.Errorf("%w: a table without a version", errWrong)
-	}
 	if refusal := a.refuse(t.Version); refusal != nil {
 		s.send(&controlpb.FromProxy{Message: &controlpb.FromProxy_Nack{Nack: &controlpb.Nack{
 			Version: wire.FromVersion(t.Version), Reasons: []*controlpb.Reason{refusal},
 		}}})
 		a.remember(got)
-		return nil
+		return
 	}
 	a.remember(got)
 	first := !s.table
@@ -50,7 +47,6 @@ func (a *Agent) take(got *wire.Received) error {
 		a.save()
 	}
 	a.tell(got)
-	return nil
 }
 
 // refuse returns why a version is not taken, nil if it is.
