@@ -68,7 +68,7 @@ func blocks(document string) []block {
 // TestDocuments runs what the documents tell a reader to run.
 func TestDocuments(t *testing.T) {
 	needs(t, "curl")
-	for _, name := range []string{"README.md", "docs/getting-started.md", "docs/tls.md", "docs/http2.md", "docs/security.md"} {
+	for _, name := range []string{"README.md", "docs/getting-started.md", "docs/tls.md", "docs/http2.md", "docs/security.md", "docs/cli.md"} {
 		t.Run(name, func(t *testing.T) {
 			if name == "docs/tls.md" || name == "docs/http2.md" {
 				needs(t, "openssl")
