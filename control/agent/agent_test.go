@@ -354,6 +354,9 @@ func TestSilentPartitionIsSeen(t *testing.T) {
 		if took := time.Since(began); took > 30*time.Second {
 			t.Errorf("the partition is seen after %s, want 30s at most", took)
 		}
+		if why := b.agent.Status().Why; !strings.Contains(why, "keepalive") {
+			t.Errorf("Status().Why = %q, want that there was no sign of life", why)
+		}
 		b.wantServes("1.1 a:1")
 	})
 }
