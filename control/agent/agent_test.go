@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -171,18 +172,8 @@ func TestAttemptsAreSpread(t *testing.T) {
 		o := options(c)
 		o.Servers = []string{"127.0.0.1:1", "127.0.0.1:2"}
 		o.Draw = func() float64 { return 0.99999 }
-		var waits []time.Duration
-		var tried []string
-		last, up := time.Now(), false
-		dial := o.Dial
-		o.Dial = func(ctx context.Context, server string) (net.Conn, error) {
-			waits, tried = append(waits, time.Since(last).Round(10*time.Millisecond)), append(tried, server)
-			last = time.Now()
-			if !up {
-				return nil, errors.New("connection refused")
-			}
-			return dial(ctx, "127.0.0.1:1")
-		}
+		tries := &attempts{dial: o.Dial, last: time.Now()}
+		o.Dial = tries.attempt
 		start(t, o)
 		time.Sleep(4 * time.Minute)
 		synctest.Wait()
@@ -190,6 +181,7 @@ func TestAttemptsAreSpread(t *testing.T) {
 		for _, seconds := range []int{0, 1, 2, 2, 4, 4, 8, 8, 16, 16, 30, 30, 30} {
 			want = append(want, time.Duration(seconds)*time.Second)
 		}
+		waits, tried := tries.take(true)
 		if !slices.Equal(waits[:len(want)], want) {
 			t.Errorf("attempts come after %v, want %v", waits, want)
 		}
@@ -200,17 +192,48 @@ func TestAttemptsAreSpread(t *testing.T) {
 			}
 		}
 
-		up = true
 		s := c.welcomed()
 		s.complete(table(1))
 		s.wantAnswer("1.1 serves []")
+		tries.take(true)
 		s.lose()
-		waits, last = nil, time.Now()
 		c.welcomed()
-		if len(waits) != 1 || waits[0] > time.Second {
+		if waits, _ := tries.take(true); len(waits) != 1 || waits[0] > time.Second {
 			t.Errorf("the attempt after a good session comes after %v, want 1s at most", waits)
 		}
 	})
+}
+
+// attempts are connections that were asked for.
+type attempts struct {
+	dial func(context.Context, string) (net.Conn, error)
+
+	mu    sync.Mutex // guards the fields below
+	up    bool       // they succeed, and all lead to the first server
+	last  time.Time
+	waits []time.Duration // each time since the one before, or since take
+	tried []string
+}
+
+func (a *attempts) attempt(ctx context.Context, server string) (net.Conn, error) {
+	a.mu.Lock()
+	a.waits, a.tried = append(a.waits, time.Since(a.last).Round(10*time.Millisecond)), append(a.tried, server)
+	a.last = time.Now()
+	up := a.up
+	a.mu.Unlock()
+	if !up {
+		return nil, errors.New("connection refused")
+	}
+	return a.dial(ctx, "127.0.0.1:1")
+}
+
+// take returns the attempts so far, and says whether the next ones succeed.
+func (a *attempts) take(up bool) (waits []time.Duration, tried []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	waits, tried = a.waits, a.tried
+	a.waits, a.tried, a.last, a.up = nil, nil, time.Now(), up
+	return waits, tried
 }
 
 func TestLeaveIsHonouredAmongTheServersThatAreConfigured(t *testing.T) {
@@ -280,6 +303,7 @@ func TestCountersAreSentEachSecond(t *testing.T) {
 		if err != nil || m.GetCounters() == nil {
 			t.Errorf("at the end comes %v (%v), want counters", m, err)
 		}
+		b.halt()
 		if fresh != 1 {
 			t.Errorf("Fresh was called %d times for one session", fresh)
 		}
