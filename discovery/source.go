@@ -49,6 +49,9 @@ type Change struct {
 	// ID is the revision of the store that it made; 0 if it came from
 	// elsewhere.
 	ID uint64
+	// Namespace is whose it is, organisation/environment; empty means that of
+	// the updates which it comes with, or all of them if they are of several.
+	Namespace string
 	// At is when it was made, or first seen.
 	At time.Time
 	// Kind is what it is about.

@@ -30,6 +30,12 @@ func (o CompileOptions) withDefaults() CompileOptions {
 	return o
 }
 
+// PortBounds returns the lowest and the highest port that is assigned.
+func (o CompileOptions) PortBounds() (low, high int) {
+	o = o.withDefaults()
+	return o.PortMin, o.PortMax
+}
+
 // Compile makes the snapshot of a table. prev is the snapshot that it will
 // follow, nil for the first one; neither it nor the table is changed. The
 // snapshot is never nil and always whole: a gateway with a Refused fault
@@ -145,7 +151,7 @@ func (c *compilation) admit() {
 		one := add(g.Name, g)
 		if c.byName[g.Name] != one {
 			one.fault(Fault{
-				Code:    codeDuplicateName,
+				Code:    CodeDuplicateName,
 				Path:    "name",
 				Problem: fmt.Sprintf("the name %q is taken by another gateway of the table", g.Name),
 				Allowed: "a name that no other gateway has",

@@ -87,14 +87,12 @@ func (c *compilation) assign(ports *portTable) (moved bool) {
 			busy[one.asked.Port.Number] = true
 		}
 	}
-	free := 0
-	for port := max(low, 1); port <= min(high, 65535); port++ {
-		if busy[port] = busy[port] || ports[port] != nil; !busy[port] {
-			free++
-		}
+	for port, one := range ports {
+		busy[port] = busy[port] || one != nil
 	}
 	for _, one := range wanting {
-		if free == 0 {
+		port, ok := FreePort(one.name, low, high, func(port int) bool { return busy[port] })
+		if !ok {
 			one.refuse(Fault{
 				Code:    "NoAvailablePortError",
 				Path:    "port",
@@ -104,21 +102,28 @@ func (c *compilation) assign(ports *portTable) (moved bool) {
 			moved = true
 			continue
 		}
-		free--
-		one.port = probe(&busy, one.name, max(low, 1), min(high, 65535))
+		one.port = port
 		busy[one.port] = true
 		ports[one.port] = one
 	}
 	return moved
 }
 
-// probe returns the first port from low to high that is not busy, from the
-// place on that the name determines. There must be one.
-func probe(busy *[65536]bool, name string, low, high int) int {
+// FreePort returns the first port from low to high that is not busy, from the
+// place on that a name determines, so that the same name finds the same port
+// again as long as others do not have it. It reports false if all are busy.
+func FreePort(name string, low, high int, busy func(port int) bool) (port int, ok bool) {
+	low, high = max(low, 1), min(high, 65535)
 	span := high - low + 1
+	if span <= 0 {
+		return 0, false
+	}
 	at := int(mixText(0, name) % uint64(span))
-	for busy[low+at] {
+	for range span {
+		if !busy(low + at) {
+			return low + at, true
+		}
 		at = (at + 1) % span
 	}
-	return low + at
+	return 0, false
 }

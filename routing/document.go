@@ -98,6 +98,10 @@ var foreignKinds = map[string]bool{
 	"workflows": true, "workflow": true,
 }
 
+// CodeDuplicateName is the code of the fault of a document that does not
+// count, as another one has its kind and name.
+const CodeDuplicateName = "DuplicateArtifactName"
+
 // The codes of faults. Those that Vamp has keep its name.
 const (
 	codeYaml              = "YamlParsingError"
@@ -137,7 +141,6 @@ const (
 	codeBalancePort     = "BalancePortTypeError"
 	codeConditionSyntax = "ConditionSyntaxError"
 	codeDuplicateKey    = "DuplicateKey"
-	codeDuplicateName   = "DuplicateArtifactName"
 	codeIgnoredKey      = "IgnoredKey"
 	codeTooManyFaults   = "TooManyFaults"
 )

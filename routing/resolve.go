@@ -83,7 +83,7 @@ func (s *resolver) index(docs []*Document) []*Document {
 		}
 		s.begin(d)
 		f := Fault{
-			Code: codeDuplicateName, At: d.At,
+			Code: CodeDuplicateName, At: d.At,
 			Problem: fmt.Sprintf("the name stands twice, before at %v", old.At),
 			Allowed: "one artifact of a kind has one name; the first counts",
 		}

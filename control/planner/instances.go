@@ -63,11 +63,11 @@ func date(told *routing.Instance, before known, now time.Time) known {
 	return known{told, &dated}
 }
 
-// lists returns the instances of all objects, in the order of keys.
-func (p *Planner) lists() [][]*routing.Instance {
+// lists returns the instances of all objects, in the order of objects.
+func (s *space) lists() [][]*routing.Instance {
 	var lists [][]*routing.Instance
-	for _, key := range p.keys() {
-		if o := p.objects[key]; len(o.Instances) > 0 {
+	for _, o := range s.ordered {
+		if len(o.Instances) > 0 {
 			lists = append(lists, o.Instances)
 		}
 	}
@@ -75,18 +75,15 @@ func (p *Planner) lists() [][]*routing.Instance {
 }
 
 // groups tells of the groups of a gateway.
-func (p *Planner) groups(gateway string) []Group {
-	if p.selection == nil {
-		return nil
-	}
+func (s *space) groups(gateway string) []Group {
 	found := make(map[string][]string)
-	for _, g := range p.selection.Groups(gateway) {
+	for _, g := range s.selection.Groups(gateway) {
 		for _, i := range g.Instances {
 			found[g.Name] = append(found[g.Name], i.AddrPort().String())
 		}
 	}
 	var all []Group
-	for _, k := range p.selection.Known(gateway) {
+	for _, k := range s.selection.Known(gateway) {
 		one := Group{Name: k.Name, Since: k.Since, Instances: found[k.Name], Promoted: k.Promoted}
 		if one.Instances == nil {
 			one.Instances = []string{}

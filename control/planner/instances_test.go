@@ -32,13 +32,13 @@ func TestPlanResolvesSelectors(t *testing.T) {
 		p := planner.New(planner.Options{Epoch: 1})
 		docs, faults := routing.Read("shop.yaml", []byte(text))
 		p.Put([]discovery.Update{{Key: "shop.yaml", Documents: docs, Faults: faults}, runs(t, two)})
-		table, _ := p.Plan()
+		table, _ := plan(p)
 		if r := table.Gateways[0].Routes; len(r) != 1 || r[0].Path != "(2)" || r[0].Weight != routing.FullWeight {
 			t.Fatalf("routes %+v, want (2) with all", r)
 		}
 		time.Sleep(time.Minute) // of the test's own clock
 		p.Put([]discovery.Update{runs(t, one+two)})
-		table, _ = p.Plan()
+		table, _ = plan(p)
 		if r := table.Gateways[0].Routes; len(r) != 2 || r[0].Path != "(2)" || r[1].Path != "(1)" || r[1].Weight != 0 {
 			t.Fatalf("routes %+v, want (2), which is older, then (1) with nothing", r)
 		}
@@ -47,18 +47,18 @@ func TestPlanResolvesSelectors(t *testing.T) {
 		}
 		// The same again, read anew, changes nothing.
 		p.Put([]discovery.Update{runs(t, one+two)})
-		if again, _ := p.Plan(); again != table {
+		if again, _ := plan(p); again != table {
 			t.Error("an equal list makes another table")
 		}
 		p.Put([]discovery.Update{runs(t, one)})
-		table, faults = p.Plan()
+		table, faults = plan(p)
 		if r := table.Gateways[0].Routes; len(r) != 1 || r[0].Weight != routing.FullWeight {
 			t.Errorf("routes %+v, want (1) with all", r)
 		}
 		if len(faults) != 1 || faults[0].Code != "RoutePromoted" || faults[0].Severity != routing.Warning {
 			t.Errorf("faults %v, want a warning that (1) takes all", faults)
 		}
-		s := p.Status()
+		s := p.Status("")
 		g := s.Gateways[0].Groups
 		if len(g) != 2 || g[0].Name != "(2)" || g[0].Gone == nil || len(g[0].Instances) != 0 ||
 			g[1].Name != "(1)" || g[1].Gone != nil || !g[1].Promoted || g[1].Instances[0] != "10.0.0.1:80" {
@@ -68,7 +68,7 @@ func TestPlanResolvesSelectors(t *testing.T) {
 			t.Errorf("objects %+v, want one with an instance", s.Objects)
 		}
 		p.Put([]discovery.Update{runs(t, one+two)})
-		table, _ = p.Plan()
+		table, _ = plan(p)
 		if r := table.Gateways[0].Routes; len(r) != 2 || r[0].Path != "(2)" || r[0].Weight != routing.FullWeight {
 			t.Errorf("routes %+v, want (2) to have its weight back", r)
 		}

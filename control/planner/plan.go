@@ -10,16 +10,19 @@ import (
 // Plan is what one namespace comes to. It is immutable.
 type Plan struct {
 	Namespace string // organisation/environment
-	// Table has its ports assigned, and only gateways that compile: others are
-	// named in Broken. Gateways that did not change are the same pointers as in
-	// the plan before.
+	// Table is what proxies are to serve: every port is assigned, and every
+	// gateway compiles beside the others. A gateway that is refused is there in
+	// its last good form; if it has none it is named in Broken. Gateways that did
+	// not change are the same pointers as in the plan before.
 	Table *routing.Table
-	// Snapshot is the table, compiled.
+	// Snapshot is the table, compiled. Gateways that did not change are the
+	// same pointers as in the snapshot before.
 	Snapshot *routing.Snapshot
-	// Faults are all that stand, those of compiling among them.
+	// Faults are all that stand, those of compiling among them, in the order
+	// of their places.
 	Faults []*routing.Fault
 	// Changes are those that were taken in since the plan before. The table
-	// may be equal to that of the plan before all the same: then it has its
-	// version.
+	// may be equal to that of the plan before all the same: then it is the same
+	// pointer, with its version.
 	Changes []discovery.Change
 }

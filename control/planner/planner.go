@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"maps"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -17,100 +16,239 @@ import (
 	"github.com/sluice-mesh/sluice/routing"
 )
 
+// DefaultNamespace is the namespace of updates that name none, unless Options
+// say otherwise.
+const DefaultNamespace = "default/default"
+
+const (
+	// retryAfter is the time after which what failed is tried again.
+	retryAfter = time.Second
+	// holdFor is how long it is not believed that an origin which had objects
+	// before the process was started has none any more.
+	holdFor = time.Minute
+	// portGrace is how long a port is kept for a gateway that is not asked for
+	// any more.
+	portGrace = time.Hour
+)
+
 // Options shape a Planner. The zero Options are ready to use.
 type Options struct {
 	// Epoch is the epoch of the tables' versions. Tables kept in memory only
 	// count from anew with each process, so zero means the time of New, in
 	// milliseconds since 1970.
 	Epoch uint64
+	// Revisions returns the revision of the next table, higher than any before
+	// in the epoch; see StoreRevisions. While it fails no new table is published,
+	// and it is tried again each second. Nil counts in memory.
+	Revisions func(context.Context) (uint64, error)
 	// Interval is the least time between two plans while changes keep
 	// coming. Zero means 50 ms.
 	Interval time.Duration
 	// Select says how selectors find instances.
 	Select routing.SelectOptions
+	// Compile shapes the snapshots. Ports are assigned within its bounds.
+	Compile routing.CompileOptions
+	// Namespace is that of updates which name none. Empty means
+	// DefaultNamespace.
+	Namespace string
+	// Origins are the origins of objects, that which counts most first. Others
+	// come after them. Nil means api, kubernetes, marathon, files.
+	Origins []string
+	// Memory keeps what has to outlast the process. Nil means that nothing
+	// does.
+	Memory Memory
 }
 
-// Planner merges the objects of a source into one table and says how they
-// fare. A Planner is made by New. Its methods are safe for concurrent use.
-type Planner struct {
-	interval time.Duration
-	options  routing.SelectOptions
-
-	mu      sync.Mutex // guards the fields below
-	objects map[string]*object
-	dirty   bool // an object changed since the last plan
-	listed  bool
-	table   *routing.Table   // of the last plan
-	faults  []*routing.Fault // of the last plan
-	served  map[string]bool  // gateways that have had a good form since they are asked for
-	stats   Stats
-
-	roster    roster             // of instances
-	selection *routing.Selection // of the last plan; nil before the first
-
-	refusals []*routing.Fault // of compiling the last plan, warnings among them
-	compiled map[string]State // gateways that compiling refused
-}
-
-// object is what the planner knows of one key.
-type object struct {
-	discovery.Update
-
-	resolved []*routing.Fault // faults that only showed beside other objects
-}
-
-// New returns a planner without objects, whose table is empty.
-func New(o Options) *Planner {
-	epoch := cmp.Or(o.Epoch, uint64(time.Now().UnixMilli()))
-	return &Planner{
-		interval: o.Interval,
-		options:  o.Select,
-		objects:  make(map[string]*object),
-		table:    &routing.Table{Version: routing.Version{Epoch: epoch}},
-		served:   make(map[string]bool),
-		stats:    Stats{Rejected: make(map[string]uint64)},
+func (o Options) withDefaults() Options {
+	o.Epoch = cmp.Or(o.Epoch, uint64(time.Now().UnixMilli()))
+	o.Namespace = cmp.Or(o.Namespace, DefaultNamespace)
+	if o.Origins == nil {
+		o.Origins = []string{"api", "kubernetes", "marathon", "files"}
 	}
+	return o
 }
 
-// Run plans what src tells and hands each table to publish, until ctx ends or
-// src does, and returns what src returned. Nothing is published before the
-// first listing of src is complete. Publish is called once then, even if the
-// table is empty, and again whenever the table or the faults changed; a table
-// with the version of the one before differs in nothing. The faults are all
-// that there are at the time. Calls do not overlap; the first change after
-// quiet is published at once, and at most one each interval while changes
-// keep coming. A Planner is run once.
-func (p *Planner) Run(
-	ctx context.Context, src discovery.Source, publish func(*routing.Table, []*routing.Fault),
-) error {
-	fold := discovery.NewFold(p.interval)
+// Planner merges the objects of a source into one table a namespace and says
+// how they fare. A Planner is made by New. Its methods are safe for concurrent
+// use.
+type Planner struct {
+	o     Options
+	ranks map[string]int // of origins
+	wake  chan struct{}  // holds a token when Run is to look again
+
+	publishing sync.Mutex // held while plans are made and published
+
+	mu     sync.Mutex // guards the fields below
+	spaces map[string]*space
+	owners map[string]*space // by the key of an object
+	listed bool
+	loaded bool // what Memory has was taken in
+	// opened says that everything was planned once after the first listing.
+	opened   bool
+	counted  uint64 // revisions that were counted in memory
+	spare    uint64 // a revision that was not used; 0 if there is none
+	planned  uint64
+	heldBack uint64
+	rejected map[string]uint64
+	failed   error // of the last revision, or of the last saving; nil if it went well
+}
+
+// New returns a planner without objects, whose tables are empty.
+func New(o Options) *Planner {
+	p := &Planner{
+		o:        o.withDefaults(),
+		ranks:    make(map[string]int),
+		wake:     make(chan struct{}, 1),
+		spaces:   make(map[string]*space),
+		owners:   make(map[string]*space),
+		rejected: make(map[string]uint64),
+	}
+	for i, origin := range p.o.Origins {
+		p.ranks[origin] = i - len(p.o.Origins)
+	}
+	p.space(p.o.Namespace)
+	return p
+}
+
+// space returns a namespace, which it makes if there is none.
+func (p *Planner) space(name string) *space {
+	s := p.spaces[name]
+	if s == nil {
+		s = newSpace(p, name)
+		p.spaces[name] = s
+	}
+	return s
+}
+
+// Run plans what src tells and hands each plan to publish, until ctx ends or
+// src does, and returns what src returned; before that it loads what Memory
+// has, and returns an error if that is not possible. Nothing is published
+// before the first listing of src is complete. Then each namespace is, even if
+// its table is empty, and again whenever its table or faults changed or a
+// change was taken in. Calls do not overlap, and the plans of one namespace
+// come in the order of their versions; publish may call the planner's methods,
+// but should not take long. The first change after quiet is published at once,
+// and at most one plan a namespace each interval while changes keep coming. A
+// Planner is run once.
+func (p *Planner) Run(ctx context.Context, src discovery.Source, publish func(Plan)) error {
+	if err := p.Load(ctx); err != nil {
+		return err
+	}
+	fold := discovery.NewFold(p.o.Interval)
 	g, ctx := errgroup.WithContext(ctx)
+	again := make(chan time.Time, 1)
+	pass := func(b discovery.Batch) {
+		next := p.pass(ctx, b, publish)
+		select { // the newest wish counts
+		case <-again:
+		default:
+		}
+		again <- next
+	}
 	g.Go(func() error {
 		defer fold.Close()
 		return src.Run(ctx, fold.Put)
 	})
+	ended := make(chan struct{})
 	g.Go(func() error {
-		fold.Run(ctx, func(b discovery.Batch) { p.pass(b, publish) })
+		defer close(ended)
+		fold.Run(ctx, pass)
+		return nil
+	})
+	g.Go(func() error {
+		p.revisit(ctx, ended, again, publish)
 		return nil
 	})
 	return g.Wait()
 }
 
-// pass plans a batch and publishes what comes of it.
-func (p *Planner) pass(b discovery.Batch, publish func(*routing.Table, []*routing.Fault)) {
-	p.Put(b.Updates)
+// revisit plans again when it is time to, without being told anything.
+func (p *Planner) revisit(ctx context.Context, ended <-chan struct{}, again <-chan time.Time, publish func(Plan)) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	plan := func(at time.Time) {
+		timer.Stop()
+		if !at.IsZero() {
+			timer.Reset(time.Until(at))
+		}
+	}
+	timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ended:
+			return
+		case at := <-again:
+			plan(at)
+		case <-p.wake:
+			plan(p.pass(ctx, discovery.Batch{}, publish))
+		case <-timer.C:
+			plan(p.pass(ctx, discovery.Batch{}, publish))
+		}
+	}
+}
+
+// pass takes a batch in and publishes what comes of it. It returns when to
+// look again; the zero time means when there is news.
+func (p *Planner) pass(ctx context.Context, b discovery.Batch, publish func(Plan)) (again time.Time) {
+	p.publishing.Lock()
+	defer p.publishing.Unlock()
 	p.mu.Lock()
-	first := b.Listed && !p.listed
-	p.listed = p.listed || b.Listed
-	listed, version, before := p.listed, p.table.Version, p.faults
+	p.take(b)
+	var plans []Plan
+	if p.listed {
+		plans, again = p.planAll(ctx)
+	}
 	p.mu.Unlock()
-	if !listed {
-		return
+	for _, plan := range plans {
+		publish(plan)
 	}
-	table, faults := p.Plan()
-	if first || table.Version != version || !slices.EqualFunc(before, faults, sameFault) {
-		publish(table, faults)
+	return again
+}
+
+// planAll plans every namespace that has news, by name.
+func (p *Planner) planAll(ctx context.Context) (plans []Plan, again time.Time) {
+	now := time.Now()
+	p.failed = nil
+	for _, name := range p.namespaces() {
+		s := p.spaces[name]
+		if s.idle(now) {
+			delete(p.spaces, name)
+			continue
+		}
+		if plan, ok := p.plan(ctx, s, now); ok {
+			plans = append(plans, plan)
+		}
+		if at := s.revisit(); !at.IsZero() && (again.IsZero() || at.Before(again)) {
+			again = at
+		}
 	}
+	p.opened = true
+	if at := now.Add(retryAfter); p.failed != nil && (again.IsZero() || at.Before(again)) {
+		again = at
+	}
+	return plans, again
+}
+
+// plan plans a namespace and reports whether that is to be published.
+func (p *Planner) plan(ctx context.Context, s *space, now time.Time) (Plan, bool) {
+	if s.holds(now) {
+		return Plan{}, false
+	}
+	before, first := s.last, s.last.Table == nil
+	if s.failed = s.plan(ctx, now); s.failed != nil {
+		p.failed = s.failed
+		return Plan{}, false
+	}
+	if err := s.save(ctx); err != nil {
+		p.failed = err // and traffic comes first
+	}
+	if first || s.last.Table != before.Table || len(s.last.Changes) > 0 ||
+		!slices.EqualFunc(before.Faults, s.last.Faults, sameFault) {
+		return s.last, true
+	}
+	return Plan{}, false
 }
 
 // Put takes over updates and reports whether a plan may come out differently
@@ -118,126 +256,124 @@ func (p *Planner) pass(b discovery.Batch, publish func(*routing.Table, []*routin
 func (p *Planner) Put(updates []discovery.Update) (changed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, u := range updates {
-		old, known := p.objects[u.Key]
-		if !known {
-			old = &object{}
-		}
-		switch {
-		case u.Gone && !known:
-			continue
-		case u.Gone:
-			delete(p.objects, u.Key)
-		default:
-			p.objects[u.Key] = &object{Update: u, resolved: old.resolved}
-		}
-		if u.Held != nil && (old.Held == nil || !old.Held.Since.Equal(u.Held.Since)) {
-			p.stats.HeldBack++
-		}
-		p.countNew(old.Faults, u.Faults)
-		changed = true
-	}
-	p.dirty = p.dirty || changed
-	return changed
+	return p.take(discovery.Batch{Updates: updates})
 }
 
-// Plan returns the table that the objects ask for, and all faults in the
-// order of keys and positions. The version's revision grows by 1 when the
-// table differs from that of the last plan in anything, positions included;
-// an equal table is returned with its old version, and is the same pointer.
-// The table and faults are not to be changed.
-//
-// Objects are merged in the order of their keys. Where two have a document of
-// the same kind and name, the first in this order takes effect and the other
-// is a fault; a document that is only kept yields to one that is not.
-func (p *Planner) Plan() (*routing.Table, []*routing.Fault) {
+// take takes over what a source tells.
+func (p *Planner) take(b discovery.Batch) (changed bool) {
+	p.listed = p.listed || b.Listed
+	touched := make(map[*space]bool)
+	for _, u := range b.Updates {
+		owner := p.owners[u.Key]
+		if u.Gone {
+			if owner != nil {
+				owner.remove(u.Key)
+				delete(p.owners, u.Key)
+				touched[owner] = true
+			}
+			continue
+		}
+		s := p.space(cmp.Or(u.Namespace, p.o.Namespace))
+		if owner != nil && owner != s {
+			owner.remove(u.Key)
+			touched[owner] = true
+		}
+		if s.put(u) {
+			p.heldBack++
+		}
+		p.owners[u.Key] = s
+		touched[s] = true
+	}
+	for _, c := range b.Changes {
+		p.attribute(c, touched)
+	}
+	return len(touched) > 0
+}
+
+// attribute notes a change at the namespaces that it is of: the one that it
+// names, else those of the updates that came with it.
+func (p *Planner) attribute(c discovery.Change, touched map[*space]bool) {
+	switch {
+	case c.Namespace != "":
+		s := p.space(c.Namespace)
+		s.changes = append(s.changes, c)
+	case len(touched) > 0:
+		for s := range touched {
+			s.changes = append(s.changes, c)
+		}
+	default:
+		s := p.space(p.o.Namespace)
+		s.changes = append(s.changes, c)
+	}
+}
+
+// Plan plans one namespace and returns its newest plan, which is that of
+// before if nothing changed. It fails if there is no revision for a new table.
+func (p *Planner) Plan(ctx context.Context, namespace string) (Plan, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.dirty {
-		return p.table, p.faults
+	s := p.space(cmp.Or(namespace, p.o.Namespace))
+	if err := s.plan(ctx, time.Now()); err != nil {
+		return s.last, err
 	}
-	p.dirty = false
-	table, resolved := routing.Resolve(p.merge())
-	now := time.Now()
-	table, selection, selected := routing.Select(p.selection, table, p.roster.of(p.lists(), now), now, p.options)
-	p.selection = selection
-	resolved = append(resolved, selected...)
-	p.attribute(resolved)
-	p.faults = p.allFaults(resolved)
-	table.Version = p.table.Version
-	if !reflect.DeepEqual(table, p.table) {
-		table.Version.Revision++
-		p.table = table
-		p.stats.Planned++
-	}
-	p.remember()
-	return p.table, p.faults
+	return s.last, s.save(ctx)
 }
 
-// merge returns all documents that count, in the order of keys.
-func (p *Planner) merge() []*routing.Document {
-	type id struct{ kind, name string }
-	present := make(map[id]bool)
-	for _, o := range p.objects {
-		for _, d := range o.Documents {
-			present[id{d.Kind, d.Name}] = true
+// Namespaces returns the namespaces that have objects, or had some lately,
+// sorted. The one of updates that name none is always there.
+func (p *Planner) Namespaces() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.namespaces()
+}
+
+func (p *Planner) namespaces() []string { return slices.Sorted(maps.Keys(p.spaces)) }
+
+// Last returns the newest plan of a namespace, and whether there is one. An
+// empty namespace is the one of updates that name none.
+func (p *Planner) Last(namespace string) (Plan, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.spaces[cmp.Or(namespace, p.o.Namespace)]
+	if s == nil || s.last.Table == nil {
+		return Plan{}, false
+	}
+	return s.last, true
+}
+
+// Confirm believes at once that origins which had objects before the process
+// was started have none any more, in all namespaces where that is held back,
+// and returns how many namespaces those are. Plans follow.
+func (p *Planner) Confirm() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, s := range p.spaces {
+		if s.held != nil {
+			s.held.Until = time.Now()
+			n++
 		}
 	}
-	var docs []*routing.Document
-	for _, key := range p.keys() {
-		o := p.objects[key]
-		docs = append(docs, o.Documents...)
-		for _, d := range o.Kept {
-			if !present[id{d.Kind, d.Name}] {
-				docs = append(docs, d)
-			}
-		}
+	select {
+	case p.wake <- struct{}{}:
+	default: // a token that is there says the same
 	}
-	return docs
+	return n
 }
 
-func (p *Planner) keys() []string { return slices.Sorted(maps.Keys(p.objects)) }
-
-// attribute notes at each object the faults that resolving found in it.
-func (p *Planner) attribute(resolved []*routing.Fault) {
-	bySource := make(map[string][]*routing.Fault)
-	for _, f := range resolved {
-		bySource[f.At.Source] = append(bySource[f.At.Source], f)
+// revision returns the revision of the next table. One that is not used is to
+// be put into spare.
+func (p *Planner) revision(ctx context.Context) (uint64, error) {
+	if r := p.spare; r != 0 {
+		p.spare = 0
+		return r, nil
 	}
-	for key, o := range p.objects {
-		p.countNew(o.resolved, bySource[key])
-		o.resolved = bySource[key]
+	if p.o.Revisions != nil {
+		return p.o.Revisions(ctx)
 	}
-}
-
-// allFaults returns the faults of all objects, and those that resolving
-// found, in the order of keys and positions.
-func (p *Planner) allFaults(resolved []*routing.Fault) []*routing.Fault {
-	var all []*routing.Fault
-	for _, key := range p.keys() {
-		all = append(all, p.objects[key].Faults...)
-	}
-	all = append(all, resolved...)
-	slices.SortStableFunc(all, func(a, b *routing.Fault) int {
-		return cmp.Or(cmp.Compare(a.At.Source, b.At.Source),
-			cmp.Compare(a.At.Line, b.At.Line), cmp.Compare(a.At.Column, b.At.Column))
-	})
-	return all
-}
-
-// remember notes which gateways have had a good form.
-func (p *Planner) remember() {
-	served := make(map[string]bool, len(p.table.Gateways))
-	for _, g := range p.table.Gateways {
-		served[g.Name] = true
-	}
-	for _, name := range p.table.Broken {
-		if p.served[name] {
-			served[name] = true
-		}
-	}
-	p.served = served
+	p.counted++
+	return p.counted, nil
 }
 
 // sameFault reports whether two faults say the same.
-func sameFault(a, b *routing.Fault) bool { return *a == *b }
+func sameFault(a, b *routing.Fault) bool { return a == b || *a == *b }

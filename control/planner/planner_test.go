@@ -51,6 +51,15 @@ func holds(key, text string, since time.Time) discovery.Update {
 	}}
 }
 
+// plan plans the namespace of updates that name none.
+func plan(p *planner.Planner) (*routing.Table, []*routing.Fault) {
+	next, err := p.Plan(context.Background(), "")
+	if err != nil {
+		panic(err)
+	}
+	return next.Table, next.Faults
+}
+
 func gone(key string) discovery.Update { return discovery.Update{Key: key, Gone: true} }
 
 // show describes a table: "name:port", and "name!" for broken gateways.
@@ -124,7 +133,7 @@ func TestPlan(t *testing.T) {
 			for _, u := range tt.updates {
 				p.Put([]discovery.Update{u})
 			}
-			table, faults := p.Plan()
+			table, faults := plan(p)
 			if got := show(table); got != tt.table {
 				t.Errorf("table %q, want %q", got, tt.table)
 			}
@@ -143,22 +152,22 @@ func TestRevisionGrowsOnlyWhenTheTableDiffers(t *testing.T) {
 		changed bool
 		want    routing.Version
 	}{
-		{"a first gateway", says("x", gateway("a", 9001)), true, routing.Version{Epoch: 7, Revision: 1}},
-		{"the same again", says("x", gateway("a", 9001)), true, routing.Version{Epoch: 7, Revision: 1}},
-		{"an object without gateways", says("y", ""), true, routing.Version{Epoch: 7, Revision: 1}},
-		{"an unknown object is gone", gone("z"), false, routing.Version{Epoch: 7, Revision: 1}},
-		{"a known object without gateways is gone", gone("y"), true, routing.Version{Epoch: 7, Revision: 1}},
-		{"another port", says("x", gateway("a", 9002)), true, routing.Version{Epoch: 7, Revision: 2}},
-		{"a place in the text", says("x", "# moved\n"+gateway("a", 9002)), true, routing.Version{Epoch: 7, Revision: 3}},
-		{"a fault", says("x", gateway("a", 9002)+"colour: blue\n"), true, routing.Version{Epoch: 7, Revision: 4}},
+		{"a first gateway", says("x", gateway("a", 9001)), true, routing.Version{Epoch: 7, Revision: 2}},
+		{"the same again", says("x", gateway("a", 9001)), true, routing.Version{Epoch: 7, Revision: 2}},
+		{"an object without gateways", says("y", ""), true, routing.Version{Epoch: 7, Revision: 2}},
+		{"an unknown object is gone", gone("z"), false, routing.Version{Epoch: 7, Revision: 2}},
+		{"a known object without gateways is gone", gone("y"), true, routing.Version{Epoch: 7, Revision: 2}},
+		{"another port", says("x", gateway("a", 9002)), true, routing.Version{Epoch: 7, Revision: 3}},
+		{"a place in the text", says("x", "# moved\n"+gateway("a", 9002)), true, routing.Version{Epoch: 7, Revision: 4}},
+		{"a fault, with which the last good form stays", says("x", gateway("a", 9002)+"colour: blue\n"), true, routing.Version{Epoch: 7, Revision: 4}},
 		{"another fault", says("x", gateway("a", 9002)+"size: 3\n"), true, routing.Version{Epoch: 7, Revision: 4}},
 		{"the last gateway is gone", gone("x"), true, routing.Version{Epoch: 7, Revision: 5}},
 	} {
-		before, _ := p.Plan()
+		before, _ := plan(p)
 		if got := p.Put([]discovery.Update{tt.update}); got != tt.changed {
 			t.Errorf("%s: Put reports %t, want %t", tt.name, got, tt.changed)
 		}
-		table, _ := p.Plan()
+		table, _ := plan(p)
 		if table.Version != tt.want {
 			t.Errorf("%s: version %v, want %v", tt.name, table.Version, tt.want)
 		}
@@ -173,9 +182,9 @@ func TestRevisionGrowsOnlyWhenTheTableDiffers(t *testing.T) {
 
 func TestEpochsOfProcessesDiffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		first, _ := planner.New(planner.Options{}).Plan()
+		first, _ := plan(planner.New(planner.Options{}))
 		time.Sleep(time.Second)
-		second, _ := planner.New(planner.Options{}).Plan()
+		second, _ := plan(planner.New(planner.Options{}))
 		if first.Version == second.Version || !second.Version.Newer(first.Version) {
 			t.Errorf("versions %v and %v, want another epoch", first.Version, second.Version)
 		}
@@ -188,16 +197,16 @@ func TestStatus(t *testing.T) {
 		a, b, c := gateway("a", 9001), gateway("b", 9002), gateway("c", 9003)
 		bad := "colour: blue\n"
 		p.Put([]discovery.Update{says("good.yaml", a), says("bad.yaml", texts(b, gateway("new", 9009)+bad))})
-		p.Plan()
+		plan(p)
 		p.Put([]discovery.Update{
 			says("bad.yaml", texts(b+bad, gateway("new", 9009)+bad)),
 			says("twice.yaml", a),
 			holds("empty.yaml", c, time.Now()),
 			keeps("lost.yaml", gateway("d", 9004)),
 		})
-		p.Plan()
+		plan(p)
 		time.Sleep(45 * time.Second)
-		s := p.Status()
+		s := p.Status("")
 		var got []string
 		for _, o := range s.Objects {
 			line := fmt.Sprintf("%s: %s, %d+%d documents, %d faults", o.Key, o.State, o.Documents, o.Kept, len(o.Faults))
@@ -243,7 +252,7 @@ func TestStatsCountWhatIsNew(t *testing.T) {
 		holds("z", a, start.Add(time.Hour)),
 	} {
 		p.Put([]discovery.Update{u})
-		p.Plan()
+		plan(p)
 	}
 	s := p.Stats()
 	if got := s.Rejected["UnexpectedElement"]; got != 2 {
@@ -292,10 +301,10 @@ func TestRun(t *testing.T) {
 			var got []publication
 			ended := make(chan error, 1)
 			go func() {
-				ended <- p.Run(ctx, src, func(table *routing.Table, faults []*routing.Fault) {
-					text := fmt.Sprintf("%s %s", table.Version, show(table))
-					if len(faults) > 0 {
-						text += " with " + codes(faults)
+				ended <- p.Run(ctx, src, func(next planner.Plan) {
+					text := fmt.Sprintf("%s %s", next.Table.Version, show(next.Table))
+					if len(next.Faults) > 0 {
+						text += " with " + codes(next.Faults)
 					}
 					got = append(got, publication{time.Since(start), text})
 				})
@@ -325,7 +334,7 @@ func TestRun(t *testing.T) {
 			src.batches <- discovery.Batch{Listed: true}
 			time.Sleep(time.Second)
 			src.batches <- discovery.Batch{Updates: []discovery.Update{gone("x")}}
-		}, publication{0, "1.0 "})
+		}, publication{0, "1.1 "})
 	})
 	t.Run("the first change after quiet is published at once, others together", func(t *testing.T) {
 		run(t, func(src script) {
@@ -360,7 +369,7 @@ func TestRunEndsWithItsSource(t *testing.T) {
 		var published int
 		ended := make(chan error, 1)
 		go func() {
-			ended <- planner.New(planner.Options{}).Run(t.Context(), src, func(*routing.Table, []*routing.Fault) { published++ })
+			ended <- planner.New(planner.Options{}).Run(t.Context(), src, func(planner.Plan) { published++ })
 		}()
 		src.fail <- failed
 		if err := <-ended; !errors.Is(err, failed) {
@@ -388,8 +397,8 @@ func TestRunFollowsFiles(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- p.Run(ctx, files.New([]string{dir}, files.Options{}), func(table *routing.Table, _ []*routing.Fault) {
-			tables <- show(table)
+		ended <- p.Run(ctx, files.New([]string{dir}, files.Options{}), func(next planner.Plan) {
+			tables <- show(next.Table) + " " + codes(next.Faults)
 		})
 	}()
 	await := func(want string) {
@@ -409,15 +418,15 @@ func TestRunFollowsFiles(t *testing.T) {
 			}
 		}
 	}
-	await("a:9001 b:9002")
+	await("a:9001 b:9002 ")
 	write("a.yaml", gateway("a", 9003))
-	await("a:9003 b:9002")
+	await("a:9003 b:9002 ")
 	write("a.yaml", gateway("a", 9004)+"colour: blue\n")
-	await("b:9002 a!")
+	await("a:9003 b:9002 " + filepath.Join(dir, "a.yaml") + " UnexpectedElement")
 	if err := os.Remove(filepath.Join(dir, "a.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	await("b:9002")
+	await("b:9002 ")
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("Run ended with %v", err)
@@ -427,7 +436,7 @@ func TestRunFollowsFiles(t *testing.T) {
 func TestRunReportsAMissingPath(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "none")
 	err := planner.New(planner.Options{}).Run(t.Context(), files.New([]string{path}, files.Options{}),
-		func(*routing.Table, []*routing.Fault) { t.Error("a table was published") })
+		func(planner.Plan) { t.Error("a table was published") })
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Run error = %v, want %v", err, os.ErrNotExist)
 	}
@@ -440,7 +449,7 @@ func BenchmarkPlan(b *testing.B) {
 			for i := range n {
 				p.Put([]discovery.Update{says(fmt.Sprintf("g%05d", i), gateway(fmt.Sprintf("g%d", i), 0))})
 			}
-			p.Plan()
+			plan(p)
 			updates := [][]discovery.Update{
 				{says("g00050", gateway("g50", 9001))},
 				{says("g00050", gateway("g50", 9002))},
@@ -450,7 +459,7 @@ func BenchmarkPlan(b *testing.B) {
 			for b.Loop() {
 				i++
 				p.Put(updates[i%2])
-				p.Plan()
+				plan(p)
 			}
 		})
 	}
@@ -464,21 +473,23 @@ func TestWhatCompilingRefusesIsTold(t *testing.T) {
 		t.Fatal(faults)
 	}
 	p.Put([]discovery.Update{{Key: "chain.yaml", Documents: docs}, {Key: "other.yaml"}})
-	table, _ := p.Plan()
-	snapshot, faults := routing.Compile(nil, table, routing.CompileOptions{})
-	p.Compiled(faults, func(name string) bool { return name == "south" || snapshot.ByName(name) != nil })
-	s := p.Status()
+	plan(p)
+	s := p.Status("")
 	if s.Objects[0].State != planner.Faulty || len(s.Objects[0].Faults) != 2 || s.Objects[1].State != planner.Good {
 		t.Errorf("objects = %+v, want the cycle's two faults on chain.yaml alone", s.Objects)
 	}
-	for i, want := range []planner.State{planner.Good, planner.Refused, planner.LastGood} {
+	for i, want := range []planner.State{planner.Good, planner.Refused, planner.Refused} {
 		if got := s.Gateways[i]; got.State != want {
 			t.Errorf("gateway %s is %q, want %q", got.Name, got.State, want)
 		}
 	}
-	// A plan that compiles well clears it.
-	p.Compiled(nil, func(string) bool { return true })
-	if s := p.Status(); s.Objects[0].State != planner.Good || s.Gateways[1].State != planner.Good {
-		t.Errorf("status = %+v, want all good", s)
+	// South is mended, and serves; then it closes the cycle again.
+	for i, text := range []string{"{name: north, routes: {south: {}}}\n---\n{name: south}\n---\n{name: fine}\n", text} {
+		p.Put([]discovery.Update{says("chain.yaml", text)})
+		plan(p)
+		want := []planner.State{planner.Good, planner.LastGood}[i]
+		if s := p.Status(""); s.Gateways[2].Name != "south" || s.Gateways[2].State != want {
+			t.Errorf("status = %+v, want south %s", s, want)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sluice-mesh/sluice/discovery"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
@@ -33,11 +34,20 @@ const (
 	Refused State = "refused"
 )
 
-// Status is how the objects of a source and their gateways fare. It is ready
-// to be shown as JSON.
+// Status is how the objects of a namespace and their gateways fare. It is
+// ready to be shown as JSON.
 type Status struct {
-	Version string `json:"version"` // of the last plan
-	Listed  bool   `json:"listed"`  // the first listing of the source is complete
+	Namespace string `json:"namespace"`
+	Version   string `json:"version"` // of the last plan
+	Listed    bool   `json:"listed"`  // the first listing of the source is complete
+	// Held says why nothing is planned yet; nil if it is.
+	Held *Held `json:"held,omitempty"`
+	// Unsaved says why what has to outlast the process could not be kept;
+	// empty if it is. It is tried again.
+	Unsaved string `json:"unsaved,omitempty"`
+	// Failed says why there is no new table though one is due; empty if there
+	// is.
+	Failed string `json:"failed,omitempty"`
 	// Objects are sorted by key, gateways by name.
 	Objects  []Object  `json:"objects"`
 	Gateways []Gateway `json:"gateways"`
@@ -46,11 +56,15 @@ type Status struct {
 // Object is how one object of a source, such as a file, fares.
 type Object struct {
 	Key       string   `json:"key"`
+	Origin    string   `json:"origin,omitempty"`
 	State     State    `json:"state"` // Good, Faulty or HeldBack
 	Documents int      `json:"documents"`
 	Instances int      `json:"instances,omitempty"` // that selectors may find
 	Kept      int      `json:"kept,omitempty"`      // documents of earlier texts that still count
 	Faults    []string `json:"faults,omitempty"`    // as their Error, warnings among them
+	// Conflicts are those of Faults that say that a document does not count,
+	// as an object before this one has one of its name.
+	Conflicts []string `json:"conflicts,omitempty"`
 	Held      *Held    `json:"held,omitempty"`
 }
 
@@ -69,7 +83,11 @@ type Held struct {
 type Gateway struct {
 	Name  string `json:"name"`
 	State State  `json:"state"`        // Good, LastGood, HeldBack or Refused
-	At    string `json:"at,omitempty"` // where it is written; empty if it is refused
+	At    string `json:"at,omitempty"` // where the form that serves is written; empty if none does
+	// Port is the one that it has, 0 if it has none.
+	Port int `json:"port,omitempty"`
+	// Assigned says that it asks for no port of its own.
+	Assigned bool `json:"assigned,omitempty"`
 	// Groups are what its selector has found and what it remembers, the oldest
 	// first; none without a selector.
 	Groups []Group `json:"groups,omitempty"`
@@ -96,144 +114,110 @@ type Stats struct {
 	Rejected map[string]uint64
 }
 
-// Stats returns what was counted until now. The caller owns it.
+// Stats returns what was counted until now, of all namespaces. The caller owns
+// it.
 func (p *Planner) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	stats := p.stats
-	stats.Rejected = maps.Clone(p.stats.Rejected)
-	for _, o := range p.objects {
-		if o.Held != nil {
-			stats.Held++
+	stats := Stats{Planned: p.planned, HeldBack: p.heldBack, Rejected: maps.Clone(p.rejected)}
+	for _, s := range p.spaces {
+		for _, o := range s.objects {
+			if o.Held != nil {
+				stats.Held++
+			}
 		}
 	}
 	return stats
 }
 
-// Status returns how everything fares after the last plan. The caller owns
-// it.
-func (p *Planner) Status() Status {
+// Status returns how everything in a namespace fares after the last plan. An
+// empty namespace is the one of updates that name none; one that there is not
+// has nothing. The caller owns it.
+func (p *Planner) Status(namespace string) Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Status{
-		Version:  p.table.Version.String(),
-		Listed:   p.listed,
-		Objects:  make([]Object, 0, len(p.objects)),
-		Gateways: make([]Gateway, 0, len(p.table.Gateways)+len(p.table.Broken)),
+	namespace = cmp.Or(namespace, p.o.Namespace)
+	status := Status{Namespace: namespace, Listed: p.listed, Objects: []Object{}, Gateways: []Gateway{}}
+	s := p.spaces[namespace]
+	if s == nil {
+		return status
 	}
 	now := time.Now()
-	for _, key := range p.keys() {
-		s.Objects = append(s.Objects, p.objects[key].status(now, p.refusals))
+	status.Held = held(s.held, now)
+	status.Unsaved, status.Failed = text(s.memory.failed), text(s.failed)
+	if s.last.Table != nil {
+		status.Version = s.last.Table.Version.String()
 	}
-	s.Gateways = p.gateways(s.Gateways)
-	return s
+	bySource := make(map[string][]*routing.Fault)
+	for _, f := range s.last.Faults {
+		bySource[f.At.Source] = append(bySource[f.At.Source], f)
+	}
+	for _, o := range s.ordered {
+		status.Objects = append(status.Objects, o.status(now, bySource[o.Key]))
+	}
+	slices.SortFunc(status.Objects, func(a, b Object) int { return strings.Compare(a.Key, b.Key) })
+	status.Gateways = append(status.Gateways, s.gateways()...)
+	return status
 }
 
-// Compiled takes in what compiling the last plan refused or warned of, so
-// that Status tells of it too. serves reports whether a gateway has a compiled
-// form all the same: its last good one.
-func (p *Planner) Compiled(faults []*routing.Fault, serves func(gateway string) bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.refusals = faults
-	p.compiled = make(map[string]State)
-	for _, f := range faults {
-		switch {
-		case f.Severity != routing.Refused:
-		case serves(f.Name):
-			p.compiled[f.Name] = LastGood
-		default:
-			p.compiled[f.Name] = Refused
-		}
+func text(err error) string {
+	if err == nil {
+		return ""
 	}
+	return err.Error()
 }
 
-// status tells how an object fares; refusals are those of compiling, some of
-// which may be of this object.
-func (o *object) status(now time.Time, refusals []*routing.Fault) Object {
-	s := Object{Key: o.Key, State: Good, Documents: len(o.Documents), Instances: len(o.Instances), Kept: len(o.Kept)}
-	faults := slices.Concat(o.Faults, o.resolved)
-	for _, f := range refusals {
-		if f.At.Source == o.Key {
-			faults = append(faults, f)
-		}
+// held tells of an absence that is held back; nil if none is.
+func held(h *discovery.Held, now time.Time) *Held {
+	if h == nil {
+		return nil
+	}
+	return &Held{Why: h.Why, Since: h.Since, Until: h.Until, RemainingSeconds: max(0, h.Until.Sub(now).Seconds())}
+}
+
+// status tells how an object fares, given what is wrong with it: by itself,
+// unless nothing was planned since it was told, and beside others.
+func (o *object) status(now time.Time, faults []*routing.Fault) Object {
+	s := Object{
+		Key: o.Key, Origin: o.Origin, State: Good,
+		Documents: len(o.Documents), Instances: len(o.Instances), Kept: len(o.Kept),
 	}
 	for _, f := range faults {
 		s.Faults = append(s.Faults, f.Error())
 		if f.Severity == routing.Refused {
 			s.State = Faulty
 		}
-	}
-	if o.Held != nil {
-		s.State = HeldBack
-		s.Held = &Held{
-			Why: o.Held.Why, Since: o.Held.Since, Until: o.Held.Until,
-			RemainingSeconds: max(0, o.Held.Until.Sub(now).Seconds()),
+		if f.Code == routing.CodeDuplicateName {
+			s.Conflicts = append(s.Conflicts, f.Error())
 		}
+	}
+	if s.Held = held(o.Held, now); s.Held != nil {
+		s.State = HeldBack
 	}
 	return s
 }
 
-// gateways appends how each gateway of the table fares, sorted by name.
-func (p *Planner) gateways(all []Gateway) []Gateway {
-	kept := p.kept()
-	for _, g := range p.table.Gateways {
-		all = append(all, Gateway{
-			Name: g.Name, State: cmp.Or(p.compiled[g.Name], kept[g.Name], Good), At: g.At.String(), Groups: p.groups(g.Name),
-		})
+// gateways tells how each gateway fares, sorted by name.
+func (s *space) gateways() []Gateway {
+	if s.last.Table == nil {
+		return nil
 	}
-	for _, name := range p.table.Broken {
-		state := Refused
-		if p.served[name] {
+	var all []Gateway
+	kept := s.kept()
+	for _, g := range s.last.Table.Gateways {
+		state := cmp.Or(kept[g.Name], Good)
+		if s.refused[g.Name] {
 			state = LastGood
 		}
-		all = append(all, Gateway{Name: name, State: state, Groups: p.groups(name)})
+		_, assigned := s.ports.byName[g.Name]
+		all = append(all, Gateway{
+			Name: g.Name, State: state, At: g.At.String(), Groups: s.groups(g.Name),
+			Port: g.Port.Number, Assigned: assigned && s.ports.byName[g.Name].port == g.Port.Number,
+		})
+	}
+	for _, name := range s.last.Table.Broken {
+		all = append(all, Gateway{Name: name, State: Refused, Groups: s.groups(name)})
 	}
 	slices.SortFunc(all, func(a, b Gateway) int { return strings.Compare(a.Name, b.Name) })
 	return all
-}
-
-// kept returns how gateways fare that are only kept, by name.
-func (p *Planner) kept() map[string]State {
-	kept := make(map[string]State)
-	for _, o := range p.objects {
-		state := LastGood
-		if o.Held != nil {
-			state = HeldBack
-		}
-		for _, d := range o.Kept {
-			if d.Kind == gateways {
-				kept[d.Name] = state
-			}
-		}
-	}
-	for _, o := range p.objects {
-		for _, d := range o.Documents {
-			if d.Kind == gateways {
-				delete(kept, d.Name)
-			}
-		}
-	}
-	return kept
-}
-
-// countNew counts the refusals that were not there before, wherever in the
-// text they stand.
-func (p *Planner) countNew(before, now []*routing.Fault) {
-	known := make(map[routing.Fault]bool, len(before))
-	for _, f := range before {
-		known[unplaced(f)] = true
-	}
-	for _, f := range now {
-		if f.Severity == routing.Refused && !known[unplaced(f)] {
-			p.stats.Rejected[f.Code]++
-		}
-	}
-}
-
-// unplaced returns a fault without its place.
-func unplaced(f *routing.Fault) routing.Fault {
-	u := *f
-	u.At = routing.Position{}
-	return u
 }

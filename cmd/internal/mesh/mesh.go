@@ -4,7 +4,6 @@ package mesh
 
 import (
 	"context"
-	"slices"
 
 	"github.com/sluice-mesh/sluice/cmd/internal/node"
 	"github.com/sluice-mesh/sluice/control/planner"
@@ -28,14 +27,12 @@ type Mesh struct {
 	source  discovery.Source
 	planner *planner.Planner
 	node    *node.Node
-
-	compiled *routing.Snapshot // by publish alone
 }
 
 // Open makes a mesh and binds the admin address, so that a taken one is an
 // error before anything serves. Run must be called to let go of it.
 func Open(ctx context.Context, o Options) (*Mesh, error) {
-	m := &Mesh{source: o.Source, planner: planner.New(planner.Options{Select: o.Select})}
+	m := &Mesh{source: o.Source}
 	o.Ready = nil
 	o.Status = func(s node.Status) any { return m.status(s) }
 	o.Confirm = m.Confirm
@@ -43,6 +40,7 @@ func Open(ctx context.Context, o Options) (*Mesh, error) {
 	if m.node, err = node.Open(ctx, o.Options); err != nil {
 		return nil, err
 	}
+	m.planner = planner.New(planner.Options{Select: o.Select, Compile: m.node.Compile()})
 	return m, nil
 }
 
@@ -78,13 +76,6 @@ func (m *Mesh) Confirm() int {
 	return 0
 }
 
-// publish compiles a table and hands it to the node. The planner calls it
-// from one goroutine at a time.
-func (m *Mesh) publish(table *routing.Table, faults []*routing.Fault) {
-	snapshot, more := routing.Compile(m.compiled, table, m.node.Compile())
-	m.planner.Compiled(more, func(name string) bool { return snapshot.ByName(name) != nil })
-	if m.compiled == nil || snapshot.Version() != m.compiled.Version() {
-		m.compiled = snapshot
-	}
-	m.node.Publish(m.compiled, append(slices.Clip(faults), more...))
-}
+// publish hands a plan to the node. The planner calls it from one goroutine at
+// a time.
+func (m *Mesh) publish(p planner.Plan) { m.node.Publish(p.Snapshot, p.Faults) }

@@ -202,7 +202,7 @@ func TestChanges(t *testing.T) {
 
 	// Mended.
 	source <- gateway(port, one, "100%")
-	log.await(".4 gateways=1 faults=0")
+	log.await(".3 gateways=1 faults=0")
 	wantBody(t, url, "one")
 	if n := len(m.Status().Faults); n != 0 {
 		t.Errorf("%d faults stand after all are mended, want none", n)

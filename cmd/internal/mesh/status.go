@@ -15,5 +15,5 @@ type Status struct {
 func (m *Mesh) Status() Status { return m.status(m.node.Status()) }
 
 func (m *Mesh) status(s node.Status) Status {
-	return Status{Status: s, Sources: m.planner.Status()}
+	return Status{Status: s, Sources: m.planner.Status("")}
 }
