@@ -122,7 +122,10 @@ func (m *storeMemory) Load(ctx context.Context) (map[string]Remembered, error) {
 // whole.
 func (m *storeMemory) whole(ctx context.Context, v store.Value, used map[string]bool) ([]byte, error) {
 	var s split
-	if json.Unmarshal(v.Data, &s) != nil || len(s.Parts) == 0 {
+	if err := json.Unmarshal(v.Data, &s); err != nil {
+		return nil, nil //nolint:nilerr // it is as if it had not been kept
+	}
+	if len(s.Parts) == 0 {
 		return v.Data, nil
 	}
 	var data []byte

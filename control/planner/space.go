@@ -115,9 +115,13 @@ func (s *space) plan(ctx context.Context, now time.Time) error {
 		s.last.Changes, s.changes = s.changes, nil
 		return nil
 	}
-	w, err := s.work(ctx, now)
+	revision, err := s.p.revision(ctx)
 	if err != nil {
 		return err
+	}
+	w := s.work(now, routing.Version{Epoch: s.p.o.Epoch, Revision: revision})
+	if !w.changed {
+		s.p.spare = revision
 	}
 	s.take(w)
 	return nil
@@ -134,18 +138,15 @@ type work struct {
 	changed   bool // the table differs from that of the last plan
 }
 
-// work plans with all objects of now.
-func (s *space) work(ctx context.Context, now time.Time) (*work, error) {
+// work plans with all objects of now. A table that differs from that of the
+// last plan has the version.
+func (s *space) work(now time.Time, version routing.Version) *work {
 	docs := s.merge()
 	asked, faults := routing.Resolve(docs)
 	selected, selection, more := routing.Select(s.selection, asked, s.roster.of(s.lists(), now), now, s.p.o.Select)
 	faults = append(faults, more...)
 	selected.Gateways = s.ports.assign(selected, s.memory.touched, now)
-	revision, err := s.p.revision(ctx)
-	if err != nil {
-		return nil, err
-	}
-	selected.Version = routing.Version{Epoch: s.p.o.Epoch, Revision: revision}
+	selected.Version = version
 	w := &work{asked: selected, selection: selection, refused: make(map[string]bool)}
 	w.snapshot, more = routing.Compile(s.before(selected), selected, s.p.o.Compile)
 	faults = append(faults, more...)
@@ -159,11 +160,8 @@ func (s *space) work(ctx context.Context, now time.Time) (*work, error) {
 	}
 	w.table = s.serve(w, docs)
 	w.changed = s.last.Table == nil || !sameTable(s.last.Table, w.table)
-	if !w.changed {
-		s.p.spare = revision
-	}
 	w.faults = s.allFaults(faults)
-	return w, nil
+	return w
 }
 
 // served returns the form of a gateway in the last table, nil if it has none.
