@@ -68,7 +68,7 @@ type Plane struct {
 	log      *slog.Logger
 	store    store.Store
 	source   discovery.Source
-	planner  *plans
+	planner  *planner.Planner
 	stream   *stream.Server
 	api      *api.API
 	book     *book.Book
@@ -157,9 +157,10 @@ func (p *Plane) open(ctx context.Context) (err error) {
 	if p.o.Source != nil {
 		p.source = discovery.Join(p.source, discovery.As(p.o.Namespace, "files", p.o.Source))
 	}
-	p.planner = &plans{
-		store: p.store, epoch: version.Epoch, namespace: p.o.Namespace, selects: p.o.Select, compile: p.o.Compile,
-	}
+	p.planner = planner.New(planner.Options{
+		Epoch: version.Epoch, Revisions: planner.StoreRevisions(p.store), Memory: planner.StoreMemory(p.store),
+		Namespace: p.o.Namespace, Select: p.o.Select, Compile: p.o.Compile,
+	})
 	p.stream, err = stream.New(stream.Options{
 		Node: p.o.Node, Credentials: p.creds, Tokens: p.tokens, MaxProxies: p.o.MaxProxies,
 		Planned: func(ns string) bool { return slices.Contains(p.planner.Namespaces(), ns) },
