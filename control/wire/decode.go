@@ -5,6 +5,7 @@ package wire
 import (
 	"crypto/tls"
 	"net/netip"
+	"slices"
 
 	"github.com/sluice-mesh/sluice/control/controlpb"
 	"github.com/sluice-mesh/sluice/routing"
@@ -244,9 +245,31 @@ func (r *reader) instances(up *path, all []*controlpb.Instance) []*routing.Insta
 	list, room := make([]*routing.Instance, len(all)), make([]routing.Instance, len(all))
 	for i, m := range all {
 		r.instance(&path{up: up, name: "instances", index: i + 1}, m, &room[i])
+		if i > 0 {
+			share(&room[i], &room[i-1])
+		}
 		list[i] = &room[i]
 	}
 	return list
+}
+
+// share has an instance hold the texts of the one before where they are equal,
+// as most are: a large table is a third fewer objects.
+func share(i, before *routing.Instance) {
+	one := func(text *string, other string) {
+		if *text == other {
+			*text = other
+		}
+	}
+	one(&i.Kind, before.Kind)
+	one(&i.Namespace, before.Namespace)
+	one(&i.Image, before.Image)
+	one(&i.Zone, before.Zone)
+	one(&i.Node, before.Node)
+	one(&i.At.Source, before.At.Source)
+	if slices.Equal(i.Labels, before.Labels) {
+		i.Labels = before.Labels
+	}
 }
 
 func (r *reader) instance(p *path, m *controlpb.Instance, to *routing.Instance) {

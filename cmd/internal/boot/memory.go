@@ -4,6 +4,8 @@ package boot
 
 import (
 	"runtime/debug"
+	"runtime/metrics"
+	"sync"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
@@ -38,4 +40,40 @@ func TuneMemory(lookup func(string) (string, bool)) (limit int64) {
 	limit = int64(float64(total) * useOfLimit)
 	debug.SetMemoryLimit(limit)
 	return limit
+}
+
+const (
+	// headroom is what a heap may always grow by before garbage is collected,
+	// and leastGrowth in percent what a large one may: the table of a proxy can
+	// take hundreds of megabytes, of which next to nothing changes.
+	headroom    = 64 << 20
+	leastGrowth = 25
+)
+
+// FollowMemory returns a function that sets when garbage is collected by how
+// much is in use, unless the environment says so in GOGC: a small heap grows as
+// TuneMemory says, a large one by less. Call it when what is in use may have
+// changed much. lookup is as that of TuneMemory.
+func FollowMemory(lookup func(string) (string, bool)) func() {
+	if _, said := lookup("GOGC"); said {
+		return func() {}
+	}
+	var mu sync.Mutex // guards last
+	last := collectAt
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		metrics.Read(live)
+		if next := growth(live[0].Value.Uint64()); next != last {
+			debug.SetGCPercent(next)
+			last = next
+		}
+	}
+}
+
+// growth returns how much a heap may grow, in percent, of which so many bytes
+// are in use.
+func growth(live uint64) int {
+	return int(min(max(headroom*100/max(live, 1), leastGrowth), collectAt))
 }

@@ -3,6 +3,7 @@
 package boot_test
 
 import (
+	"runtime"
 	"runtime/debug"
 	"testing"
 
@@ -33,4 +34,21 @@ func TestTuneMemoryLeavesWhatTheEnvironmentSays(t *testing.T) {
 	if got := debug.SetMemoryLimit(-1); set != 0 && got != set || set == 0 && got != limit {
 		t.Errorf("the memory limit is %d, want %d (0: unchanged from %d)", got, set, limit)
 	}
+}
+
+func TestFollowMemoryCollectsLargeHeapsSooner(t *testing.T) {
+	percent := debug.SetGCPercent(200)
+	defer debug.SetGCPercent(percent)
+	boot.FollowMemory(func(string) (string, bool) { return "77", true })()
+	if got := debug.SetGCPercent(200); got != 200 {
+		t.Errorf("garbage is collected at %d %% though GOGC is set, want as before", got)
+	}
+	follow := boot.FollowMemory(func(string) (string, bool) { return "", false })
+	large := make([]byte, 512<<20)
+	runtime.GC()
+	follow()
+	if got := debug.SetGCPercent(200); got != 25 {
+		t.Errorf("a heap of 512 MB is collected at %d %%, want 25", got)
+	}
+	runtime.KeepAlive(large)
 }

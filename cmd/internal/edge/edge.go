@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -51,13 +52,14 @@ type Edge struct {
 	node   *node.Node
 	agent  *agent.Agent
 	keeper *lastgood.Keeper // nil without a data directory
+	settle func()           // has garbage collected in good time
 }
 
 // Open makes an edge, binds the admin address and locks the data directory, so
 // that what is taken is an error before anything serves. Run must be called to
 // let go of them.
 func Open(ctx context.Context, o Options) (*Edge, error) {
-	e := &Edge{o: o, log: o.Log}
+	e := &Edge{o: o, log: o.Log, settle: boot.FollowMemory(os.LookupEnv)}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
@@ -106,6 +108,7 @@ func (e *Edge) follow() (err error) {
 }
 
 func (e *Edge) apply(t *routing.Table) agent.Outcome {
+	defer e.settle()
 	return agent.Outcome{Faults: e.node.PublishTable(t).Faults}
 }
 
