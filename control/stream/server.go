@@ -32,6 +32,7 @@ type Server struct {
 	work        chan struct{}  // for spread; one is enough
 	running     sync.WaitGroup // goroutines of sessions
 	helloWithin time.Duration
+	recheck     time.Duration
 	streams     atomic.Int64 // sessions, with those that are about to begin
 	refusedAt   atomic.Int64 // second of the last refusal that was logged
 
@@ -64,6 +65,7 @@ func New(o Options) (*Server, error) {
 		o:           o,
 		started:     o.Clock(),
 		helloWithin: patienceForHello,
+		recheck:     recheckTokens,
 		work:        make(chan struct{}, 1),
 		updates:     o.Registry.ControlUpdates(),
 		updateBytes: o.Registry.ControlUpdateBytes(),

@@ -26,8 +26,8 @@ const (
 	leaving = 2 * time.Second
 	// maxUnacked bounds the updates that may yet be acknowledged.
 	maxUnacked = 8
-	// recheck is how often a token is looked up anew.
-	recheck = time.Minute
+	// recheckTokens is how often a token is looked up anew.
+	recheckTokens = time.Minute
 )
 
 // session is the stream of one proxy. Three goroutines work for it: run, send
@@ -158,7 +158,7 @@ func (c *session) run(ctx context.Context) *ending {
 		case <-grace:
 			c.finish(endf(endClosed, codes.OK, ""))
 		case <-tick.C:
-			again := time.Since(looked) >= recheck
+			again := time.Since(looked) >= c.s.recheck
 			if again {
 				looked = time.Now()
 			}
