@@ -85,7 +85,8 @@ func (f *applyFlags) run(cmd *cobra.Command) error {
 	if f.dryRun {
 		return nil
 	}
-	return awaitServed(cmd.Context(), c, written.Change, f.wait, cmd.ErrOrStderr())
+	written.Warnings = nil // they were told, by their places in the files
+	return awaitServed(cmd.Context(), c, written, f.wait, cmd.ErrOrStderr())
 }
 
 // dry marks what was only tried.

@@ -89,7 +89,7 @@ It asks before, unless --yes is given; without a terminal it needs --yes.`,
 				return advised(err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s/%s deleted\n", kind, name)
-			return awaitServed(cmd.Context(), cl, written.Change, wait, cmd.ErrOrStderr())
+			return awaitServed(cmd.Context(), cl, written, wait, cmd.ErrOrStderr())
 		},
 		ValidArgsFunction: c.completeArtifacts(artifactKinds),
 	}

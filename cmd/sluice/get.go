@@ -24,6 +24,8 @@ const (
 	kindProxies = "proxies"
 	kindEvents  = "events"
 	kindChanges = "changes"
+
+	kindCommits = "newest changes" // changes without a number
 )
 
 // getKinds are the kinds of sluice get.
@@ -43,11 +45,13 @@ func newGet() *cobra.Command {
 		Use:   "get KIND [NAME...]",
 		Short: "Show what the control plane has: gateways, proxies, events and so on",
 		Long: `Get shows ` + enumerate(getKinds) + `,
-all of them or those that are named. Of changes it needs the number that a write
-was answered with.
+all of them or those that are named. Of changes it shows the newest, and of one
+that is named by its number how far it has come.
 
 -o yaml and -o json show them as the REST API has them, and a single one can be
 written again by 'sluice apply'; -o name shows kind and name; -o wide more columns.
+Gateways of files that the control plane reads are not stored: tables show them,
+too. Where a weight is another one now, by a selector, both are shown: 50%/0%.
 With --watch it goes on and shows again what has changed, until it is
 interrupted.`,
 		Example: `  sluice get gateways
@@ -55,7 +59,8 @@ interrupted.`,
   sluice get gateways --watch
   sluice get proxies -o wide
   sluice get events --watch
-  sluice get changes 42`,
+  sluice get changes
+  sluice get change 42`,
 		Args: arguments(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kind, err := f.kind(args[0])
@@ -109,12 +114,12 @@ func (f *getFlags) run(cmd *cobra.Command, kind string, names []string) error {
 		return e.run(cmd, c)
 	}
 	if kind == kindChanges && len(names) == 0 {
-		return usagef("which change? its number, as a write answers it")
+		kind = kindCommits
 	}
 	if f.watch {
 		return f.follow(cmd, c, kind, names)
 	}
-	items, err := fetchItems(cmd.Context(), c, kind, names)
+	items, err := f.fetch(cmd.Context(), c, kind, names)
 	if err != nil {
 		return advised(err)
 	}
@@ -134,19 +139,22 @@ type item struct {
 	cells []string
 }
 
-// fetchItems asks for the items of a kind: all, or those that are named.
-func fetchItems(ctx context.Context, c *client.Client, kind string, names []string) ([]item, error) {
+// fetch asks for the items of a kind: all, or those that are named. Gateways
+// that are not stored have rows, but no form in which they could be written.
+func (f *getFlags) fetch(ctx context.Context, c *client.Client, kind string, names []string) ([]item, error) {
 	switch kind {
 	case kindProxies:
 		return proxyItems(ctx, c, names)
 	case kindChanges:
 		return changeItems(ctx, c, names)
+	case kindCommits:
+		return commitItems(ctx, c)
 	}
 	artifacts, err := artifactsOf(ctx, c, kind, names)
 	if err != nil || kind != "gateways" {
 		return artifactItems(kind, artifacts), err
 	}
-	return gatewayItems(ctx, c, artifacts)
+	return gatewayItems(ctx, c, artifacts, len(names) == 0 && f.output != "json" && f.output != "yaml")
 }
 
 func artifactsOf(ctx context.Context, c *client.Client, kind string, names []string) ([]client.Artifact, error) {
@@ -169,7 +177,7 @@ func (f *getFlags) print(w io.Writer, kind string, items []item, single bool) er
 	switch f.output {
 	case "name":
 		for _, i := range items {
-			fmt.Fprintf(w, "%s/%s\n", kind, i.name)
+			fmt.Fprintf(w, "%s/%s\n", strings.TrimPrefix(kind, "newest "), i.name)
 		}
 		return nil
 	case "json", "yaml":
@@ -215,7 +223,7 @@ func (f *getFlags) follow(cmd *cobra.Command, c *client.Client, kind string, nam
 	defer tick.Stop()
 	away := false
 	for {
-		items, err := fetchItems(ctx, c, kind, names)
+		items, err := f.fetch(ctx, c, kind, names)
 		_, unreachable := errors.AsType[*client.UnreachableError](err)
 		switch {
 		case ctx.Err() != nil:

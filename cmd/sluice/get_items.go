@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -20,7 +21,7 @@ import (
 func columnsOf(kind string) (columns, wide []string) {
 	switch kind {
 	case "gateways":
-		return []string{"NAME", "PORT", "TYPE", "STICKY", "ROUTES", "DEPLOYED", "STATUS"}, []string{"VIRTUAL HOSTS", "CONDITIONS", "SELECTOR"}
+		return []string{"NAME", "PORT", "TYPE", "STICKY", "ROUTES", "DEPLOYED", "STATUS"}, []string{"VIRTUAL HOSTS", "CONDITIONS", "SELECTOR", "WRITTEN AT"}
 	case "conditions":
 		return []string{"NAME", "CONDITION"}, nil
 	case "rewrites":
@@ -31,18 +32,21 @@ func columnsOf(kind string) (columns, wide []string) {
 		return []string{"NODE", "STATE", "SINCE", "VERSION", "GATEWAYS", "REFUSED"}, []string{"ZONE", "ADDRESS", "IDENTITY", "NAMESPACES", "BUILD"}
 	case kindChanges:
 		return []string{"ID", "STATE", "SERVED", "TOOK", "LAGGARDS"}, []string{"VERSION"}
+	case kindCommits:
+		return []string{"ID", "TIME", "AUTHOR", "STATE", "WRITTEN", "DELETED"}, nil
 	}
 	return []string{"NAME"}, nil
 }
 
 // gatewayItems makes rows of gateways, with how they stand on proxies.
-func gatewayItems(ctx context.Context, c *client.Client, artifacts []client.Artifact) ([]item, error) {
-	if len(artifacts) == 0 {
-		return nil, nil
-	}
+func gatewayItems(ctx context.Context, c *client.Client, artifacts []client.Artifact, all bool) ([]item, error) {
 	status, err := c.Status(ctx)
 	if err != nil {
 		return nil, err
+	}
+	by := make(map[string]client.GatewayStatus, len(status.Gateways))
+	for _, s := range status.Gateways {
+		by[s.Name] = s
 	}
 	items := make([]item, 0, len(artifacts))
 	for _, a := range artifacts {
@@ -50,14 +54,27 @@ func gatewayItems(ctx context.Context, c *client.Client, artifacts []client.Arti
 		if err != nil {
 			return nil, err
 		}
-		i := slices.IndexFunc(status.Gateways, func(s client.GatewayStatus) bool { return s.Name == g.Name })
-		s := client.GatewayStatus{}
-		if i >= 0 {
-			s = status.Gateways[i]
-		}
-		items = append(items, item{g.Name, g.Body, gatewayCells(g, s)})
+		items = append(items, item{g.Name, g.Body, gatewayCells(g, by[g.Name])})
+		delete(by, g.Name)
 	}
+	if !all {
+		return items, nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(by)) {
+		items = append(items, item{name, nil, gatewayCells(ofStatus(by[name]), by[name])})
+	}
+	slices.SortStableFunc(items, func(a, b item) int { return strings.Compare(a.name, b.name) })
 	return items, nil
+}
+
+// ofStatus makes a gateway of what is known of one that is not stored, such as
+// one of a file.
+func ofStatus(s client.GatewayStatus) client.Gateway {
+	g := client.Gateway{Name: s.Name, Port: s.Port, Sticky: s.Sticky}
+	for _, r := range s.Routes {
+		g.Routes = append(g.Routes, client.Route{Path: r.Path, Weight: r.Weight, Condition: r.Condition, Strength: r.Strength})
+	}
+	return g
 }
 
 func gatewayCells(g client.Gateway, s client.GatewayStatus) []string {
@@ -65,9 +82,17 @@ func gatewayCells(g client.Gateway, s client.GatewayStatus) []string {
 	if port != "" {
 		kind = strings.ToLower(cmp.Or(kind, "http"))
 	}
+	now := make(map[string]string, len(s.Routes))
+	for _, r := range s.Routes {
+		now[r.Path] = r.Weight
+	}
 	var routes, conditions []string
 	for _, r := range g.Routes {
-		routes = append(routes, r.Path+" "+r.Weight)
+		weight := r.Weight
+		if n := now[r.Path]; n != "" && n != weight {
+			weight += "/" + n
+		}
+		routes = append(routes, r.Path+" "+weight)
 		if r.Condition != "" {
 			conditions = append(conditions, r.Path+" "+r.Strength+" if "+r.Condition)
 		}
@@ -78,17 +103,21 @@ func gatewayCells(g client.Gateway, s client.GatewayStatus) []string {
 	}
 	return []string{
 		g.Name, port, kind, g.Sticky, strings.Join(routes, ", "), deployed, gatewayWord(s),
-		strings.Join(g.VirtualHosts, ", "), strings.Join(conditions, "; "), g.Selector,
+		strings.Join(g.VirtualHosts, ", "), strings.Join(conditions, "; "), g.Selector, s.At,
 	}
 }
 
-// gatewayWord says in a word how a gateway stands.
+// gatewayWord says in few words how a gateway stands.
 func gatewayWord(s client.GatewayStatus) string {
 	switch {
+	case s.Fault != "":
+		return "cannot be sent: " + s.Fault
 	case s.State != "" && s.State != "good":
 		return s.State
 	case s.Proxies == 0:
 		return "no proxies"
+	case len(s.Refused) > 0:
+		return "refused by " + proxies(len(s.Refused))
 	case s.Served < s.Proxies:
 		return "on its way"
 	}
@@ -177,6 +206,19 @@ func when(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format("2006-01-02 15:04:05Z")
+}
+
+// commitItems makes rows of the newest changes.
+func commitItems(ctx context.Context, c *client.Client) ([]item, error) {
+	all, err := c.Changes(ctx)
+	items := make([]item, 0, len(all))
+	for _, m := range all {
+		id := strconv.FormatUint(m.ID, 10)
+		items = append(items, item{id, m.Body, []string{
+			id, when(m.Time), m.Author, m.State, strings.Join(m.Artifacts, ", "), strings.Join(m.Deleted, ", "),
+		}})
+	}
+	return items, err
 }
 
 func changeItems(ctx context.Context, c *client.Client, names []string) ([]item, error) {

@@ -102,7 +102,7 @@ as it is now.`,
 				result = client.Unchanged
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "gateways/%s %s%s\n", args[0], result, dry(dryRun))
-			return awaitServed(cmd.Context(), cl, written.Change, wait, cmd.ErrOrStderr())
+			return awaitServed(cmd.Context(), cl, written, wait, cmd.ErrOrStderr())
 		},
 		ValidArgsFunction: c.completeNames("gateways", 1),
 	}

@@ -218,7 +218,7 @@ func (f *updateFlags) run(cmd *cobra.Command, name string) error {
 		result = client.Configured
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "gateways/%s %s%s\n", name, result, dry(f.dryRun))
-	return awaitServed(cmd.Context(), c, written.Change, f.wait, cmd.ErrOrStderr())
+	return awaitServed(cmd.Context(), c, written, f.wait, cmd.ErrOrStderr())
 }
 
 // edit returns the gateway with the route changed.

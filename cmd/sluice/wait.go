@@ -31,10 +31,24 @@ func checkWait(wait time.Duration) error {
 	return nil
 }
 
-// awaitServed waits until all proxies serve a change, tells how far it has come, and
-// fails if they do not within the time.
-func awaitServed(ctx context.Context, c *client.Client, change uint64, wait time.Duration, w io.Writer) error {
-	if wait <= 0 || change == 0 {
+// awaitServed tells of what was written what the control plane warns of, and
+// waits until all proxies serve it. It tells how far the change has come, and
+// fails if that is not far enough within the time.
+func awaitServed(ctx context.Context, c *client.Client, written client.Written, wait time.Duration, w io.Writer) error {
+	for _, warning := range written.Warnings {
+		fmt.Fprintln(w, warning)
+	}
+	if wait <= 0 {
+		return nil
+	}
+	// What is unchanged may be on its way yet, by the change that made it.
+	change, again := written.Change, written.Change == 0
+	for _, i := range written.Items {
+		if again {
+			change = max(change, i.Revision)
+		}
+	}
+	if change == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
@@ -45,7 +59,10 @@ func awaitServed(ctx context.Context, c *client.Client, change uint64, wait time
 		}
 	})
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
-		return &exit{Code: exitTimeout, Err: fmt.Errorf("after %v: %s; it goes on, 'sluice get changes %d' tells how far it is", wait, progress(last), change)}
+		return &exit{Code: exitTimeout, Err: fmt.Errorf("after %v: %s; it goes on, 'sluice get change %d' tells how far it is", wait, progress(last), change)}
+	}
+	if again && isNotFound(err) {
+		return nil // it was made too long ago to be followed
 	}
 	if err != nil {
 		return advised(err)

@@ -117,7 +117,8 @@ func (f *weightFlags) run(cmd *cobra.Command, gateway string, asked []routeWeigh
 	}
 	if slices.Equal(before, after) {
 		fmt.Fprintf(cmd.OutOrStdout(), "gateways/%s unchanged\n", gateway)
-		return nil
+		present := client.Written{Items: []client.Item{{Artifact: client.Artifact{Revision: g.Revision}}}}
+		return awaitServed(cmd.Context(), c, present, f.wait, cmd.ErrOrStderr())
 	}
 	written, err := writeWeights(cmd.Context(), c, g, before, after, f.dryRun)
 	if err != nil {
@@ -126,7 +127,7 @@ func (f *weightFlags) run(cmd *cobra.Command, gateway string, asked []routeWeigh
 	if err := printWeights(cmd.OutOrStdout(), gateway, before, after, f.dryRun); err != nil || f.dryRun {
 		return err
 	}
-	return awaitServed(cmd.Context(), c, written.Change, f.wait, cmd.ErrOrStderr())
+	return awaitServed(cmd.Context(), c, written, f.wait, cmd.ErrOrStderr())
 }
 
 // weightsOf returns the weights of a gateway's routes, in their order.

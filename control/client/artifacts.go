@@ -53,6 +53,9 @@ type Written struct {
 	// Items are what was written, in the order of the documents. What was
 	// deleted alone has none.
 	Items []Item
+	// Warnings are of what takes effect, but not as its author may think; the
+	// first few.
+	Warnings []string
 }
 
 // Item is what a write has done to one artifact.
@@ -240,7 +243,9 @@ func (c *Client) write(ctx context.Context, kind, name string, call call) (Writt
 // written reads what the header of an answer says of a write.
 func (a *answer) written() Written {
 	change, _ := strconv.ParseUint(a.header.Get("Sluice-Change"), 10, 64)
-	return Written{Change: change, Converged: a.header.Get("Sluice-Converged") == "true"}
+	return Written{
+		Change: change, Converged: a.header.Get("Sluice-Converged") == "true", Warnings: a.header.Values("Sluice-Warning"),
+	}
 }
 
 // get asks for JSON and decodes it.

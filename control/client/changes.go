@@ -66,6 +66,35 @@ func (c *Client) Change(ctx context.Context, id uint64, wait time.Duration) (Cha
 	return change, err
 }
 
+// Commit is a change as the store has it: who wrote what.
+type Commit struct {
+	ID        uint64    `json:"id"` // that of the Change
+	Time      time.Time `json:"time"`
+	Author    string    `json:"author"`
+	Artifacts []string  `json:"artifacts"` // written, as kind/name
+	Deleted   []string  `json:"deleted"`   // taken away, in the same form
+	State     string    `json:"state"`     // as of the Change; empty if it is not known any more
+
+	Body json.RawMessage `json:"-"` // all of it
+}
+
+// Changes returns the newest changes of the namespace, the newest first: a
+// page of them.
+func (c *Client) Changes(ctx context.Context) ([]Commit, error) {
+	var bodies []json.RawMessage
+	if err := c.get(ctx, "/changes", nil, &bodies); err != nil {
+		return nil, err
+	}
+	all := make([]Commit, len(bodies))
+	for i, body := range bodies {
+		if err := json.Unmarshal(body, &all[i]); err != nil {
+			return nil, notJSON(body)
+		}
+		all[i].Body = body
+	}
+	return all, nil
+}
+
 // awaitStep is how often Await hears how far a change has come, and awaitPause
 // what it leaves between two questions.
 const (

@@ -22,12 +22,27 @@ type Status struct {
 	Body json.RawMessage `json:"-"` // all of it
 }
 
-// GatewayStatus is how one gateway stands.
+// GatewayStatus is how one gateway stands, whether it is stored or comes from
+// another source, such as files.
 type GatewayStatus struct {
-	Name    string `json:"name"`
-	State   string `json:"state"`   // in the table: good, last good form, held back or refused
-	Served  int    `json:"served"`  // proxies that serve it as it is asked for
-	Proxies int    `json:"proxies"` // that are connected and have the namespace
+	Name    string        `json:"name"`
+	State   string        `json:"state"` // in the table: good, last good form, held back or refused
+	At      string        `json:"at"`    // where it is written
+	Port    string        `json:"port"`  // as of a Gateway
+	Sticky  string        `json:"sticky"`
+	Routes  []RouteStatus `json:"routes"`
+	Served  int           `json:"served"`  // proxies that serve it as it is asked for
+	Proxies int           `json:"proxies"` // that are connected and have the namespace
+	Refused []Refusal     `json:"refused"` // by proxies that do not take it
+	Fault   string        `json:"fault"`   // why it cannot be sent to any; empty if it can
+}
+
+// RouteStatus is a route as it is served now.
+type RouteStatus struct {
+	Path      string `json:"path"`
+	Weight    string `json:"weight"` // what it has now, which selectors may have changed
+	Condition string `json:"condition"`
+	Strength  string `json:"condition_strength"`
 }
 
 // Status returns how the gateways of the namespace stand.
