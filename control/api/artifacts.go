@@ -198,7 +198,7 @@ func (c *call) post() error {
 	if err := k.Check(); err != nil {
 		return err
 	}
-	if err := c.portOfItself(k, docs[0]); err != nil {
+	if err := c.portOfItself(k, text); err != nil {
 		return err
 	}
 	done, change, err := c.write([]edit{{key: k, text: text}}, s.p, s.dry)
@@ -225,7 +225,7 @@ func (c *call) unnamed(k store.Key, docs []*routing.Document, faults []*routing.
 
 // portOfItself refuses to make a gateway that is there with the port that it
 // has, as Vamp does: POST makes, PUT changes.
-func (c *call) portOfItself(k store.Key, d *routing.Document) error {
+func (c *call) portOfItself(k store.Key, text string) error {
 	if k.Kind != gateways {
 		return nil
 	}
@@ -237,8 +237,11 @@ func (c *call) portOfItself(k store.Key, d *routing.Document) error {
 	if err != nil || v.own == nil || v.own.Port.Number == 0 {
 		return err
 	}
-	table, _ := routing.Resolve([]*routing.Document{d})
-	if len(table.Gateways) == 1 && table.Gateways[0].Port.Number == v.own.Port.Number {
+	then, err := c.api.view(c.ctx(), newLibrary(c.api.o.Store, k.Namespace), store.Artifact{Key: k, Text: text})
+	if err != nil {
+		return err
+	}
+	if then.own != nil && then.own.Port.Number == v.own.Port.Number {
 		return refuse(http.StatusBadRequest, fmt.Sprintf("%s: port %d is used by this gateway, which is there already; use PUT to change it", codePortTaken, v.own.Port.Number))
 	}
 	return nil

@@ -3,6 +3,7 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"strconv"
@@ -68,6 +69,9 @@ func (m *merge) routesChanged() bool {
 func changedRouteKeys(now, sent *yaml.Node) []string {
 	var keys []string
 	for _, key := range routeKeys {
+		if key == "condition_strength" && normal("condition", get(sent, "condition")).Tag == "!!null" {
+			continue // without a condition it says nothing
+		}
 		if !alike(key, get(now, key), get(sent, key)) {
 			keys = append(keys, key)
 		}
@@ -132,7 +136,7 @@ func equal(a, b *yaml.Node) bool {
 	case yaml.SequenceNode:
 		return slices.EqualFunc(a.Content, b.Content, equal)
 	default:
-		return a.Tag == b.Tag && a.Value == b.Value || equalNumbers(a, b)
+		return a.Value == b.Value && (a.Tag == b.Tag || endless(a) || endless(b)) || equalNumbers(a, b)
 	}
 }
 
@@ -159,6 +163,11 @@ func equalNumbers(a, b *yaml.Node) bool {
 	x, errX := strconv.ParseFloat(a.Value, 64)
 	y, errY := strconv.ParseFloat(b.Value, 64)
 	return errX == nil && errY == nil && x == y
+}
+
+// endless reports whether a number is one that JSON writes as a text.
+func endless(n *yaml.Node) bool {
+	return n.Tag == "!!float" && !json.Valid([]byte(n.Value))
 }
 
 func number(n *yaml.Node) bool { return n.Tag == "!!int" || n.Tag == "!!float" }
@@ -226,11 +235,17 @@ func (m *merge) editRoutes(top *yaml.Node) bool {
 			if key := routes.Content[i]; key.Kind == yaml.ScalarNode {
 				stored[key.Value] = [2]*yaml.Node{key, routes.Content[i+1]}
 			} else if len(key.Content) == 1 {
-				stored["["+key.Content[0].Value+"]"] = [2]*yaml.Node{key, routes.Content[i+1]}
+				text := "[" + key.Content[0].Value + "]" // an address without quotes
+				stored[text] = [2]*yaml.Node{textKey(key, text), routes.Content[i+1]}
 			}
 		}
 	}
 	routes := emptyMap()
+	if old := get(top, "routes"); old != nil && old.Kind == yaml.MappingNode {
+		empty := *old
+		empty.Content = nil
+		routes = &empty
+	}
 	for _, e := range routeEntries(get(m.sent, "routes")) {
 		if e.value == nil || e.value.Kind != yaml.MappingNode {
 			return false // a reference, which no answer has
@@ -254,6 +269,14 @@ func (m *merge) editRoutes(top *yaml.Node) bool {
 	}
 	set(top, "routes", routes)
 	return true
+}
+
+// textKey returns a key as a text, with the comments of the one in whose place
+// it stands.
+func textKey(old *yaml.Node, text string) *yaml.Node {
+	key := str(text)
+	key.HeadComment, key.LineComment, key.FootComment = old.HeadComment, old.LineComment, old.FootComment
+	return key
 }
 
 // weigh writes the weight of a route where it stood unsaid, since what a

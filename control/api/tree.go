@@ -24,7 +24,7 @@ func str(s string) *yaml.Node {
 
 // plain are texts that stand without quotes: whatever else a reader of YAML
 // 1.1 may take for a number, a time or a word of its own has them.
-var plain = regexp.MustCompile(`^(?:[A-Za-z_/(][ -~]*|[0-9]{1,3}(?:\.[0-9]{1,2})?%|[0-9]{1,5}/(?:http|tcp))$`)
+var plain = regexp.MustCompile(`^(?:[A-Za-z_/(][ -~]*|[0-9]{1,3}(?:\.[0-9]{1,2})?%|[0-9]{1,5}/(?:http|tcp)|[0-9]{1,9}(?:ms|s|m|h))$`)
 
 // words are those that YAML 1.1 takes for something else than texts.
 var words = map[string]bool{

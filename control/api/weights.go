@@ -118,7 +118,10 @@ func fineWeight(text string) (string, bool) {
 	if ok && decimals && fraction != "" && strings.Trim(fraction, "0") == "" {
 		return whole + "%", false
 	}
-	return text, ok && decimals
+	if !ok || !decimals {
+		return text, false
+	}
+	return whole + "." + strings.TrimRight(fraction, "0") + "%", true
 }
 
 // unknownRoute says that a gateway has no such route.
