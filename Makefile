@@ -19,7 +19,7 @@ LDFLAGS := -s -w -X github.com/sluice-mesh/sluice/cmd/internal/boot.version=$(VE
 
 .PHONY: help
 help: ## print what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/sluice, and bin/sluice-proxy, the data plane alone
@@ -32,7 +32,7 @@ run: build ## build, then start the lab: a shop in two versions behind a gateway
 .PHONY: test
 test: ## unit, property, in-process and end-to-end tests (needs Go, git, make)
 	go test -timeout 20m ./...
-	@echo "make test: passed. Left out: the commands of the documents if curl is missing, the race detector and the linter (make check), other programs (make test-peers), long sieges (make test-slow), long chaos (make test-chaos, make soak), fuzzing beyond the seeds (make fuzz)."
+	@echo "make test: passed. Left out: the commands of the documents if curl is missing, the race detector and the linter (make check), other programs (make test-peers), long sieges (make test-slow), most of what befalls control planes (make test-control), long chaos (make test-chaos, make soak), fuzzing beyond the seeds (make fuzz)."
 
 .PHONY: test-peers
 test-peers: conformers ## compare with programs that others wrote (needs HAProxy, nginx, testssl, openssl, h2load)
@@ -46,6 +46,10 @@ test-slow: ## besiege the binary with many slow clients and overload (90 seconds
 .PHONY: test-chaos
 test-chaos: ## origins restarted, killed and out of order under 1,000 requests a second (2 minutes)
 	go test -count 1 -timeout 20m -v -run '^TestChaos$$' ./test/chaos -chaos.time 100s
+
+.PHONY: test-control
+test-control: ## control planes killed, hung, parted, lost, full and wrong, while clients count failures (4 minutes; needs root and ip)
+	go test -count 1 -timeout 15m -parallel 4 -v ./test/control -control.all
 
 .PHONY: soak
 soak: ## the same for an hour; prints what holds throughout
@@ -109,6 +113,10 @@ bench: build ## measure beside HAProxy and nginx, as far as installed, into docs
 .PHONY: bench-full
 bench-full: build ## the same at length (22 minutes)
 	bin/sluice bench suite --out docs/benchmarks.md
+
+.PHONY: bench-control
+bench-control: ## measure the control plane with 1,000 proxies and 10,000 gateways, into docs/benchmarks-control.md (5 minutes)
+	go test -count 1 -timeout 30m -v -run '^TestScale' ./test/control -scale.full -scale.out ../../docs/benchmarks-control.md
 
 .PHONY: microbench
 microbench: ## run the benchmarks of the code, COUNT times each (1; 10 for benchstat)
