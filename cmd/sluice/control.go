@@ -89,6 +89,7 @@ func control(ctx context.Context, f controlFlags, stdout, stderr io.Writer) erro
 	if err != nil {
 		return usage(err)
 	}
+	f.instances.namespace = "default"
 	if f.plane.Select, err = f.instances.options(); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,7 +27,7 @@ const repository = "../.."
 
 // storyPorts are the ports that the documents write. Tests put free ones in
 // their place, so that they run beside each other and beside a lab.
-var storyPorts = []string{"8090", "8091", "8092", "8093", "9050", "9051", "9060", "9061", "9001", "9002"}
+var storyPorts = []string{"8090", "8091", "8092", "8093", "8094", "8095", "8096", "8097", "9050", "9051", "9060", "9061", "9001", "9002"}
 
 // block is a fenced block of a document, with the mark in the comment before
 // it: what the test does with it.
@@ -38,6 +39,10 @@ var storyPorts = []string{"8090", "8091", "8092", "8093", "9050", "9051", "9060"
 //	                       commands behind it ask that one
 //	<!-- run: proxy -->    a proxy of it, with its admin server on 8092, until
 //	                       the end of the document
+//	<!-- run: start PORT -->  a command that goes on until the document ends,
+//	                       and answers on PORT, over TLS with ", tls" behind it
+//	<!-- run: kill TEXT -->   kills the command that goes on and contains TEXT,
+//	                       as kill -9 does
 //	<!-- run: origin -->   an origin to measure, until the end of the document
 //	<!-- run -->           commands that succeed and print something
 //	<!-- run: refused -->  commands of which the last exits with 2
@@ -68,7 +73,7 @@ func blocks(document string) []block {
 // TestDocuments runs what the documents tell a reader to run.
 func TestDocuments(t *testing.T) {
 	needs(t, "curl")
-	for _, name := range []string{"README.md", "docs/getting-started.md", "docs/tls.md", "docs/http2.md", "docs/security.md", "docs/cli.md"} {
+	for _, name := range []string{"README.md", "docs/getting-started.md", "docs/tls.md", "docs/http2.md", "docs/security.md", "docs/cli.md", "docs/control-plane.md"} {
 		t.Run(name, func(t *testing.T) {
 			if name == "docs/tls.md" || name == "docs/http2.md" {
 				needs(t, "openssl")
@@ -112,6 +117,10 @@ func tell(t *testing.T, name string) {
 			s.proxy(b)
 		case b.mark == "run: origin":
 			s.start("exec "+strings.TrimSpace(s.replace.Replace(b.text)), "http://127.0.0.1:"+s.ports["9001"]+"/")
+		case strings.HasPrefix(b.mark, "run: start "):
+			s.goOn(b)
+		case strings.HasPrefix(b.mark, "run: kill "):
+			s.kill(b)
 		case b.mark == "run", b.mark == "run: refused":
 			s.run(b)
 		case b.language == "sh" && b.mark == "":
@@ -129,18 +138,19 @@ type story struct {
 	ports   map[string]string
 	replace *strings.Replacer
 	labbed  bool
-	admin   string   // port on which what is served tells of itself; empty if nothing is
-	env     []string // of what is run; nil is that of the test
+	admin   string               // port on which what is served tells of itself; empty if nothing is
+	env     []string             // of what is run; nil is that of the test
+	going   map[string]*exec.Cmd // by command line: what was started and not killed
 }
 
 func newStory(t *testing.T) *story {
 	t.Helper()
-	s := &story{t: t, dir: t.TempDir(), ports: make(map[string]string)}
+	s := &story{t: t, dir: t.TempDir(), ports: make(map[string]string), going: make(map[string]*exec.Cmd)}
 	free, err := freeport.Take(t.Context(), len(storyPorts))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var pairs []string
+	pairs := []string{"0.0.0.0", "127.0.0.1"} // tests are reached by this machine alone
 	for i, port := range storyPorts {
 		s.ports[port] = strconv.Itoa(free[i])
 		pairs = append(pairs, port, s.ports[port])
@@ -259,6 +269,48 @@ func (s *story) proxy(b block) {
 		strings.TrimSpace(s.replace.Replace(b.text)), readyURL(s.ports["8092"]))
 }
 
+// goOn starts a command that goes on until the document ends or it is killed.
+func (s *story) goOn(b block) {
+	s.t.Helper()
+	port, tls := strings.CutSuffix(strings.TrimPrefix(b.mark, "run: start "), ", tls")
+	url := readyURL(s.ports[port])
+	if tls {
+		url = ""
+	}
+	s.start("exec "+strings.TrimSpace(s.replace.Replace(b.text)), url)
+	if !tls {
+		return
+	}
+	err := poll(func(ctx context.Context) error {
+		c, err := new(net.Dialer).DialContext(ctx, "tcp", "127.0.0.1:"+s.ports[port])
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// kill kills what was started by a command that contains a text.
+func (s *story) kill(b block) {
+	s.t.Helper()
+	text := strings.TrimPrefix(b.mark, "run: kill ")
+	for command, cmd := range s.going {
+		if !strings.Contains(command, text) {
+			continue
+		}
+		delete(s.going, command)
+		if err := cmd.Process.Kill(); err != nil {
+			s.t.Fatal(err)
+		}
+		_ = cmd.Wait() // it says that it was killed
+		return
+	}
+	s.t.Fatalf("line %d: nothing that was started contains %q", b.line, text)
+}
+
 // readyURL is where an admin server says that what it tells of serves.
 func readyURL(admin string) string { return "http://127.0.0.1:" + admin + "/readyz" }
 
@@ -273,12 +325,19 @@ func (s *story) start(command, url string) {
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
+	s.going[command] = cmd
 	s.t.Cleanup(func() {
+		if s.going[command] != cmd {
+			return // it was killed
+		}
 		_ = cmd.Process.Signal(syscall.SIGINT)
 		if err := cmd.Wait(); err != nil {
 			s.t.Errorf("%s: %v\n%s", command, err, &out)
 		}
 	})
+	if url == "" {
+		return
+	}
 	if _, err := await(url, func(string) bool { return true }); err != nil {
 		s.t.Fatal(err)
 	}

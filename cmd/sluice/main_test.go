@@ -55,14 +55,15 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"fetch":  fetch,
-			"fields": fields,
-			"hangup": hangUp,
-			"origin": serveText,
-			"ports":  setPorts,
-			"shares": shares,
-			"status": status,
-			"taken":  takePort,
+			"fetch":   fetch,
+			"fields":  fields,
+			"hangup":  hangUp,
+			"origin":  serveText,
+			"ports":   setPorts,
+			"settles": settles,
+			"shares":  shares,
+			"status":  status,
+			"taken":   takePort,
 		},
 	})
 }
@@ -146,22 +147,53 @@ func shares(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 && len(args) != 4 {
 		ts.Fatalf("usage: shares URL N [HEADER VALUE]")
 	}
-	n, err := strconv.Atoi(args[1])
+	text, err := sharesOf(context.Background(), args[0], args[1], args[2:]...)
 	ts.Check(err)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	fmt.Fprint(ts.Stdout(), text)
+}
+
+// settles does what shares does until the answers match REGEXP:
+// settles URL N REGEXP.
+func settles(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: settles URL N REGEXP")
+	}
+	want, err := regexp.Compile("(?m)" + args[2])
+	ts.Check(err)
+	ts.Check(poll(func(ctx context.Context) error {
+		text, err := sharesOf(ctx, args[0], args[1])
+		if err == nil && !want.MatchString(text) {
+			err = fmt.Errorf("%s answers\n%swant %s", args[0], text, want)
+		}
+		return err
+	}))
+}
+
+// sharesOf returns a line for each body that a URL answers with, and how often
+// it came.
+func sharesOf(ctx context.Context, url, times string, header ...string) (string, error) {
+	n, err := strconv.Atoi(times)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	counts := make(map[string]int)
 	for range n {
-		status, body, err := get(ctx, args[0], args[2:]...)
-		ts.Check(err)
+		status, body, err := get(ctx, url, header...)
+		if err != nil {
+			return "", err
+		}
 		if status != http.StatusOK {
-			ts.Fatalf("GET %s answers %d: %s", args[0], status, body)
+			return "", fmt.Errorf("GET %s answers %d: %s", url, status, body)
 		}
 		counts[body]++
 	}
+	var text strings.Builder
 	for _, body := range slices.Sorted(maps.Keys(counts)) {
-		fmt.Fprintln(ts.Stdout(), body, counts[body])
+		fmt.Fprintln(&text, body, counts[body])
 	}
+	return text.String(), nil
 }
 
 // fetch gets a URL until it answers 200 and its body matches REGEXP if that is

@@ -221,7 +221,11 @@ func (t *tries) wait(from netip.Addr, token [sha256.Size]byte) time.Duration {
 		return 0
 	}
 	// The slot holds when all that was wrong is forgiven.
-	return max(0, t.slot(from).Sub(t.now())-(maxTries-1)*triesPause)
+	held, now := t.slot(from).Add(-(maxTries-1)*triesPause), t.now()
+	if !held.After(now) {
+		return 0 // the difference to the zero time would be too long for a Duration
+	}
+	return held.Sub(now)
 }
 
 func (t *tries) wrong(from netip.Addr) {

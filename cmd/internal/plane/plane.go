@@ -169,7 +169,7 @@ func (p *Plane) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := p.openAPI(); err != nil {
+	if err := p.openAPI(); err != nil { //nolint:contextcheck // what the API logs of itself belongs to no call
 		return err
 	}
 	if p.apiListener, err = listen(ctx, "--api", p.o.API); err != nil {
