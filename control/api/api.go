@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/sluice-mesh/sluice/control/planner"
 	"github.com/sluice-mesh/sluice/control/store"
 )
 
@@ -39,7 +38,7 @@ type API struct {
 	guard     *guard
 	incidents atomic.Uint64
 	started   time.Time
-	planned   atomic.Uint64 // the newest revision that plans have taken in
+	reached   reached
 }
 
 // New returns an API. The errors are those of Options that cannot be.
@@ -51,7 +50,7 @@ func New(o Options) (*API, error) {
 	a.started = a.o.Clock()
 	// What is stored now is in the first plan, which makes no changes.
 	if at, err := o.Store.Version(context.Background()); err == nil {
-		a.planned.Store(at.Revision)
+		a.reached.first = at.Revision
 	}
 	a.guard = newGuard(a.o)
 	a.table = a.routes()
@@ -63,19 +62,6 @@ func New(o Options) (*API, error) {
 		a.patterns = append(a.patterns, segments)
 	}
 	return a, nil
-}
-
-// Published tells that a plan was published. What is answered of an artifact
-// that a plan has taken in is as that plan has it. It never blocks.
-func (a *API) Published(p planner.Plan) {
-	for _, c := range p.Changes {
-		for {
-			old := a.planned.Load()
-			if c.ID <= old || a.planned.CompareAndSwap(old, c.ID) {
-				break
-			}
-		}
-	}
 }
 
 // Handler returns what answers requests. Who asks is told by the connection:

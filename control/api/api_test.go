@@ -8,9 +8,10 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
-	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,40 +26,58 @@ import (
 	"github.com/sluice-mesh/sluice/routing"
 )
 
-// world is an API over a real store, and a client of it.
+// world is an API over a real store and planner, and a client of it.
 type world struct {
 	t       testing.TB
 	store   store.Store
-	plans   *plans
+	planned planned
 	proxies *proxies
 	api     *api.API
 	log     *logs
 	url     string
 	header  http.Header // of all requests
+	hasty   bool        // requests do not wait until what they wrote is planned
 }
 
-// start serves an API until the test ends; change makes other options.
-func start(t testing.TB, change func(*api.Options)) *world {
-	t.Helper()
-	s, err := store.Open(t.TempDir(), store.Options{})
+// start serves an API until the test ends; change makes other options, and is
+// says what runs.
+func start(tb testing.TB, change func(*api.Options), is ...*routing.Instance) *world {
+	tb.Helper()
+	s, err := store.Open(tb.TempDir(), store.Options{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
-	w := &world{t: t, store: s, plans: &plans{store: s}, proxies: &proxies{}, log: &logs{}, header: make(http.Header)}
-	o := api.Options{Store: s, Plans: w.plans, Proxies: w.proxies, Log: slog.New(slog.NewTextHandler(w.log, nil)), Build: "test", Node: "here"}
+	w := &world{t: tb, store: s, proxies: &proxies{}, log: &logs{}, header: make(http.Header)}
+	p := planner.New(planner.Options{Interval: time.Millisecond})
+	o := api.Options{Store: s, Plans: p, Proxies: w.proxies, Log: slog.New(slog.NewTextHandler(w.log, nil)), Build: "test", Node: "here"}
 	if change != nil {
 		change(&o)
 	}
 	if w.api, err = api.New(o); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- p.Run(ctx, discovery.Join(artifacts.Source(s, artifacts.Options{}), instances(is)), func(plan planner.Plan) {
+			w.api.Published(plan)
+			w.planned.publish(plan)
+		})
+	}()
+	tb.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			tb.Error(err)
+		}
+	})
+	w.planned.await(tb, 0)
 	server := httptest.NewServer(w.api.Handler())
-	t.Cleanup(server.Close)
+	tb.Cleanup(server.Close)
 	w.url = server.URL
 	return w
 }
@@ -81,81 +100,57 @@ func (l *logs) String() string {
 	return l.text.String()
 }
 
-// plans plans what the store holds whenever it is asked.
-type plans struct {
-	store store.Store
-	found []*routing.Instance
+// instances is a source that tells of what runs, once.
+type instances []*routing.Instance
 
-	mu     sync.Mutex // guards the fields below
-	before map[string]*routing.Selection
+func (is instances) Run(ctx context.Context, sink func(discovery.Batch)) error {
+	sink(discovery.Batch{Updates: []discovery.Update{{Key: "instances", Instances: is}}, Listed: true})
+	<-ctx.Done()
+	return nil
 }
 
-func (p *plans) documents(ns string, updates []discovery.Update) ([]*routing.Document, error) {
-	all, err := p.store.List(context.Background(), ns, "")
-	if err != nil {
-		return nil, err
-	}
-	by := make(map[string]discovery.Update)
-	for _, a := range all.Artifacts {
-		u := artifacts.Update(a.Key, a.Text)
-		by[u.Key] = u
-	}
-	for _, u := range updates {
-		by[u.Key] = u
-	}
-	var keys []string
-	for key := range by {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	var docs []*routing.Document
-	for _, key := range keys {
-		docs = append(docs, by[key].Documents...)
-	}
-	return docs, nil
+// planned is up to which change plans have come.
+type planned struct {
+	mu      sync.Mutex // guards the fields below
+	newest  uint64
+	any     bool
+	changed chan struct{} // closed when one of them changes
 }
 
-func (p *plans) plan(ns string, updates []discovery.Update) (planner.Plan, bool) {
-	docs, err := p.documents(ns, updates)
-	if err != nil {
-		return planner.Plan{}, false
-	}
-	table, faults := routing.Resolve(docs)
+func (p *planned) publish(plan planner.Plan) {
 	p.mu.Lock()
-	if p.before == nil {
-		p.before = make(map[string]*routing.Selection)
+	defer p.mu.Unlock()
+	p.any = true
+	for _, c := range plan.Changes {
+		p.newest = max(p.newest, c.ID)
 	}
-	table, next, more := routing.Select(p.before[ns], table, routing.NewInstances(p.found), time.Unix(0, 0), routing.SelectOptions{})
-	if updates == nil {
-		p.before[ns] = next
+	if p.changed != nil {
+		close(p.changed)
+		p.changed = nil
 	}
-	p.mu.Unlock()
-	table.Version = routing.Version{Epoch: 1, Revision: 1}
-	snapshot, last := routing.Compile(nil, table, routing.CompileOptions{})
-	return planner.Plan{Namespace: ns, Table: table, Snapshot: snapshot, Faults: slices.Concat(faults, more, last)}, true
 }
 
-func (p *plans) Last(ns string) (planner.Plan, bool) { return p.plan(ns, nil) }
-
-func (p *plans) Status(ns string) planner.Status {
-	plan, _ := p.plan(ns, nil)
-	s := planner.Status{Version: plan.Table.Version.String(), Listed: true}
-	for _, g := range plan.Table.Gateways {
-		s.Gateways = append(s.Gateways, planner.Gateway{Name: g.Name, State: planner.Good, At: g.At.String()})
-	}
-	return s
-}
-
-func (p *plans) Check(ns string, updates []discovery.Update) []*routing.Fault {
-	before, _ := p.plan(ns, nil)
-	after, _ := p.plan(ns, updates)
-	var faults []*routing.Fault
-	for _, f := range after.Faults {
-		if !slices.ContainsFunc(before.Faults, func(b *routing.Fault) bool { return *b == *f }) {
-			faults = append(faults, f)
+// await waits until a plan has a change, or until there is one for change 0.
+func (p *planned) await(tb testing.TB, change uint64) {
+	tb.Helper()
+	limit := time.After(time.Minute)
+	for {
+		p.mu.Lock()
+		if p.any && p.newest >= change {
+			p.mu.Unlock()
+			return
+		}
+		if p.changed == nil {
+			p.changed = make(chan struct{})
+		}
+		changed := p.changed
+		p.mu.Unlock()
+		select {
+		case <-changed:
+		case <-limit:
+			tb.Fatalf("change %d is in no plan after a minute", change)
 		}
 	}
-	return faults
 }
 
 // proxies is what the API hears of proxies: one, which serves everything, if
@@ -230,9 +225,7 @@ func (w *world) ask(method, path, body string, headers ...string) *answer {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	for name, values := range w.header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, w.header)
 	for i := 0; i+1 < len(headers); i += 2 {
 		if headers[i] == "Host" {
 			r.Host = headers[i+1]
@@ -249,23 +242,25 @@ func (w *world) ask(method, path, body string, headers ...string) *answer {
 	if err != nil {
 		w.t.Fatalf("%s %s: %v", method, path, err)
 	}
+	if change, err := strconv.ParseUint(resp.Header.Get("Sluice-Change"), 10, 64); err == nil && !w.hasty {
+		w.planned.await(w.t, change)
+	}
 	return &answer{w.t, resp.StatusCode, resp.Header, string(b)}
 }
 
 // put writes an artifact and fails the test if that is refused.
-func (w *world) put(kind, name, text string) *answer {
+func (w *world) put(kind, name, text string) {
 	w.t.Helper()
 	a := w.ask("PUT", "/api/v1/"+kind+"/"+name, text)
 	if a.status >= 300 {
 		w.t.Fatalf("PUT %s/%s = %d %s", kind, name, a.status, a.body)
 	}
-	return a
 }
 
-// text returns the stored text of an artifact.
-func (w *world) text(kind, name string) string {
+// text returns the stored text of a gateway.
+func (w *world) text(name string) string {
 	w.t.Helper()
-	a, err := w.store.Get(w.t.Context(), store.Key{Namespace: "default/default", Kind: kind, Name: name})
+	a, err := w.store.Get(w.t.Context(), store.Key{Namespace: "default/default", Kind: "gateways", Name: name})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -98,6 +98,21 @@ func TestRefusalsNamePlacesInWhatWasSent(t *testing.T) {
 	w.ask("GET", "/api/v1/gateways/shop", "").is(404)
 }
 
+// What is written is seen by whoever writes next, though the planner may not
+// have heard of it.
+func TestWritesSeeThoseBefore(t *testing.T) {
+	w := start(t, nil)
+	w.hasty = true
+	for i := range 20 {
+		name := fmt.Sprintf("c%d", i)
+		w.put("conditions", name, "name: "+name+"\ncondition: has cookie x\n")
+		w.put("gateways", name, "name: "+name+"\nroutes: {a: {condition: {ref: "+name+"}}}\n")
+		w.ask("DELETE", "/api/v1/conditions/"+name, "").is(400)
+		w.ask("DELETE", "/api/v1/gateways/"+name, "").is(202)
+		w.ask("DELETE", "/api/v1/conditions/"+name, "").is(204)
+	}
+}
+
 // A write that would break what others say is refused, and all stays.
 func TestWhatIsReferredToStays(t *testing.T) {
 	w := start(t, nil)
@@ -187,7 +202,7 @@ func TestPortsThatWereAssignedAreShown(t *testing.T) {
 	}
 	// It stays an assigned one when the whole comes back.
 	w.ask("PUT", "/api/v1/gateways/shop", strings.Replace(a.body, `"sticky":null`, `"sticky":"route"`, 1)).is(202)
-	if text := w.text("gateways", "shop"); strings.Contains(text, "port") || !strings.Contains(text, "sticky: route") {
+	if text := w.text("shop"); strings.Contains(text, "port") || !strings.Contains(text, "sticky: route") {
 		t.Errorf("the stored text is\n%s\nwant it sticky and without port", text)
 	}
 }
@@ -206,7 +221,7 @@ func TestGatewaysKeepThePortThatABodyDoesNotName(t *testing.T) {
 			w.t = t
 			w.put("gateways", "g", tt.first)
 			w.put("gateways", "g", tt.then)
-			if got := w.text("gateways", "g"); got != tt.want {
+			if got := w.text("g"); got != tt.want {
 				t.Errorf("stored is %q, want %q", got, tt.want)
 			}
 			w.ask("DELETE", "/api/v1/gateways/g", "").is(202)
@@ -305,7 +320,7 @@ func TestSeveralAreWrittenByOneChangeOrNotAtAll(t *testing.T) {
 		got[0].Revision != 1 || got[1].Revision != 1 || got[1].Artifact["lookup_name"] == nil {
 		t.Errorf("PUT = %+v, want both created by change 1", got)
 	}
-	if text := w.text("gateways", "shop"); text != shop {
+	if text := w.text("shop"); text != shop {
 		t.Errorf("stored is %q, want it as it was sent", text)
 	}
 	got = write("POST", "kind: conditions\n"+beta+"---\n"+strings.Replace(shop, "90%", "90% ", 1), 202)
@@ -428,7 +443,7 @@ func TestHistoryAndRollback(t *testing.T) {
 		t.Errorf("history = %+v, want both versions, the newest first", list)
 	}
 	w.ask("POST", "/api/v1/gateways/shop/rollback", "").is(202).tell("Sluice-Change", "3").has(`"sticky":null`)
-	if text := w.text("gateways", "shop"); text != "# first\nname: shop\n" {
+	if text := w.text("shop"); text != "# first\nname: shop\n" {
 		t.Errorf("stored is %q, want the first text", text)
 	}
 	w.ask("POST", "/api/v1/gateways/shop/rollback?to=2", "", "If-Match", `"1"`).is(412)

@@ -52,7 +52,7 @@ func (c *call) change() error {
 		known, ok = reached, true
 	}
 	if !ok {
-		if id <= c.api.planned.Load() {
+		if id <= c.api.reached.in(c.ns) {
 			return stream.ErrForgotten
 		}
 		known = stream.Convergence{Change: id, State: stream.Pending}

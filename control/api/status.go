@@ -96,8 +96,11 @@ func (c *call) visible(namespaces []string) []string {
 type statusView struct {
 	Namespace string           `json:"namespace"`
 	Version   string           `json:"version"`
-	Listed    bool             `json:"listed"`  // all sources have told what they have
-	Proxies   int              `json:"proxies"` // that are connected
+	Listed    bool             `json:"listed"` // all sources have told what they have
+	Held      *planner.Held    `json:"held,omitempty"`
+	Unsaved   string           `json:"unsaved,omitempty"` // why what is to outlast a restart could not be kept
+	Failed    string           `json:"failed,omitempty"`  // why there is no new table though one is due
+	Proxies   int              `json:"proxies"`           // that are connected
 	Gateways  []gatewayStatus  `json:"gateways"`
 	Objects   []planner.Object `json:"objects"` // as sources tell of them
 	Faults    []fault          `json:"faults"`
@@ -130,7 +133,7 @@ type routeStatus struct {
 // status answers how everything in the namespace stands.
 func (c *call) status() error {
 	s := c.api.o.Plans.Status(c.ns)
-	out := statusView{Namespace: c.ns, Version: s.Version, Listed: s.Listed, Gateways: []gatewayStatus{}, Objects: s.Objects, Faults: []fault{}}
+	out := statusView{Namespace: c.ns, Version: s.Version, Listed: s.Listed, Held: s.Held, Unsaved: s.Unsaved, Failed: s.Failed, Gateways: []gatewayStatus{}, Objects: s.Objects, Faults: []fault{}}
 	if out.Objects == nil {
 		out.Objects = []planner.Object{}
 	}

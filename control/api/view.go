@@ -55,7 +55,7 @@ func (a *API) view(ctx context.Context, l *library, artifact store.Artifact) (*v
 		if plan.Snapshot != nil {
 			v.compiled = plan.Snapshot.ByName(v.Name)
 		}
-		v.current = v.Revision > 0 && v.Revision <= a.planned.Load()
+		v.current = v.Revision > 0 && v.Revision <= a.reached.in(v.Namespace)
 	}
 	if v.asked = v.own; v.asked == nil && v.compiled != nil {
 		v.asked = v.compiled.Asked

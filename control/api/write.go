@@ -308,7 +308,11 @@ func (c *call) check(done []outcome, updates []discovery.Update) error {
 	}
 	if refusal(faults) == nil {
 		// What cannot be read is not looked at beside the rest.
-		faults = append(faults, c.api.o.Plans.Check(c.ns, updates)...)
+		before, err := c.api.pending(c.ctx(), c.ns)
+		if err != nil {
+			return err
+		}
+		faults = append(faults, c.api.o.Plans.Check(c.ns, over(before, updates))...)
 	}
 	faults = placed(faults, done)
 	first := refusal(faults)
