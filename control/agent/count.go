@@ -140,8 +140,9 @@ func (a *Agent) Status() Status {
 	if a.o.Keeper == nil {
 		return s
 	}
+	waits := a.disk.pending() // before the keeper is asked: it goes from here to there
 	k := a.o.Keeper.Status()
-	d.Saved, d.Generations, d.Damaged, d.Pending = k.Saved, k.Generations, max(d.Damaged, k.Damaged), k.Pending
+	d.Saved, d.Generations, d.Damaged, d.Pending = k.Saved, k.Generations, max(d.Damaged, k.Damaged), waits || k.Pending
 	d.Writes, d.Failures = k.Writes, k.Failures
 	if k.Version != (routing.Version{}) {
 		d.Version = k.Version.String()

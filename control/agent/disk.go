@@ -94,6 +94,7 @@ type disk struct {
 
 	mu     sync.Mutex // guards the fields below
 	newest *stored    // to be written
+	busy   bool       // one is on its way to the keeper
 	wake   chan struct{}
 
 	noting chan struct{} // holds a token unless a line is being written
@@ -159,6 +160,13 @@ func (d *disk) save(s stored) {
 	}
 }
 
+// pending reports whether a table waits for the keeper.
+func (d *disk) pending() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.newest != nil || d.busy
+}
+
 // run keeps tables until ctx ends, and then the one that is left.
 func (d *disk) run(ctx context.Context) {
 	if d.keeper == nil {
@@ -194,11 +202,16 @@ func (d *disk) run(ctx context.Context) {
 func (d *disk) hand() time.Duration {
 	d.mu.Lock()
 	s := d.newest
-	d.newest = nil
+	d.newest, d.busy = nil, s != nil
 	d.mu.Unlock()
 	if s == nil {
 		return 0
 	}
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.busy = false
+	}()
 	began := time.Now()
 	payload, err := s.encode()
 	if err == nil {

@@ -24,6 +24,9 @@ import (
 	"github.com/sluice-mesh/sluice/routing"
 )
 
+// settleEvery is how often a proxy looks at how much memory is in use.
+const settleEvery = 10 * time.Second
+
 // Options shape an Edge.
 type Options struct {
 	// Options are those of the node. Ready, Status and Confirm are the edge's.
@@ -70,14 +73,14 @@ func Open(ctx context.Context, o Options) (*Edge, error) {
 	if e.node, err = node.Open(ctx, o.Options); err != nil {
 		return nil, err
 	}
-	if err := e.follow(); err != nil {
+	if err := e.open(); err != nil {
 		return nil, errors.Join(err, e.close())
 	}
 	return e, nil
 }
 
-// follow makes the agent.
-func (e *Edge) follow() (err error) {
+// open makes the agent.
+func (e *Edge) open() (err error) {
 	registry := e.node.Registry()
 	if e.o.DataDir != "" {
 		if e.keeper, err = openKeeper(e.o.DataDir, e.o.Namespaces, agent.Wrote(registry)); err != nil {
@@ -108,7 +111,6 @@ func (e *Edge) follow() (err error) {
 }
 
 func (e *Edge) apply(t *routing.Table) agent.Outcome {
-	defer e.settle()
 	return agent.Outcome{Faults: e.node.PublishTable(t).Faults}
 }
 
@@ -144,7 +146,26 @@ func (e *Edge) feed(ctx context.Context) error {
 		})
 	}
 	g.Go(func() error { return e.agent.Run(ctx) })
+	g.Go(func() error {
+		e.follow(ctx)
+		return nil
+	})
 	return g.Wait()
+}
+
+// follow has garbage collected in good time as the table grows and shrinks,
+// until ctx ends.
+func (e *Edge) follow(ctx context.Context) {
+	tick := time.NewTicker(settleEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			e.settle()
+		}
+	}
 }
 
 // Look reads the credentials anew.

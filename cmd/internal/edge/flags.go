@@ -63,7 +63,7 @@ second one ends at once. SIGHUP reads the credentials anew.`,
 		},
 	}
 	set := cmd.Flags()
-	set.StringSliceVar(&f.o.Servers, "control", nil, "addresses of the control plane, HOST:PORT; may be repeated")
+	set.Var((*addresses)(&f.o.Servers), "control", "addresses of the control plane, HOST:PORT, separated by commas; may be repeated")
 	set.StringArrayVar(&f.o.Namespaces, "namespace", nil, "namespace whose gateways are served, ORGANISATION/ENVIRONMENT; may be repeated (default those of the certificate, or default/default)")
 	set.StringVar(&f.o.Name, "name", "", "name of this proxy to the control plane (default that of the certificate, that of --node, or the host name)")
 	set.StringArrayVar(&f.labels, "label", nil, "label of this proxy, NAME=VALUE; may be repeated")
@@ -74,6 +74,27 @@ second one ends at once. SIGHUP reads the credentials anew.`,
 	f.service.Flags(cmd, &f.o.Options)
 	return cmd
 }
+
+// addresses is a flag that lists addresses. Their colons keep it from being a
+// list of pflag, which the environment separates by colons. It is a
+// pflag.Value.
+type addresses []string
+
+// Set adds addresses, separated by commas.
+func (a *addresses) Set(text string) error {
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			*a = append(*a, part)
+		}
+	}
+	return nil
+}
+
+// String returns what was set.
+func (a *addresses) String() string { return strings.Join(*a, ",") }
+
+// Type names the form of the value.
+func (*addresses) Type() string { return "addresses" }
 
 // open reads what the flags name.
 func (f *flags) open() (err error) {

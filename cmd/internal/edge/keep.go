@@ -22,9 +22,6 @@ const namespacesFile = "namespaces"
 // openKeeper opens a data directory, which is of the namespaces alone.
 func openKeeper(dir string, namespaces []string, wrote func(lastgood.Write)) (*lastgood.Keeper, error) {
 	k, err := lastgood.Open(dir, lastgood.Options{Schema: agent.Schema, OldestSchema: agent.Schema, Wrote: wrote})
-	if locked, ok := errors.AsType[*lastgood.LockedError](err); ok {
-		return nil, fmt.Errorf("%w; each proxy needs a directory of its own", locked)
-	}
 	if err != nil {
 		return nil, err
 	}
