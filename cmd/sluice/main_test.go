@@ -58,12 +58,14 @@ func TestScripts(t *testing.T) {
 			"fetch":   fetch,
 			"fields":  fields,
 			"hangup":  hangUp,
+			"halt":    halt,
 			"origin":  serveText,
 			"ports":   setPorts,
 			"settles": settles,
 			"shares":  shares,
 			"status":  status,
 			"taken":   takePort,
+			"until":   until,
 		},
 	})
 }
@@ -96,6 +98,50 @@ func hangUp(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Check(cmd.Process.Signal(syscall.SIGHUP))
 			return
 		}
+	}
+	ts.Fatalf("no program in the background contains %q", args[0])
+}
+
+// until runs a program again and again until it exits with a code, for as long
+// as patience lasts, and prints what it printed then: until CODE PROGRAM ARG...
+// What is waited for is done by another process.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until CODE PROGRAM ARG...")
+	}
+	ts.Check(poll(func(context.Context) error {
+		got := 0
+		err := ts.Exec(args[1], args[2:]...)
+		if ended, ok := errors.AsType[*exec.ExitError](err); ok {
+			got = ended.ExitCode()
+		} else if err != nil {
+			return err
+		}
+		if strconv.Itoa(got) != args[0] {
+			return fmt.Errorf("%s exits with %d, want %s", strings.Join(args[1:], " "), got, args[0])
+		}
+		return nil
+	}))
+}
+
+// halt keeps a program in the background from running, and with ! lets it run
+// again: halt TEXT, where its command line contains TEXT.
+func halt(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: halt TEXT")
+	}
+	for _, cmd := range ts.BackgroundCmds() {
+		if !strings.Contains(strings.Join(cmd.Args, " "), args[0]) {
+			continue
+		}
+		if neg {
+			ts.Check(cmd.Process.Signal(syscall.SIGCONT))
+			return
+		}
+		// A process that is halted would not end when the script fails.
+		ts.Defer(func() { _ = cmd.Process.Signal(syscall.SIGCONT) })
+		ts.Check(cmd.Process.Signal(syscall.SIGSTOP))
+		return
 	}
 	ts.Fatalf("no program in the background contains %q", args[0])
 }
