@@ -72,10 +72,13 @@ func (s *source) doubt(all store.List) string {
 // listing. Of those whose artifacts have been written again since, the time is
 // that of the listing's newest.
 func (s *source) missed(all store.List) []discovery.Change {
-	times := make(map[uint64]time.Time, len(all.Artifacts))
+	known := make(map[uint64]store.Artifact, len(all.Artifacts))
 	var newest time.Time
 	for _, a := range all.Artifacts {
-		times[a.Revision] = a.Time
+		if other, several := known[a.Revision]; several && other.Namespace != a.Namespace {
+			a.Namespace = ""
+		}
+		known[a.Revision] = a
 		if a.Time.After(newest) {
 			newest = a.Time
 		}
@@ -89,11 +92,11 @@ func (s *source) missed(all store.List) []discovery.Change {
 	}
 	changes := make([]discovery.Change, 0, to-from)
 	for id := from + 1; id <= to; id++ {
-		at, known := times[id]
-		if !known {
-			at = newest
+		c := discovery.Change{ID: id, At: newest, Kind: discovery.Config}
+		if a, ok := known[id]; ok {
+			c.At, c.Namespace = a.Time, a.Namespace
 		}
-		changes = append(changes, discovery.Change{ID: id, At: at, Kind: discovery.Config})
+		changes = append(changes, c)
 	}
 	return changes
 }

@@ -190,8 +190,22 @@ func (s *source) tell(ctx context.Context, c store.Commit, sink func(discovery.B
 	s.at = c.Version
 	sink(discovery.Batch{
 		Updates: sorted(updates),
-		Changes: []discovery.Change{{ID: c.Version.Revision, At: c.Time, Kind: discovery.Config}},
+		Changes: []discovery.Change{{ID: c.Version.Revision, Namespace: namespaceOf(c), At: c.Time, Kind: discovery.Config}},
 	})
+}
+
+// namespaceOf returns that of all changes of a commit, empty if they are of
+// several.
+func namespaceOf(c store.Commit) string {
+	for _, a := range c.Changes {
+		if a.Namespace != c.Changes[0].Namespace {
+			return ""
+		}
+	}
+	if len(c.Changes) == 0 {
+		return ""
+	}
+	return c.Changes[0].Namespace
 }
 
 // take takes over a version of an artifact and returns what there is to tell.

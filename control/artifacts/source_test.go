@@ -209,7 +209,7 @@ func TestEachCommitIsToldAsWhatItChanged(t *testing.T) {
 	if want := []string{"api:acme/prod/conditions/fox", "api:acme/prod/gateways/g7", "api:acme/prod/gateways/g9"}; !slices.Equal(keys, want) {
 		t.Errorf("a commit is told as %q, want %q", keys, want)
 	}
-	if len(b.Changes) != 1 || b.Changes[0].ID != commit.Version.Revision || !b.Changes[0].At.Equal(commit.Time) || b.Changes[0].Kind != discovery.Config {
+	if len(b.Changes) != 1 || b.Changes[0].ID != commit.Version.Revision || !b.Changes[0].At.Equal(commit.Time) || b.Changes[0].Kind != discovery.Config || b.Changes[0].Namespace != acme {
 		t.Errorf("its changes are %v, want the commit %v", b.Changes, commit.Version)
 	}
 	if u := b.Updates[0]; len(u.Documents) != 1 || u.Documents[0].Kind != "conditions" || len(u.Faults) > 0 {

@@ -16,8 +16,8 @@ func (p *Plane) openAPI() error {
 	p.registry.BuildInfo(build.Version, build.Revision)
 	o := api.Options{
 		Store: p.store, Plans: p.planner, Proxies: p.stream, Book: p.book, Events: p.events,
-		Metrics: prom.Handler(p.registry),
-		Confirm: p.confirm, Ready: p.ready,
+		Metrics: prom.Handler(p.registry, p.book),
+		Confirm: p.confirm, Ready: p.readiness,
 		Node: p.o.Node, Build: build.Version,
 		Tokens: p.tokens, Log: p.log,
 	}
@@ -30,16 +30,4 @@ func (p *Plane) openAPI() error {
 	var err error
 	p.api, err = api.New(o)
 	return err
-}
-
-// ready returns what must hold before the API takes writes: that the first
-// plan is out, which takes the listings of all sources.
-func (p *Plane) ready() []api.Readiness {
-	r := api.Readiness{Name: "sources", Detail: "not all sources have told what they have"}
-	select {
-	case <-p.first:
-		r.OK, r.Detail = true, ""
-	default:
-	}
-	return []api.Readiness{r}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/control/events"
+	"github.com/sluice-mesh/sluice/control/planner"
 	"github.com/sluice-mesh/sluice/control/store"
 	"github.com/sluice-mesh/sluice/control/stream"
 	"github.com/sluice-mesh/sluice/routing"
@@ -66,21 +67,31 @@ func (p *Plane) settled(s stream.Settled) {
 }
 
 // swapSettled notes the table that all proxies of a namespace serve, and
-// returns the one before; nil for the first one.
+// returns the one before.
 func (p *Plane) swapSettled(namespace string, next *routing.Table) *routing.Table {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	before := p.settledTables[namespace]
-	p.settledTables[namespace] = next
+	before := p.served[namespace]
+	p.served[namespace] = next
 	return before
 }
 
-// differences returns the events between two tables. Of the first table after
-// a start nothing is known to be new.
-func differences(namespace string, before, after *routing.Table) []store.Event {
-	if before == nil {
-		return nil
+// begin notes what a namespace begins with. What there was at the start of the
+// process is nothing new; what comes by a change is.
+func (p *Plane) begin(plan planner.Plan) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.served[plan.Namespace] != nil {
+		return
 	}
+	p.served[plan.Namespace] = &routing.Table{}
+	if len(plan.Changes) == 0 {
+		p.served[plan.Namespace] = plan.Table
+	}
+}
+
+// differences returns the events between two tables.
+func differences(namespace string, before, after *routing.Table) []store.Event {
 	old := make(map[string]*routing.Gateway, len(before.Gateways))
 	for _, g := range before.Gateways {
 		old[g.Name] = g

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sluice-mesh/sluice/control/api"
 	"github.com/sluice-mesh/sluice/control/artifacts"
@@ -67,7 +68,7 @@ type Plane struct {
 	o        Options
 	log      *slog.Logger
 	store    store.Store
-	source   discovery.Source
+	source   *listing
 	planner  *planner.Planner
 	stream   *stream.Server
 	api      *api.API
@@ -79,11 +80,10 @@ type Plane struct {
 
 	apiListener, streamListener net.Listener
 
-	first chan struct{} // closed when the first plan is out
-	once  sync.Once     // closes first
+	ready atomic.Bool // the first plans are out
 
-	mu            sync.Mutex                // guards the field below
-	settledTables map[string]*routing.Table // by namespace: what all of its proxies serve
+	mu     sync.Mutex                // guards the field below
+	served map[string]*routing.Table // by namespace: what all of its proxies serve, or began with
 }
 
 // Open makes a control plane: it opens the store and binds both addresses, so
@@ -99,7 +99,7 @@ func Open(ctx context.Context, o Options) (*Plane, error) {
 		o: o, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
 		registry: metrics.New(metrics.Options{}),
 		book:     book.New(book.Options{MaxProxies: o.MaxProxies}),
-		first:    make(chan struct{}), settledTables: make(map[string]*routing.Table),
+		served:   make(map[string]*routing.Table),
 	}
 	if err := p.checkAccess(); err != nil {
 		return nil, err
@@ -153,9 +153,9 @@ func (p *Plane) open(ctx context.Context) (err error) {
 		return err
 	}
 	p.events = events.New(p.store, events.Options{Log: p.log})
-	p.source = artifacts.Source(p.store, artifacts.Options{Log: p.log})
+	p.source = &listing{source: artifacts.Source(p.store, artifacts.Options{Log: p.log}), over: make(chan struct{})}
 	if p.o.Source != nil {
-		p.source = discovery.Join(p.source, discovery.As(p.o.Namespace, "files", p.o.Source))
+		p.source.source = discovery.Join(p.source.source, discovery.As(p.o.Namespace, "files", p.o.Source))
 	}
 	p.planner = planner.New(planner.Options{
 		Epoch: version.Epoch, Revisions: planner.StoreRevisions(p.store), Memory: planner.StoreMemory(p.store),

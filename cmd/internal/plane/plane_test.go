@@ -192,6 +192,82 @@ func TestVersionsGoOnAfterARestart(t *testing.T) {
 	}
 }
 
+// ask sends a request to the API and returns the status of its answer.
+func ask(t *testing.T, p running, method, path, text string) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+p.API()+path, strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close = true
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode
+}
+
+// What was deleted is believed: a start without it waits for nothing.
+func TestStoreThatWasEmptiedIsReadyAfterARestart(t *testing.T) {
+	dir := t.TempDir()
+	p := start(t, plane.Options{Dir: dir})
+	<-p.First()
+	for _, step := range []struct{ method, text string }{{http.MethodPut, gateway("a")}, {http.MethodDelete, ""}} {
+		if status := ask(t, p, step.method, "/api/v1/gateways/a?wait=10s", step.text); status >= 300 {
+			t.Fatalf("%s is answered %d", step.method, status)
+		}
+	}
+	if err := p.end(); err != nil {
+		t.Fatal(err)
+	}
+	p = start(t, plane.Options{Dir: dir})
+	<-p.First()
+	got := streamtest.Join(t, p.Stream(), streamtest.Options{}).Receive()
+	if len(got.Table.Gateways) != 0 {
+		t.Errorf("the table has %q, want none", names(got.Table))
+	}
+	if status := ask(t, p, http.MethodGet, "/readyz", ""); status != http.StatusOK {
+		t.Errorf("/readyz = %d, want 200", status)
+	}
+}
+
+// What there is at a start is nothing new, and what comes then is.
+func TestWhatProxiesBeginToServeIsAnEvent(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "default/default", "old")
+	p := start(t, plane.Options{Dir: dir})
+	<-p.First()
+	proxy := streamtest.Join(t, p.Stream(), streamtest.Options{})
+	proxy.Ack(proxy.Receive())
+	if status := ask(t, p, http.MethodPut, "/api/v1/gateways/young", gateway("young")); status >= 300 {
+		t.Fatalf("PUT is answered %d", status)
+	}
+	proxy.Ack(proxy.Receive())
+	want := []string{"deployed", "gateways:young"}
+	query := store.EventQuery{Namespace: "default/default", Tags: want}
+	deadline := time.Now().Add(patience)
+	for {
+		found, err := p.Events(t.Context(), query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found) > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no event has the tags %q", want)
+		}
+		if status := ask(t, p, http.MethodGet, "/livez", ""); status != http.StatusOK { // and give way
+			t.Fatalf("/livez = %d", status)
+		}
+	}
+	query.Tags = []string{"deployed", "gateways:old"}
+	if found, err := p.Events(t.Context(), query); err != nil || len(found) != 0 {
+		t.Errorf("of what was there at the start %d events are told (%v), want none", len(found), err)
+	}
+}
+
 func TestEndLeavesNothingBehind(t *testing.T) {
 	dir := t.TempDir()
 	p := start(t, plane.Options{Dir: dir})

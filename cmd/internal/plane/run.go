@@ -8,8 +8,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sluice-mesh/sluice/control/events"
 	"github.com/sluice-mesh/sluice/control/planner"
-	"github.com/sluice-mesh/sluice/discovery"
 )
 
 // Run serves until ctx ends or a part fails. The parts then end one after the
@@ -24,6 +24,7 @@ func (p *Plane) Run(ctx context.Context) error {
 		func(ctx context.Context) error { return p.api.Serve(ctx, p.apiListener) },
 		func(ctx context.Context) error { return p.planner.Run(ctx, p.source, p.publish) },
 		func(ctx context.Context) error { return p.stream.Serve(ctx, p.streamListener) },
+		p.recorder().Run,
 		p.events.Run,
 		p.watchCredentials,
 	} {
@@ -53,6 +54,11 @@ func stage(ctx context.Context, g *errgroup.Group, before <-chan struct{}, run f
 	return ended
 }
 
+// recorder tells how gateways fare.
+func (p *Plane) recorder() *events.Recorder {
+	return &events.Recorder{Book: p.book, Log: p.events, Namespaces: p.planner.Namespaces}
+}
+
 func (p *Plane) watchCredentials(ctx context.Context) error {
 	if p.creds == nil {
 		<-ctx.Done()
@@ -64,19 +70,19 @@ func (p *Plane) watchCredentials(ctx context.Context) error {
 
 // publish hands a plan on. The planner calls it from one goroutine.
 func (p *Plane) publish(plan planner.Plan) {
+	p.begin(plan)
 	p.stream.Publish(plan)
 	p.api.Published(plan)
 	if p.o.Publish != nil {
 		p.o.Publish(plan)
 	}
-	p.once.Do(func() { close(p.first) })
 }
 
-// First is closed when the first plan is out: all sources were listed.
-func (p *Plane) First() <-chan struct{} { return p.first }
+// First is closed when all sources have told what they have.
+func (p *Plane) First() <-chan struct{} { return p.source.over }
 
 // Reread reads files and certificates anew, believes every absence that is
-// held back, and returns how many objects that concerned.
+// held back, and returns how many that were.
 func (p *Plane) Reread() (int, error) {
 	var err error
 	if p.creds != nil {
@@ -85,12 +91,7 @@ func (p *Plane) Reread() (int, error) {
 	return p.confirm(), err
 }
 
-func (p *Plane) confirm() int {
-	if c, ok := p.source.(discovery.Confirmer); ok {
-		return c.Confirm()
-	}
-	return 0
-}
+func (p *Plane) confirm() int { return p.source.Confirm() + p.planner.Confirm() }
 
 // API and Stream return the addresses of both, host:port.
 func (p *Plane) API() string { return p.apiListener.Addr().String() }
