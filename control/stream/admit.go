@@ -242,7 +242,7 @@ func (s *Server) seat(c *session) (old *session, after calls, why *ending) {
 	case old != nil:
 		after = s.unseat(old)
 		old.depart(&controlpb.Leave{
-			Reason:  "taken over: another session of this node and namespaces began, from " + c.address,
+			Reason:  "taken over: another session of this node and namespaces began, from " + c.address + "; if both are to run, give each a name of its own with --node",
 			AfterNs: int64(30 * time.Second),
 		}, endf(endTakenOver, codes.Aborted, "another session of this node and namespaces began, from %s", c.address))
 	}

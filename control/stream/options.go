@@ -68,12 +68,13 @@ type Heard interface {
 // Hooks are called when something happened, each if it is not nil. They are
 // called by many goroutines at once, with nothing locked, and return soon.
 type Hooks struct {
-	// Joined tells of a proxy that connected.
+	// Joined tells of a proxy that connected, and not of one that takes the
+	// place of its own earlier session.
 	Joined func(Proxy)
 	// Left tells of a proxy whose session ended; its Reason says why.
 	Left func(Proxy)
 	// Refused tells of a gateway that a proxy does not take, once for each
-	// form of it.
+	// form of it in a session.
 	Refused func(Proxy, Refusal)
 	// Settled tells of a table that all proxies of its namespace serve.
 	Settled func(Settled)
