@@ -37,6 +37,7 @@ type API struct {
 	patterns  [][]string // of the table
 	guard     *guard
 	incidents atomic.Uint64
+	streams   atomic.Int64 // of events, that are open
 	started   time.Time
 	reached   reached
 }

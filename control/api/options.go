@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-mesh/sluice/control/store"
 	"github.com/sluice-mesh/sluice/control/stream"
 	"github.com/sluice-mesh/sluice/discovery"
+	"github.com/sluice-mesh/sluice/metrics"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
@@ -83,6 +84,13 @@ type Options struct {
 	// and localhost, without port. With TLS and tokens, an empty list allows any.
 	Hosts []string
 
+	// MaxStreams bounds the streams of events that are open. Zero means 100.
+	MaxStreams int
+	// StreamTimeout is how long the reader of a stream may take for what is
+	// sent to it before it is ended. Zero means 10 s.
+	StreamTimeout time.Duration
+	// Registry counts streams. Nil means a registry of its own.
+	Registry *metrics.Registry
 	// MaxWait bounds what a request may ask to wait. Zero means 5 min.
 	MaxWait time.Duration
 	// Log takes the audit, a line for each write, and faults of the server.
@@ -101,6 +109,11 @@ func (o Options) check() error {
 
 func (o Options) withDefaults() Options {
 	o.MaxWait = cmp.Or(o.MaxWait, 5*time.Minute)
+	o.MaxStreams = cmp.Or(o.MaxStreams, 100)
+	o.StreamTimeout = cmp.Or(o.StreamTimeout, 10*time.Second)
+	if o.Registry == nil {
+		o.Registry = metrics.New(metrics.Options{Shards: 1})
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
