@@ -136,6 +136,7 @@ routes:
   other: {sluice: {weight: 37.50%}, metadata: {note: "yes"}}
 sluice: {unavailable: redistribute}
 `)
+	//nolint:dupword // a key within one of its name
 	const want = `name: shop
 kind: gateways
 metadata:
