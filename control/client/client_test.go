@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -285,12 +286,14 @@ func TestNobodyAnswers(t *testing.T) {
 }
 
 func TestAnUnknownAuthorityIsRefused(t *testing.T) {
-	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer t" {
 			w.WriteHeader(http.StatusUnauthorized)
 		}
 		fmt.Fprint(w, `{"namespace": "a/b"}`)
 	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshake that is refused
+	s.StartTLS()
 	t.Cleanup(s.Close)
 	o := client.Options{Server: s.URL, Token: "t", Attempts: 1}
 	c, err := client.New(o)
