@@ -16,7 +16,7 @@ func (p *Plane) openAPI() error {
 	p.registry.BuildInfo(build.Version, build.Revision)
 	o := api.Options{
 		Store: p.store, Plans: p.planner, Proxies: p.stream, Book: p.book, Events: p.events,
-		Metrics: prom.Handler(p.registry, p.book),
+		Metrics: prom.Handler(p.registry, p.book), Registry: p.registry,
 		Confirm: p.confirm, Ready: p.readiness,
 		Node: p.o.Node, Build: build.Version,
 		Tokens: p.tokens, Log: p.log,

@@ -98,7 +98,6 @@ func Open(ctx context.Context, o Options) (*Plane, error) {
 	p := &Plane{
 		o: o, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
 		registry: metrics.New(metrics.Options{}),
-		book:     book.New(book.Options{MaxProxies: o.MaxProxies}),
 		served:   make(map[string]*routing.Table),
 	}
 	if err := p.checkAccess(); err != nil {
@@ -152,7 +151,8 @@ func (p *Plane) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	p.events = events.New(p.store, events.Options{Log: p.log})
+	p.book = book.New(book.Options{MaxProxies: p.o.MaxProxies, Registry: p.registry})
+	p.events = events.New(p.store, events.Options{Log: p.log, Registry: p.registry})
 	p.source = &listing{source: artifacts.Source(p.store, artifacts.Options{Log: p.log}), over: make(chan struct{})}
 	if p.o.Source != nil {
 		p.source.source = discovery.Join(p.source.source, discovery.As(p.o.Namespace, "files", p.o.Source))

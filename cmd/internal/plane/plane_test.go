@@ -181,7 +181,9 @@ func TestVersionsGoOnAfterARestart(t *testing.T) {
 		p := start(t, plane.Options{Dir: dir, Source: source})
 		source <- gateway(fmt.Sprintf("g%d", i))
 		<-p.First()
-		v := streamtest.Join(t, p.Stream(), streamtest.Options{}).Receive().Table.Version
+		proxy := streamtest.Join(t, p.Stream(), streamtest.Options{})
+		v := proxy.Receive().Table.Version
+		proxy.Close()
 		if i > 0 && (v.Epoch != last.Epoch || v.Revision <= last.Revision) {
 			t.Errorf("after a restart the version is %v, want one of the same epoch above %v", v, last)
 		}
