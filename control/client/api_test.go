@@ -19,7 +19,9 @@ import (
 
 	"github.com/sluice-mesh/sluice/control/api"
 	"github.com/sluice-mesh/sluice/control/artifacts"
+	"github.com/sluice-mesh/sluice/control/book"
 	"github.com/sluice-mesh/sluice/control/client"
+	"github.com/sluice-mesh/sluice/control/events"
 	"github.com/sluice-mesh/sluice/control/planner"
 	"github.com/sluice-mesh/sluice/control/store"
 	"github.com/sluice-mesh/sluice/control/stream"
@@ -42,7 +44,8 @@ func control(tb testing.TB) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	a, err := api.New(api.Options{Store: s, Plans: p, Proxies: proxies})
+	log := events.New(s, events.Options{})
+	a, err := api.New(api.Options{Store: s, Plans: p, Proxies: proxies, Book: book.New(book.Options{}), Events: log})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -54,6 +57,7 @@ func control(tb testing.TB) string {
 	first := make(chan struct{}, 1)
 	var g errgroup.Group
 	g.Go(func() error { return proxies.Serve(ctx, ln) })
+	g.Go(func() error { return log.Run(ctx) })
 	g.Go(func() error {
 		return p.Run(ctx, artifacts.Source(s, artifacts.Options{}), func(plan planner.Plan) {
 			a.Published(plan)
@@ -328,5 +332,85 @@ func TestABackupIsRestored(t *testing.T) {
 	a, err := s.Get(t.Context(), store.Key{Namespace: "default/default", Kind: "gateways", Name: "shop"})
 	if err != nil || a.Text != shop {
 		t.Errorf("the backup has %+v, %v; want what was written", a, err)
+	}
+}
+
+func TestFiguresOfWhatHadNoRequests(t *testing.T) {
+	c := of(t, control(t), "")
+	written, err := c.Put(t.Context(), "gateways", "shop", []byte(shop), client.Write{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Await(t.Context(), written.Change, nil); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := c.Figures(t.Context(), "shop", 10*time.Second); err != nil || f.Gateway != "shop" || f.Requests != 0 || len(f.Body) == 0 {
+		t.Errorf("Figures = %+v, %v; want those of shop", f, err)
+	}
+	if n, err := c.Figure(t.Context(), "shop", "[127.0.0.1:1]", "rate", 0); err != nil || n != 0 {
+		t.Errorf("Figure = %v, %v; want 0", n, err)
+	}
+	if n, err := c.Health(t.Context(), "shop", "", 0); err != nil || n != 1 {
+		t.Errorf("Health = %v, %v; want 1", n, err)
+	}
+	if _, err := c.Health(t.Context(), "shopp", "", 0); status(t, err) != http.StatusNotFound {
+		t.Errorf("the health of nothing: %v, want 404", err)
+	}
+}
+
+func TestEventsAreFollowed(t *testing.T) {
+	c := of(t, control(t), "")
+	before, err := c.Emit(t.Context(), []string{"note:a"}, "one")
+	if err != nil || before.ID == "" || string(before.Value) != `"one"` {
+		t.Fatalf("Emit = %+v, %v; want the event with its number", before, err)
+	}
+	if _, err := c.Emit(t.Context(), []string{"other"}, 1); err != nil {
+		t.Fatal(err)
+	}
+	newest, err := c.Events(t.Context(), client.EventQuery{Tags: []string{"note"}})
+	if err != nil || len(newest) != 1 || newest[0].ID != before.ID || !slices.Contains(newest[0].Tags, "note:a") {
+		t.Errorf("Events = %+v, %v; want the one with the tag", newest, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	told := make(chan client.Event)
+	var g errgroup.Group
+	g.Go(func() error {
+		defer close(told)
+		for e, err := range c.Follow(ctx, client.EventQuery{Tags: []string{"note"}}) {
+			if err != nil {
+				return err
+			}
+			told <- e
+			if string(e.Value) == `"three"` {
+				break
+			}
+		}
+		return nil
+	})
+	// When the stream has begun is not told: until one event comes by it, more
+	// are made.
+	for sent := true; sent; {
+		if _, err := c.Emit(t.Context(), []string{"note"}, "two"); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case e := <-told:
+			if string(e.Value) != `"two"` && string(e.Value) != `"one"` {
+				t.Errorf("it tells of %+v first", e)
+			}
+			sent = false
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	if _, err := c.Emit(t.Context(), []string{"note"}, "three"); err != nil {
+		t.Fatal(err)
+	}
+	last := client.Event{}
+	for e := range told {
+		last = e
+	}
+	if err := g.Wait(); err != nil || string(last.Value) != `"three"` {
+		t.Errorf("it ends with %+v, %v; want the last event", last, err)
 	}
 }

@@ -128,11 +128,11 @@ func TestRequests(t *testing.T) {
 			return err
 		}, `[]`, "GET /api/v1/events?page=2&tag=a&tag=b%3Ac&type=x"},
 		{"a figure of a route", "", "", "", func(ctx context.Context, c *client.Client) error {
-			_, err := c.Figure(ctx, "shop", "a/b", "rate")
+			_, err := c.Figure(ctx, "shop", "a/b", "rate", 10*time.Second)
 			return err
-		}, `1.5`, "GET /api/v1/metrics/gateways/shop/routes/a%2Fb/rate"},
+		}, `1.5`, "GET /api/v1/metrics/gateways/shop/routes/a%2Fb/rate?window=10"},
 		{"the health of a gateway", "", "", "", func(ctx context.Context, c *client.Client) error {
-			_, err := c.Health(ctx, "shop", "")
+			_, err := c.Health(ctx, "shop", "", 0)
 			return err
 		}, `1`, "GET /api/v1/health/gateways/shop"},
 	} {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
 
 	"github.com/sluice-mesh/sluice/routing"
 )
@@ -99,27 +98,4 @@ func (c *Client) Backup(ctx context.Context, w io.Writer) (int64, error) {
 func (c *Client) Confirm(ctx context.Context) error {
 	_, err := c.do(ctx, call{method: http.MethodPost, path: "/confirm"})
 	return err
-}
-
-// Figure returns a figure of a gateway, or of a route if that is not empty:
-// rate (requests in a second) or responseTime (ms on average), as Vamp's
-// metrics. If there is none the error is an *Error of status 404.
-func (c *Client) Figure(ctx context.Context, gateway, route, name string) (float64, error) {
-	return c.number(ctx, "metrics", gateway, route, "/"+escape(name))
-}
-
-// Health returns the health of a gateway, or of a route if that is not empty,
-// from 0 to 1. If it is not known the error is an *Error of status 404.
-func (c *Client) Health(ctx context.Context, gateway, route string) (float64, error) {
-	return c.number(ctx, "health", gateway, route, "")
-}
-
-func (c *Client) number(ctx context.Context, what, gateway, route, rest string) (float64, error) {
-	path := "/" + what + "/gateways/" + escape(gateway)
-	if route != "" {
-		path += "/routes/" + escape(route)
-	}
-	var n float64
-	err := c.get(ctx, path+rest, url.Values{}, &n)
-	return n, err
 }
