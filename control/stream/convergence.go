@@ -165,6 +165,10 @@ func (c *session) lag(m *mark) (lag *Laggard, answered bool) {
 	if c.since.After(l.Since) {
 		l.Since = c.since
 	}
+	if m.unsent != "" {
+		l.Reason = "is not sent the gateway " + m.unsent + ": " + m.n.faults[m.unsent]
+		return l, true
+	}
 	if c.ackedSeq() >= m.seq {
 		r, refuses := m.refusedBy(c)
 		if !refuses {

@@ -32,7 +32,8 @@ type mark struct {
 	refusers  map[*session]struct{} // those that have, and refuse what came with it
 	changed   map[string]struct{}   // gateways that came with it, or went
 	new, gone []string
-	alone     bool // there was no proxy for a while
+	unsent    string // a gateway that came with it and cannot be sent; empty if there is none
+	alone     bool   // there was no proxy for a while
 	changes   []*tracked
 }
 
@@ -72,6 +73,7 @@ func (m *mark) swallow(old *mark) {
 	between.add(m)
 	m.new, m.gone = keys(between.new), keys(between.gone)
 	m.alone = m.alone || old.alone
+	m.unsent = cmp.Or(m.unsent, old.unsent)
 }
 
 func (m *mark) refuse(c *session) {
@@ -238,6 +240,15 @@ func (n *namespace) left(c *session) {
 	}
 }
 
+// sendable has no mark wait for gateways that can be sent by now.
+func (n *namespace) sendable() {
+	for _, m := range n.marks {
+		if _, still := n.faults[m.unsent]; !still {
+			m.unsent = ""
+		}
+	}
+}
+
 // settling is what changed since a table settled.
 type settling struct {
 	seq       uint64
@@ -293,7 +304,7 @@ func (s *Server) settle(n *namespace) calls {
 	told := Settled{Namespace: n.name}
 	var rest []*mark
 	for _, m := range n.marks {
-		if m.waiting > 0 || len(m.refusers) > 0 {
+		if m.waiting > 0 || len(m.refusers) > 0 || m.unsent != "" {
 			rest = append(rest, m)
 			continue
 		}

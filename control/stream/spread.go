@@ -137,9 +137,13 @@ func (s *Server) takeUpOne(n *namespace, p *planner.Plan, seq uint64) (after cal
 		return s.track(n, p.Changes, nil)
 	}
 	next, errs := wire.Encode(old, p.Table)
-	faults := make(map[string]string, len(errs))
+	faults, unsent := make(map[string]string, len(errs)), ""
 	for _, err := range errs {
 		faults[err.Gateway] = err.Err.Error()
+		if n.faults[err.Gateway] == faults[err.Gateway] {
+			continue // told before
+		}
+		unsent = err.Gateway
 		s.o.Log.Error("a gateway cannot be sent to proxies", "namespace", n.name, "gateway", err.Gateway, "error", err.Err)
 	}
 	before := old
@@ -155,7 +159,10 @@ func (s *Server) takeUpOne(n *namespace, p *planner.Plan, seq uint64) (after cal
 		s.newest = v
 	}
 	n.remember(seq, p.Changes)
-	return s.track(n, p.Changes, newMark(n, before, update, s.o.Clock()))
+	n.sendable()
+	m := newMark(n, before, update, s.o.Clock())
+	m.unsent = unsent
+	return s.track(n, p.Changes, m)
 }
 
 // renew makes the next edition of a view, if all its namespaces are planned.

@@ -315,13 +315,22 @@ func TestGatewaysThatCannotBeSent(t *testing.T) {
 	b := serve(t, stream.Options{})
 	bad := gateway("bad", "1")
 	bad.Metadata = map[string]any{"x": make(chan int)}
-	b.Publish(plan(home, 1, gateway("good", "1"), bad))
+	b.Publish(with(plan(home, 1, gateway("good", "1"), bad), 1))
 	p := streamtest.Join(t, b.address, streamtest.Options{})
 	if got := names(p.Receive().Table); got != "good=1 bad" {
 		t.Errorf("the table is %q, want the bad one named as broken", got)
 	}
 	if d := b.Deployed(home, "bad"); d.Fault == "" || d.Known {
 		t.Errorf("the deployment is %+v, want a fault", d)
+	}
+	p.Say(&controlpb.FromProxy{Message: &controlpb.FromProxy_Ack{Ack: &controlpb.Ack{Version: &controlpb.Version{Epoch: 7, Revision: 1}}}})
+	if c := b.converges(t, 1); c.State != stream.Refused || !strings.Contains(c.Laggards[0].Reason, "is not sent the gateway bad: metadata") {
+		t.Errorf("the change is %+v, want that proxies do not get it", c)
+	}
+	b.Publish(with(plan(home, 2, gateway("good", "1"), gateway("bad", "better")), 2))
+	p.Follow(version(2))
+	for id := uint64(1); id <= 2; id++ {
+		b.becomes(t, id, stream.Converged, 0)
 	}
 }
 

@@ -25,10 +25,16 @@ func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 // Only who sends makes hashes, and who receives keeps them, so two programs
 // need not write the same bytes: where they do not, gateways are sent again.
 func HashOf(m *controlpb.Gateway) (Hash, error) {
+	h, _, err := hashOf(m)
+	return h, err
+}
+
+// hashOf returns the size of the message as well.
+func hashOf(m *controlpb.Gateway) (h Hash, size int, err error) {
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
-		return Hash{}, err
+		return Hash{}, 0, err
 	}
 	sum := sha256.Sum256(data)
-	return Hash(sum[:16]), nil
+	return Hash(sum[:16]), len(data), nil
 }

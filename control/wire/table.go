@@ -37,13 +37,17 @@ func (e *GatewayError) Unwrap() error { return e.Err }
 
 var errTwice = errors.New("the table has another gateway of that name")
 
+// maxGateway bounds the message of a gateway: proxies take messages of up to
+// 16 MiB, and would end each session that brings a larger one.
+const maxGateway = 12 << 20
+
 // Encode makes a table ready for the wire. prev, which may be nil, is the one
 // before: gateways that are the same pointers are not translated anew.
 //
 // A gateway whose text is broken travels in the form that it has in prev, so
 // that proxies which begin now have it, too; it stands behind the others.
 // Without one its name travels as broken. The same holds for a gateway that
-// has no message, which the errors tell of.
+// has no message, or one above 12 MiB, which the errors tell of.
 func Encode(prev *Table, t *routing.Table) (*Table, []*GatewayError) {
 	if prev == nil {
 		prev = &Table{}
@@ -96,9 +100,12 @@ func (t *Table) encode(g *routing.Gateway) (*controlpb.Named, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := HashOf(m)
+	h, size, err := hashOf(m)
 	if err != nil {
 		return nil, err
+	}
+	if size > maxGateway {
+		return nil, fmt.Errorf("it takes %d bytes as a message, more than %d: give it fewer instances or routes", size, maxGateway)
 	}
 	return &controlpb.Named{Name: g.Name, Hash: h[:], Gateway: m}, nil
 }

@@ -56,3 +56,26 @@ func TestUnion(t *testing.T) {
 		t.Error("the union of one table of that version is another")
 	}
 }
+
+// A gateway that no proxy would take a message of is left out, and proxies keep
+// the form before.
+func TestAGatewayThatIsTooLarge(t *testing.T) {
+	table := func(size int) *routing.Table {
+		return &routing.Table{Gateways: []*routing.Gateway{
+			{Name: "large", Routes: []*routing.Route{{Path: "large/a", Condition: strings.Repeat("x", size)}}}, {Name: "small"},
+		}}
+	}
+	first, errs := wire.Encode(nil, table(13<<20))
+	if len(errs) != 1 || errs[0].Gateway != "large" || !strings.Contains(errs[0].Error(), "more than") {
+		t.Fatalf("the errors are %v, want that it is too large", errs)
+	}
+	if u := first.Complete(nil); len(u.GetChanged()) != 1 || !slices.Equal(u.GetBroken(), []string{"large"}) {
+		t.Errorf("%d gateways travel and %q are broken", len(u.GetChanged()), u.GetBroken())
+	}
+	good := encode(t, nil, table(1<<20))
+	next, errs := wire.Encode(good, table(13<<20))
+	was, _ := good.Hash("large")
+	if is, ok := next.Hash("large"); len(errs) != 1 || !ok || is != was {
+		t.Errorf("grown too large, its form is %v (%v), want the one before, %v", is, errs, was)
+	}
+}
