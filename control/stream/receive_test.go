@@ -407,3 +407,19 @@ func FuzzFromProxy(f *testing.F) {
 		}
 	})
 }
+
+// A proxy that takes nothing does not keep the control plane from ending.
+func TestServeEndsBesideAReaderThatStands(t *testing.T) {
+	b := serve(t, stream.Options{Keepalive: time.Hour})
+	conn := &standing{}
+	b.Publish(plan(home, 1, gateway("a", "1")))
+	p := streamtest.Join(t, b.address, streamtest.Options{Dial: []grpc.DialOption{grpc.WithContextDialer(conn.dial)}})
+	p.Follow(version(1))
+	conn.stop.Lock()
+	defer conn.stop.Unlock()
+	b.Publish(plan(home, 2, gateway("a", strings.Repeat("x", 30<<20>>2))))
+	until(t, "it is being sent", func() bool { return b.Proxies()[0].Behind != time.Time{} })
+	if err := b.stop(); err != nil {
+		t.Error(err)
+	}
+}
