@@ -120,6 +120,13 @@ func (c *checker) enqueue(k *check) {
 	}
 }
 
+// any reports whether there are checks.
+func (c *checker) any() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.checks) > 0
+}
+
 // retain ends the checks that are not wanted any more.
 func (c *checker) retain(wanted map[*check]bool) {
 	c.mu.Lock()

@@ -25,11 +25,14 @@ type Instance struct {
 	way     Way
 	text    string
 	retired atomic.Bool
-	open    atomic.Int64  // connections, and dials under way
-	load    *balance.Load // of the address, in whichever way it is spoken to
-	shards  []stack
-	own     bool // connections belong to clients: they rest, and shards are empty
-	resting resting
+	// known and used are the rounds in which something led to it last, and
+	// something that was ready, under Pool.mu.
+	known, used uint64
+	open        atomic.Int64  // connections, and dials under way
+	load        *balance.Load // of the address, in whichever way it is spoken to
+	shards      []stack
+	own         bool // connections belong to clients: they rest, and shards are empty
+	resting     resting
 
 	sessions sessions
 	refusal  atomic.Pointer[TLSError]      // nil if it can be spoken to, or nobody tried

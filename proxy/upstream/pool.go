@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
-	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -99,9 +98,10 @@ type Pool struct {
 	names     map[nameKey]*name
 	fixed     map[*name]bool
 	instances map[instanceKey]*Instance
-	loads     map[netip.AddrPort]*balance.Load // of what instances of an address have in common
-	draining  map[*Instance]time.Time          // until when
-	room      []uint8                          // of reviews, so that they make no garbage
+	loads     map[netip.AddrPort]*sharedLoad
+	round     uint64                  // of marking what is used, from 1 on
+	draining  map[*Instance]time.Time // until when
+	room      []uint8                 // of reviews, so that they make no garbage
 	closed    bool
 
 	checker checker
@@ -113,6 +113,13 @@ type Pool struct {
 	links   sync.WaitGroup // those of HTTP/2 that are open
 	find    func(ctx context.Context, host string) (addrs []netip.Addr, ttl time.Duration, err error)
 	slots   chan struct{} // bounds the look-ups at a time
+}
+
+// sharedLoad is what instances of an address have in common, and how many of
+// Pool.instances there are.
+type sharedLoad struct {
+	load      *balance.Load
+	instances int
 }
 
 type nameKey struct {
@@ -134,7 +141,7 @@ func New(o Options) *Pool {
 		names:     make(map[nameKey]*name),
 		fixed:     make(map[*name]bool),
 		instances: make(map[instanceKey]*Instance),
-		loads:     make(map[netip.AddrPort]*balance.Load),
+		loads:     make(map[netip.AddrPort]*sharedLoad),
 		draining:  make(map[*Instance]time.Time),
 		slots:     make(chan struct{}, 32),
 		alarm:     make(chan struct{}, 1),
@@ -194,12 +201,13 @@ func (p *Pool) instance(at netip.AddrPort, way Way) *Instance {
 	key := instanceKey{at, way}
 	i := p.instances[key]
 	if i == nil {
-		load := p.loads[at]
-		if load == nil {
-			load = new(balance.Load)
-			p.loads[at] = load
+		shared := p.loads[at]
+		if shared == nil {
+			shared = &sharedLoad{load: new(balance.Load)}
+			p.loads[at] = shared
 		}
-		i = newInstance(p, key, load)
+		shared.instances++
+		i = newInstance(p, key, shared.load)
 		p.instances[key] = i
 	}
 	return i
@@ -338,35 +346,49 @@ func (p *Pool) Retain(targets []*Target) {
 }
 
 // retireUnused drains the instances that nothing leads to, or only what is not
-// ready, and ends the checks that nobody asks for. p.mu is held.
+// ready, and ends the checks that nobody asks for. Each change of a table comes
+// here, so what leads to an instance is marked on it. p.mu is held.
 func (p *Pool) retireUnused() {
-	known, used := make(map[*Instance]bool, len(p.instances)), make(map[*Instance]bool, len(p.instances))
+	p.round++
+	checks := p.checker.any()
 	asked := make(map[*check]bool)
 	p.eachName(func(n *name) {
+		serves := n.fixed == nil || n.fixed.ready
 		for _, t := range n.targets {
 			for _, i := range t.list {
-				known[i] = true
-				used[i] = used[i] || n.fixed == nil || n.fixed.ready
+				i.known = p.round
+				if serves {
+					i.used = p.round
+				}
+			}
+			if !checks {
+				continue
 			}
 			for _, m := range t.chosen.Load().members {
 				asked[m.check] = true
 			}
 		}
 	})
-	places := make(map[netip.AddrPort]bool, len(p.loads))
 	for key, i := range p.instances {
-		places[key.at] = places[key.at] || known[i]
-		if used[i] {
+		if i.used == p.round {
 			p.want(i)
 			continue
 		}
-		if !known[i] {
-			delete(p.instances, key)
+		if i.known != p.round {
+			p.forget(key)
 		}
 		p.drain(i)
 	}
-	maps.DeleteFunc(p.loads, func(at netip.AddrPort, _ *balance.Load) bool { return !places[at] })
 	p.checker.retain(asked)
+}
+
+// forget has nobody get an instance any more by its key. p.mu is held.
+func (p *Pool) forget(key instanceKey) {
+	delete(p.instances, key)
+	shared := p.loads[key.at]
+	if shared.instances--; shared.instances == 0 {
+		delete(p.loads, key.at)
+	}
 }
 
 // eachName hands every name to yield. p.mu is held.
