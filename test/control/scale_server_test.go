@@ -147,8 +147,11 @@ func (s *server) change(t *testing.T, gateway, n int) {
 // served waits until all proxies have a change.
 func (s *server) served(t *testing.T, n int) {
 	t.Helper()
-	line := fmt.Sprintf("change %d is %s\n", n, stream.Converged)
-	await(t, strings.TrimSpace(line), func() bool { return strings.Contains(s.log.String(), line) }, s.log.String)
+	said := fmt.Sprintf("change %d is ", n)
+	await(t, said+"known", func() bool { return strings.Contains(s.log.String(), said) }, s.log.String)
+	if log := s.log.String(); !strings.Contains(log, said+string(stream.Converged)+"\n") {
+		t.Fatalf("%s\n%s", log, "not converged")
+	}
 }
 
 // cpu returns how long a process has computed.
