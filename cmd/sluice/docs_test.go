@@ -73,7 +73,7 @@ func blocks(document string) []block {
 // TestDocuments runs what the documents tell a reader to run.
 func TestDocuments(t *testing.T) {
 	needs(t, "curl")
-	for _, name := range []string{"README.md", "docs/getting-started.md", "docs/tls.md", "docs/http2.md", "docs/security.md", "docs/cli.md", "docs/control-plane.md"} {
+	for _, name := range []string{"README.md", "docs/getting-started.md", "docs/tls.md", "docs/http2.md", "docs/security.md", "docs/cli.md", "docs/control-plane.md", "docs/rest-api.md"} {
 		t.Run(name, func(t *testing.T) {
 			if name == "docs/tls.md" || name == "docs/http2.md" {
 				needs(t, "openssl")
