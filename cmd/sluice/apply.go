@@ -108,7 +108,8 @@ func (f *applyFlags) bundle(stdin io.Reader, stderr io.Writer) (*bundle, error) 
 	}
 	fmt.Fprint(stderr, telling(b.faults))
 	if n := len(refused(b.faults)); n > 0 {
-		return nil, &exit{Code: exitUsage, Err: fmt.Errorf("%s: nothing was sent", count(n, "fault"))}
+		fmt.Fprintf(stderr, "%s: nothing was sent\n", count(n, "fault"))
+		return nil, &exit{Code: exitUsage}
 	}
 	if len(b.docs) == 0 {
 		return nil, usagef("there is no document in what -f names; 'sluice delete' takes things away")
@@ -125,5 +126,6 @@ func (b *bundle) told(err error, stderr io.Writer) error {
 	for _, f := range e.Faults {
 		fmt.Fprintln(stderr, b.place(f))
 	}
-	return &exit{Code: exitUsage, Err: fmt.Errorf("%s: nothing was written", count(len(refused(e.Faults)), "fault"))}
+	fmt.Fprintf(stderr, "%s: nothing was written\n", count(len(refused(e.Faults)), "fault"))
+	return &exit{Code: exitUsage}
 }

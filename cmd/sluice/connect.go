@@ -176,13 +176,11 @@ func advised(err error) error {
 	if !ok {
 		return err
 	}
-	switch {
-	case e.Status == http.StatusUnauthorized:
+	switch e.Status {
+	case http.StatusUnauthorized:
 		return fmt.Errorf("%w: show a token, with --token-file or SLUICE_TOKEN; 'sluice pki token --role operator' makes one", err)
-	case e.Status == http.StatusForbidden:
+	case http.StatusForbidden:
 		return fmt.Errorf("%w: this needs a token of another rank or namespace, see 'sluice pki token --help'", err)
-	case len(e.Faults) > 0:
-		return &exit{Code: exitUsage, Err: err}
 	}
 	return err
 }
@@ -196,6 +194,8 @@ func adviceOnReaching(u *client.UnreachableError) string {
 		return "name the file of its authority with --ca, such as pki/ca.crt"
 	case invalid, other:
 		return "its certificate is not for that name and time; make another with 'sluice pki issue --role control'"
+	case u.Written:
+		return "look before you try again"
 	case errors.Is(u, context.DeadlineExceeded):
 		return "it takes too long to answer"
 	case strings.Contains(u.Err.Error(), "server gave HTTP response to HTTPS client"):

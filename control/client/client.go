@@ -14,9 +14,11 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -212,7 +214,7 @@ func (c *Client) once(ctx context.Context, call call) (*answer, error) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
 	if err != nil {
-		return nil, &UnreachableError{Server: c.o.Server, Err: err}
+		return nil, &UnreachableError{Server: c.o.Server, Err: err, Written: call.method != http.MethodGet}
 	}
 	if len(body) > maxAnswerBytes {
 		return nil, fmt.Errorf("%s %s: the answer is longer than %d bytes", call.method, call.path, maxAnswerBytes)
@@ -233,7 +235,11 @@ func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
 	if call.body != nil {
 		body = bytes.NewReader(call.body)
 	}
-	r, err := http.NewRequestWithContext(ctx, call.method, target, body)
+	var sent atomic.Bool // maybe
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
+	})
+	r, err := http.NewRequestWithContext(traced, call.method, target, body)
 	if err != nil {
 		return nil, err
 	}
@@ -249,7 +255,7 @@ func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
 		if cause := ctx.Err(); cause != nil {
 			err = cause
 		}
-		return nil, &UnreachableError{Server: c.o.Server, Err: withoutURL(err)}
+		return nil, &UnreachableError{Server: c.o.Server, Err: withoutURL(err), Written: sent.Load() && call.method != http.MethodGet}
 	}
 	if resp.StatusCode >= http.StatusMultipleChoices {
 		defer resp.Body.Close()

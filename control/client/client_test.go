@@ -285,6 +285,26 @@ func TestNobodyAnswers(t *testing.T) {
 	}
 }
 
+func TestAWriteThatBreaksOffMayHaveBeenMade(t *testing.T) {
+	c := dial(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, nil)
+	_, err := c.Put(t.Context(), "gateways", "a", []byte("name: a"), client.Write{})
+	if e, ok := errors.AsType[*client.UnreachableError](err); !ok || !e.Written || !strings.Contains(err.Error(), "may have written it or not") {
+		t.Errorf("error = %v, want that it may have been written", err)
+	}
+	if _, err = c.Status(t.Context()); err == nil || strings.Contains(err.Error(), "written") {
+		t.Errorf("error = %v, want nothing of writing", err)
+	}
+	s := httptest.NewServer(http.NotFoundHandler())
+	s.Close()
+	if c, err = client.New(client.Options{Server: s.URL}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Put(t.Context(), "gateways", "a", []byte("name: a"), client.Write{})
+	if e, ok := errors.AsType[*client.UnreachableError](err); !ok || e.Written {
+		t.Errorf("error = %v, want that nothing was sent", err)
+	}
+}
+
 func TestAnUnknownAuthorityIsRefused(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer t" {

@@ -14,13 +14,19 @@ import (
 )
 
 // UnreachableError reports that a control plane was asked and did not answer,
-// or broke off. What was to be written may have been written.
+// or broke off.
 type UnreachableError struct {
 	Server string // as it was given
 	Err    error  // what happened
+	// Written reports that something was to be written, and may have been: the
+	// request was on its way when this happened.
+	Written bool
 }
 
 func (e *UnreachableError) Error() string {
+	if e.Written {
+		return fmt.Sprintf("the control plane at %s broke off, and may have written it or not: %v", e.Server, e.Err)
+	}
 	return fmt.Sprintf("cannot reach the control plane at %s: %v", e.Server, e.Err)
 }
 
