@@ -120,6 +120,10 @@ func (s *Server) newGRPC(at net.Addr) (*grpc.Server, error) {
 		grpc.MaxHeaderListSize(16 << 10),
 		grpc.MaxConcurrentStreams(100),
 		grpc.ConnectionTimeout(patienceForHello),
+		// What a proxy may have said that was not read yet; by default gRPC lets
+		// this grow to 16 MiB where it takes the connection for a fast one.
+		grpc.StaticStreamWindowSize(256 << 10),
+		grpc.StaticConnWindowSize(512 << 10),
 		grpc.WriteBufferSize(16 << 10),
 		grpc.ReadBufferSize(4 << 10),
 		grpc.WaitForHandlers(true),
