@@ -9,10 +9,10 @@ import (
 )
 
 // Load is what an instance has to do at present. Every exchange writes it, so
-// it has cache lines of its own (two, since lines are fetched in pairs). The
-// zero Load is idle and unknown. It is safe for concurrent use.
+// it has cache lines of its own: two, since lines are fetched in pairs, which is
+// a size that Go aligns. The zero Load is idle and unknown. It is safe for
+// concurrent use.
 type Load struct {
-	_        [128]byte
 	inFlight atomic.Int64
 	// latency holds the average in nanoseconds, as the bits of a float32 above
 	// 0, in its upper half, and when it was noted, in milliseconds, in the

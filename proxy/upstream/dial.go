@@ -30,7 +30,7 @@ func (i *Instance) Dial(ctx context.Context, within time.Duration) (*Conn, error
 func (i *Instance) DialFor(ctx context.Context, within time.Duration, client *sniff.Header) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	if i.way.Protocol.HTTP2() {
+	if i.way.Value().Protocol.HTTP2() {
 		return i.converse(ctx)
 	}
 	return i.connection(ctx, client)
@@ -47,7 +47,7 @@ func (i *Instance) connection(ctx context.Context, client *sniff.Header) (*Conn,
 		i.open.Add(-1)
 		return nil, err
 	}
-	if !i.way.Secure && i.way.Proxy == routing.ProxyNone {
+	if way := i.way.Value(); !way.Secure && way.Proxy == routing.ProxyNone {
 		return c, nil
 	}
 	if err := i.begin(ctx, c, client); err != nil {
@@ -82,7 +82,7 @@ func (i *Instance) connect(ctx context.Context) (*Conn, error) {
 func (i *Instance) begin(ctx context.Context, c *Conn, client *sniff.Header) error {
 	stop := context.AfterFunc(ctx, c.Expire)
 	err := i.introduce(c, client)
-	if err == nil && i.way.Secure {
+	if err == nil && i.way.Value().Secure {
 		err = i.secure(ctx, c)
 	}
 	if !stop() { // it is expired, or will be in a moment
@@ -96,13 +96,13 @@ func (i *Instance) begin(ctx context.Context, c *Conn, client *sniff.Header) err
 
 // introduce sends the PROXY header, if there is to be one.
 func (i *Instance) introduce(c *Conn, client *sniff.Header) error {
-	if i.way.Proxy == routing.ProxyNone {
+	if !i.own {
 		return nil
 	}
 	h := sniff.Header{Local: true}
 	if client != nil {
 		h = *client
 	}
-	_, err := c.Write(sniff.AppendHeader(nil, i.way.Proxy, h))
+	_, err := c.Write(sniff.AppendHeader(nil, i.way.Value().Proxy, h))
 	return err
 }

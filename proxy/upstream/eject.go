@@ -234,15 +234,19 @@ func (r *record) openWindow(list []*member, until time.Time) {
 // eject leaves a member alone for a time that grows with each ejection. For
 // each first time that it served well since the last one, one is forgotten.
 func (m *member) eject(s *suspect, e *routing.Ejection, now time.Time) {
-	if m.times > 0 {
-		m.times = max(0, m.times-int(now.Sub(m.returned)/e.Time))
+	if m.past == nil {
+		m.past = &past{}
 	}
-	m.times++
+	was := m.past
+	if was.times > 0 {
+		was.times = max(0, was.times-int(now.Sub(was.returned)/e.Time))
+	}
+	was.times++
 	lasts := e.MostTime
-	if int64(m.times) <= int64(e.MostTime/e.Time) {
-		lasts = e.Time * time.Duration(m.times)
+	if int64(was.times) <= int64(e.MostTime/e.Time) {
+		lasts = e.Time * time.Duration(was.times)
 	}
-	m.ejected, m.since, m.until, m.why, m.cause = true, now, now.Add(lasts), s.why, s.cause
+	m.ejected, was.since, was.until, was.why, was.cause = true, now, now.Add(lasts), s.why, s.cause
 	m.row.Store(0)
 	m.instance.pool.options.Log.Warn("an instance is ejected", "instance", m.instance.text, "why", s.why, "for", lasts.String())
 }
@@ -264,7 +268,7 @@ func (r *record) release(list []*member, w *routing.Watch, now time.Time) {
 	if over <= 0 {
 		return
 	}
-	slices.SortStableFunc(ejected, func(a, b *member) int { return a.until.Compare(b.until) })
+	slices.SortStableFunc(ejected, func(a, b *member) int { return a.past.until.Compare(b.past.until) })
 	for _, m := range ejected[:over] {
 		m.back(now, w)
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"github.com/sluice-mesh/sluice/proxy/balance"
 	"github.com/sluice-mesh/sluice/proxy/socket"
@@ -22,16 +23,16 @@ type Instance struct {
 	ID string
 
 	pool    *Pool
-	way     Way
+	way     unique.Handle[Way]
 	text    string
 	retired atomic.Bool
 	// known and used are the rounds in which something led to it last, and
 	// something that was ready, under Pool.mu.
 	known, used uint64
-	open        atomic.Int64  // connections, and dials under way
-	load        *balance.Load // of the address, in whichever way it is spoken to
-	shards      []stack
-	own         bool // connections belong to clients: they rest, and shards are empty
+	open        atomic.Int64            // connections, and dials under way
+	load        *balance.Load           // of the address, in whichever way it is spoken to
+	shards      atomic.Pointer[[]stack] // nil until a connection waits here for the first time
+	own         bool                    // connections belong to clients: they rest, and shards are empty
 	resting     resting
 
 	sessions sessions
@@ -72,8 +73,29 @@ func newInstance(p *Pool, key instanceKey, load *balance.Load) *Instance {
 	text := key.at.String()
 	return &Instance{
 		Addr: key.at, ID: routing.InstanceID(text),
-		pool: p, way: key.way, text: text, load: load, shards: make([]stack, p.options.Shards), own: key.way.Proxy != routing.ProxyNone,
+		pool: p, way: key.way, text: text, load: load, own: key.way.Value().Proxy != routing.ProxyNone,
 	}
+}
+
+// stacks returns where idle connections wait. Most instances of a large table
+// have none.
+func (i *Instance) stacks() []stack {
+	if s := i.shards.Load(); s != nil {
+		return *s
+	}
+	return nil
+}
+
+// room returns the same, for one that is to wait.
+func (i *Instance) room() []stack {
+	if s := i.stacks(); s != nil {
+		return s
+	}
+	s := make([]stack, i.pool.options.Shards)
+	if i.shards.CompareAndSwap(nil, &s) {
+		return s
+	}
+	return i.stacks()
 }
 
 // String returns the address and port.
@@ -103,9 +125,10 @@ const (
 // sent twice. shard is any number
 // that spreads callers; now is socket.Now().
 func (i *Instance) Get(shard uint32, now int64, look bool) *Conn {
-	mask := uint32(len(i.shards) - 1)
-	for k := range uint32(len(i.shards)) {
-		st := &i.shards[(shard+k)&mask]
+	stacks := i.stacks()
+	mask := uint32(len(stacks) - 1)
+	for k := range uint32(len(stacks)) {
+		st := &stacks[(shard+k)&mask]
 		for {
 			c := st.pop()
 			if c == nil {
@@ -179,7 +202,8 @@ func (i *Instance) Put(shard uint32, c *Conn, now int64, keep time.Duration) {
 
 // keep makes the connection wait, unless the instance is retired.
 func (i *Instance) keep(shard uint32, c *Conn) bool {
-	st := &i.shards[shard&uint32(len(i.shards)-1)]
+	stacks := i.room()
+	st := &stacks[shard&uint32(len(stacks)-1)]
 	st.mu.Lock()
 	kept := !i.retired.Load()
 	if kept {
@@ -192,8 +216,9 @@ func (i *Instance) keep(shard uint32, c *Conn) bool {
 // reap closes the connections that need not be idle beyond a time, and those
 // that ended.
 func (i *Instance) reap(now int64) {
-	for k := range i.shards {
-		closeDead(i.shards[k].takeDead, now)
+	stacks := i.stacks()
+	for k := range stacks {
+		closeDead(stacks[k].takeDead, now)
 	}
 	closeDead(i.resting.takeDead, now)
 	i.links.reap(now)
@@ -237,10 +262,11 @@ func (s *stack) takeDead(from int, now int64) (dead []*Conn, next int, more bool
 // idle counts the idle connections.
 func (i *Instance) idle() int {
 	n := 0
-	for k := range i.shards {
-		i.shards[k].mu.Lock()
-		n += len(i.shards[k].conns)
-		i.shards[k].mu.Unlock()
+	stacks := i.stacks()
+	for k := range stacks {
+		stacks[k].mu.Lock()
+		n += len(stacks[k].conns)
+		stacks[k].mu.Unlock()
 	}
 	i.resting.mu.Lock()
 	defer i.resting.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unique"
 
 	"github.com/sluice-mesh/sluice/metrics"
 	"github.com/sluice-mesh/sluice/proxy/balance"
@@ -131,7 +132,7 @@ type nameKey struct {
 // has two of them, since connections serve one way only.
 type instanceKey struct {
 	at  netip.AddrPort
-	way Way
+	way unique.Handle[Way]
 }
 
 // New returns a Pool. Run it to keep names and idle connections fresh.
@@ -198,7 +199,7 @@ func (t *Target) find() {
 // instance returns the instance at an address that is spoken to in a way. p.mu
 // is held.
 func (p *Pool) instance(at netip.AddrPort, way Way) *Instance {
-	key := instanceKey{at, way}
+	key := instanceKey{at, unique.Make(way)}
 	i := p.instances[key]
 	if i == nil {
 		shared := p.loads[at]

@@ -48,7 +48,7 @@ func misfit(err error) bool {
 
 // misfits notes why an instance cannot be spoken to by HTTP/2.
 func (i *Instance) misfits(err error) *ProtocolError {
-	next := &ProtocolError{Instance: i.text, Way: i.way, Err: err}
+	next := &ProtocolError{Instance: i.text, Way: i.way.Value(), Err: err}
 	before := i.misfit.Swap(next)
 	next.known = before != nil && before.Why() == next.Why()
 	return next

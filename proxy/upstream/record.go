@@ -14,41 +14,46 @@ import (
 // target takes the place of another one. Pool.mu guards it.
 type record struct {
 	pool    *Pool
-	owner   *Target // the present one; those before it only end their exchanges
-	members map[netip.AddrPort]*member
-	begun   bool // there were members: those that come are new
-	panics  bool // too few are usable, so all are used
+	owner   *Target   // the present one; those before it only end their exchanges
+	members []*member // of the present instances
+	begun   bool      // there were members: those that come are new
+	panics  bool      // too few are usable, so all are used
 	counts  Counts
 	window  time.Time // when shares of failures are judged again
 }
 
 func newRecord(p *Pool) *record { return &record{pool: p} }
 
-// member is an instance as one route sees it. What requests write has cache
-// lines of its own.
+// member is an instance as one route sees it. What requests write has a cache
+// line of its own: the size is one that Go aligns. There are as many as
+// instances, which are many.
 type member struct {
-	_ [64]byte
 	// row counts the failures since the last success, in its upper half those
 	// of connections that could not be made.
 	row               atomic.Uint64
 	successes, faults atomic.Uint64 // only where shares are judged
-	_                 [104]byte
-	instance          *Instance
-	check             *check // nil if nobody looks
-	able              bool   // ready, with a weight
-	down              bool   // unhealthy when it was last looked at
-	ejected           bool
-	since, until      time.Time // of the ejection
-	why               string
-	cause             Cause
-	times             int       // how often it was ejected, less those that are forgotten
-	returned          time.Time // from the last ejection
-	rising            time.Time // since when it starts slowly; zero if it does not
-	hadSucceeded      uint64    // at the beginning of the window
+	hadSucceeded      uint64        // at the beginning of the window
 	hadFailed         uint64
 	hadPassed         uint64 // checks that are in the counts of the record
 	hadMissed         uint64 // those of them that failed are counted here
-	_                 [16]byte
+	_                 [8]byte
+	instance          *Instance
+	check             *check    // nil if nobody looks
+	past              *past     // nil until it is ejected for the first time
+	rising            time.Time // since when it starts slowly; zero if it does not
+	able              bool      // ready, with a weight
+	down              bool      // unhealthy when it was last looked at
+	ejected           bool
+	_                 [8]byte
+}
+
+// past is what is known of the ejections of a member.
+type past struct {
+	since, until time.Time // of the last one
+	why          string
+	cause        Cause
+	times        int       // how often it was ejected, less those that are forgotten
+	returned     time.Time // from the last one
 }
 
 // out reports whether it should get nothing.
@@ -57,11 +62,10 @@ func (m *member) out() bool { return m.down || m.ejected }
 // follow returns the members for some instances, and forgets others.
 func (r *record) follow(is []*Instance, w *routing.Watch, now time.Time) []*member {
 	r.account()
-	before := r.members
-	r.members = make(map[netip.AddrPort]*member, len(is))
+	before := finder(r.members)
 	list := make([]*member, len(is))
 	for k, i := range is {
-		m := before[i.Addr]
+		m := before(i.Addr)
 		if m == nil {
 			m = &member{instance: i}
 			if r.begun {
@@ -72,12 +76,33 @@ func (r *record) follow(is []*Instance, w *routing.Watch, now time.Time) []*memb
 		if w.Health.Every == 0 {
 			m.check = nil
 		} else {
-			m.heed(r.pool.checker.want(i.Addr, i.way, w.Health, m.check))
+			m.heed(r.pool.checker.want(i.Addr, i.way.Value(), w.Health, m.check))
 		}
-		r.members[i.Addr], list[k] = m, m
+		list[k] = m
 	}
+	r.members = list
 	r.begun = r.begun || len(is) > 0
 	return list
+}
+
+// finder returns what finds the members of a list by address, nil if there is
+// none. Most lists are short.
+func finder(list []*member) func(at netip.AddrPort) *member {
+	if len(list) <= 16 {
+		return func(at netip.AddrPort) *member {
+			for _, m := range list {
+				if m.instance.Addr == at {
+					return m
+				}
+			}
+			return nil
+		}
+	}
+	index := make(map[netip.AddrPort]*member, len(list))
+	for _, m := range list {
+		index[m.instance.Addr] = m
+	}
+	return func(at netip.AddrPort) *member { return index[at] }
 }
 
 // follow makes i the instance, which is at the same address as before. That
@@ -93,7 +118,7 @@ func (m *member) follow(i *Instance, now time.Time, w *routing.Watch) {
 		return
 	}
 	m.row.Store(m.row.Load() % halfRow)
-	if m.ejected && m.cause == CauseConnects {
+	if m.ejected && m.past.cause == CauseConnects {
 		m.back(now, w)
 	}
 }
@@ -187,7 +212,7 @@ func (r *record) stand(list []*member, w *routing.Watch, now time.Time, room []u
 
 // look takes in what happened to a member by itself.
 func (m *member) look(now time.Time, w *routing.Watch) {
-	if m.ejected && !now.Before(m.until) {
+	if m.ejected && !now.Before(m.past.until) {
 		m.back(now, w)
 	}
 	down := m.check != nil && m.check.unhealthy()
@@ -199,7 +224,7 @@ func (m *member) look(now time.Time, w *routing.Watch) {
 
 // back ends an ejection.
 func (m *member) back(now time.Time, w *routing.Watch) {
-	m.ejected, m.returned = false, now
+	m.ejected, m.past.returned = false, now
 	m.row.Store(0)
 	m.rise(now, w)
 	m.instance.pool.options.Log.Info("an instance is used again", "instance", m.instance.text)
@@ -238,7 +263,7 @@ func (m *member) state(p *Pool, now time.Time, w *routing.Watch) routing.Instanc
 		s.State = routing.StateUnknown
 	}
 	if m.ejected && s.State != routing.StateUnhealthy {
-		s.State, s.Since, s.Why, s.Until = routing.StateEjected, m.since, m.why, m.until
+		s.State, s.Since, s.Why, s.Until = routing.StateEjected, m.past.since, m.past.why, m.past.until
 	}
 	if share := m.percent(now, w); share < 100 && s.State != routing.StateUnhealthy && s.State != routing.StateEjected {
 		s.Share = int(share)

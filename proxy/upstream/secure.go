@@ -119,13 +119,14 @@ func (p *Pool) configOf(w *Way) (*tls.Config, error) {
 // secure has the connection speak TLS.
 func (i *Instance) secure(ctx context.Context, c *Conn) error {
 	done := &i.pool.options.Handshakes
-	base, err := i.pool.configOf(&i.way)
+	way := i.way.Value()
+	base, err := i.pool.configOf(&way)
 	if err == nil {
-		c.ClientTLS(i.sessions.of(base, &i.way))
+		c.ClientTLS(i.sessions.of(base, &way))
 		err = c.Handshake(ctx)
 	}
 	if err == nil {
-		err = i.way.agreed(c.TLSState().NegotiatedProtocol)
+		err = way.agreed(c.TLSState().NegotiatedProtocol)
 	}
 	switch {
 	case err == nil && c.TLSState().DidResume:
@@ -145,7 +146,7 @@ func (i *Instance) secure(ctx context.Context, c *Conn) error {
 
 // refuse notes why an instance cannot be spoken to by TLS.
 func (i *Instance) refuse(err error, late bool) *TLSError {
-	next := &TLSError{Instance: i.text, Way: i.way, Err: err, late: late}
+	next := &TLSError{Instance: i.text, Way: i.way.Value(), Err: err, late: late}
 	before := i.refusal.Load()
 	next.known = before != nil && before.Why() == next.Why()
 	i.refusal.Store(next)
@@ -161,7 +162,7 @@ func (c *Conn) Spoken() { c.Instance.accepts(true) }
 // unless they are proven.
 func (i *Instance) accepts(proven bool) {
 	before := i.refusal.Load()
-	if before == nil || before.late && !i.way.HTTP && !proven {
+	if before == nil || before.late && !i.way.Value().HTTP && !proven {
 		return
 	}
 	if i.refusal.CompareAndSwap(before, nil) {
@@ -175,7 +176,7 @@ func (i *Instance) accepts(proven bool) {
 // sent, of which it took no note (RFC 8446 section 4.4.2.4): then it is a
 // *TLSError, as if the handshake had failed.
 func (c *Conn) Late(err error) error {
-	if err == nil || !c.Instance.way.Secure || c.Reused || c.link != nil {
+	if err == nil || !c.Instance.way.Value().Secure || c.Reused || c.link != nil {
 		return err
 	}
 	if _, ok := errors.AsType[*socket.WriteError](err); ok && !errors.Is(err, socket.ErrExpired) {
