@@ -250,7 +250,7 @@ func TestProxiesThatGoAreNotWaitedFor(t *testing.T) {
 // However many tables a laggard misses, what is kept of them is bounded, and
 // every change of the last 10,000 has its answer.
 func TestManyChangesWaitForALaggard(t *testing.T) {
-	b := serve(t, stream.Options{})
+	b := serve(t, stream.Options{Patience: time.Hour})
 	b.Publish(plan(home, 1, gateway("a", "0")))
 	fast := streamtest.Join(t, b.address, streamtest.Options{Hello: streamtest.Hello("fast")})
 	slow := streamtest.Join(t, b.address, streamtest.Options{Hello: streamtest.Hello("slow")})

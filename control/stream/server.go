@@ -31,10 +31,10 @@ type Server struct {
 	inbox       inbox
 	work        chan struct{}  // for spread; one is enough
 	running     sync.WaitGroup // goroutines of sessions
-	helloWithin time.Duration
-	recheck     time.Duration
-	streams     atomic.Int64 // sessions, with those that are about to begin
-	refusedAt   atomic.Int64 // second of the last refusal that was logged
+	helloWithin time.Duration  // see patienceForHello
+	recheck     time.Duration  // see recheckTokens
+	streams     atomic.Int64   // sessions, with those that are about to begin
+	refusedAt   atomic.Int64   // second of the last refusal that was logged
 
 	updates, updateBytes *metrics.Counter
 

@@ -41,17 +41,17 @@ type session struct {
 	token    string
 	proof    string
 	address  string
-	since    time.Time // by the clock
-	began    time.Time
-	view     *view // set before the session is known to others
+	since    time.Time // by the clock of the server's Options
+	began    time.Time // by time.Now
+	view     *view     // set before the session is known to others
 
 	wake     chan struct{} // for send; one is enough
 	heard    atomic.Int64  // when something came last, since began
 	blocked  atomic.Int64  // since when a message is being sent, since began; 0 if none is
+	unseated atomic.Bool   // another has its place, or it has ended: what it says does not count
 	once     sync.Once     // for what follows
 	over     chan struct{} // closed when the session has ended
-	unseated atomic.Bool   // another has its place, or it has ended: what it says does not count
-	why      *ending
+	why      *ending       // set before that
 
 	// The fields below are guarded by the server's mu.
 	held         *holding   // until the first update

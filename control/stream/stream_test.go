@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,7 +76,7 @@ func TestWhatAProxyHoldsIsNotSentAgain(t *testing.T) {
 
 // A proxy that does not answer gets no further update, and then the newest.
 func TestSlowProxiesMissVersions(t *testing.T) {
-	b := serve(t, stream.Options{})
+	b := serve(t, stream.Options{Patience: time.Hour})
 	b.Publish(plan(home, 1, gateway("a", "1")))
 	slow := streamtest.Join(t, b.address, streamtest.Options{})
 	fast := streamtest.Join(t, b.address, streamtest.Options{Hello: streamtest.Hello("fast")})
@@ -232,14 +233,8 @@ func TestASecondSessionTakesOver(t *testing.T) {
 
 func TestProxiesThatLeftAreToldOf(t *testing.T) {
 	now := time.Now()
-	var past time.Duration
-	clock := make(chan time.Duration, 1)
-	clock <- 0
-	b := serve(t, stream.Options{Clock: func() time.Time {
-		past = <-clock
-		clock <- past
-		return now.Add(past)
-	}})
+	var past atomic.Int64
+	b := serve(t, stream.Options{Clock: func() time.Time { return now.Add(time.Duration(past.Load())) }})
 	p := streamtest.Join(t, b.address, streamtest.Options{})
 	_ = p.Stream.CloseSend()
 	if m, err := p.Next(); err == nil {
@@ -249,8 +244,7 @@ func TestProxiesThatLeftAreToldOf(t *testing.T) {
 	if got := b.Proxies()[0]; got.Reason != "the proxy closed the session" || got.Gone.IsZero() {
 		t.Errorf("it is told of as %+v", got)
 	}
-	<-clock
-	clock <- 10 * time.Minute
+	past.Store(int64(10 * time.Minute))
 	if list := b.Proxies(); len(list) != 0 {
 		t.Errorf("10 min later there are %+v", list)
 	}
@@ -310,7 +304,8 @@ func TestPlainTextIsForLoopbackAlone(t *testing.T) {
 	}
 }
 
-// Versions that were refused by wire stand beside others.
+// A gateway that has no message does not keep others from proxies, and whoever
+// waits for it is told.
 func TestGatewaysThatCannotBeSent(t *testing.T) {
 	b := serve(t, stream.Options{})
 	bad := gateway("bad", "1")
