@@ -150,7 +150,7 @@ func newStory(t *testing.T) *story {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pairs := []string{"0.0.0.0", "127.0.0.1"} // tests are reached by this machine alone
+	pairs := []string{" 0.0.0.0:", " 127.0.0.1:"} // tests are reached by this machine alone
 	for i, port := range storyPorts {
 		s.ports[port] = strconv.Itoa(free[i])
 		pairs = append(pairs, port, s.ports[port])
