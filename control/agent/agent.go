@@ -41,7 +41,7 @@ type Agent struct {
 
 	receiver   *wire.Receiver
 	applied    *routing.Table // what serves; nil before the first table
-	latest     *routing.Table // what was sent last and taken; nil before that
+	latest     stored         // what was sent last and taken; without a table before that
 	resort     *routing.Table // in quarantine, and all that there is; else nil
 	resortAt   time.Time      // when it is served all the same
 	provenAt   time.Time      // when the table has served long enough; zero if that was said
@@ -113,7 +113,7 @@ func (a *Agent) Start() (served bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("table %s on disk: %w", l.Table.Version, err)
 	}
-	a.receiver, a.latest = receiver, got.Table
+	a.receiver, a.latest = receiver, stored{table: got.Table, hash: receiver.Hashes()}
 	for _, r := range got.Refused {
 		a.unreadable[r.Gateway] = r
 	}

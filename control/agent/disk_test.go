@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-mesh/sluice/control/agent"
 	"github.com/sluice-mesh/sluice/control/agent/lastgood"
+	"github.com/sluice-mesh/sluice/control/wire"
 	"github.com/sluice-mesh/sluice/metrics"
 	"github.com/sluice-mesh/sluice/routing"
 )
@@ -187,6 +188,44 @@ func TestRestartKeepsWhatIsHeldBack(t *testing.T) {
 		synctest.Wait()
 		if v := o.Keeper.Status().Version.String(); v != "2.1" {
 			t.Errorf("%s is on disk, want 2.1", v)
+		}
+	})
+}
+
+// What is kept says of each gateway the form that it is kept in, whatever the
+// control plane has sent since and was not believed.
+func TestKeptFormsAreThoseThatServe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		c := newControl(t)
+		o := options(c)
+		o.Keeper = keeping(t, dir, nil)
+		b := start(t, o)
+		s := c.welcomed()
+		s.complete(table(9, gateway("a", 9001, 1), gateway("b", 9002, 1)))
+		s.answer()
+		s.lose()
+		s = c.welcomed()
+		good := s.complete(another(5, gateway("a", 9001, 2)))
+		s.answer()
+		s.lose()
+		s = c.welcomed()
+		s.complete(another(4, gateway("a", 9001, 3)))
+		s.wantAnswer("refused : OlderTable")
+		b.agent.Confirm()
+		time.Sleep(2 * time.Second)
+		b.wantServes("2.5 a:2")
+		b.halt()
+		if err := o.Keeper.Close(); err != nil {
+			t.Fatal(err)
+		}
+
+		o.Keeper = keeping(t, dir, nil)
+		b = start(t, o)
+		b.wantServes("2.5 a:2")
+		held, err := wire.ReadHeld(c.welcomed().hello.GetHeld())
+		if want, _ := good.Hash("a"); err != nil || held["a"] != want {
+			t.Errorf("a is held as %s (%v), want %s", held["a"], err, want)
 		}
 	})
 }

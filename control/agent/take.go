@@ -40,7 +40,7 @@ func (a *Agent) take(got *wire.Received) {
 		s.table, s.taken = true, time.Now()
 		a.connected(s)
 	}
-	a.latest, a.resort = t, nil
+	a.latest, a.resort = stored{table: t, hash: a.receiver.Hashes()}, nil
 	a.keep(t, first)
 	if next := a.merged(); !same(a.applied, next) {
 		a.serve(next)
@@ -131,9 +131,9 @@ func (a *Agent) keep(t *routing.Table, first bool) {
 // merged returns what is to serve.
 func (a *Agent) merged() *routing.Table {
 	if a.hold == nil {
-		return a.latest
+		return a.latest.table
 	}
-	return merge(a.latest, a.hold.kept)
+	return merge(a.latest.table, a.hold.kept)
 }
 
 // believe lets go of what is held back.
@@ -143,7 +143,7 @@ func (a *Agent) believe(why string) {
 	}
 	a.log.Warn("what was held back is believed", "gateways", len(a.hold.kept), "why", why)
 	a.hold = nil
-	a.serve(a.latest)
+	a.serve(a.latest.table)
 	a.save()
 	if a.session != nil && a.session.table {
 		a.tell(nil)
@@ -167,7 +167,7 @@ func (a *Agent) serve(t *routing.Table) {
 // is: a proxy that starts anew then holds it back, too.
 func (a *Agent) save() {
 	if a.hold == nil {
-		a.disk.save(stored{table: a.applied, hash: a.receiver.Hashes()})
+		a.disk.save(a.latest)
 	}
 }
 
