@@ -57,13 +57,19 @@ func Compile(prev *Snapshot, t *Table, o CompileOptions) (*Snapshot, []*Fault) {
 		next:    &Snapshot{version: t.Version, schedules: prev.schedules.follow()},
 	}
 	c.next.options = c.options
+	if next, ok := c.again(); ok {
+		next.table, next.settled = t, true
+		return next, next.faults
+	}
 	c.admit()
 	c.settle()
 	c.warnOfDeadEnds()
 	c.place()
 	c.sniff()
 	c.build()
-	return c.next, c.faults()
+	faults := c.faults()
+	c.note(faults)
+	return c.next, faults
 }
 
 // compilation is one run of Compile.

@@ -61,6 +61,7 @@ type reader struct {
 	kind, name string // of the artifact at hand; may be empty
 	faults     []*Fault
 	omitted    int  // faults beyond maxFaults
+	unbounded  bool // there is no bound to faults
 	refused    bool // the artifact at hand has a Refused fault
 }
 
@@ -69,7 +70,7 @@ func (r *reader) add(f Fault) {
 	if f.Severity == Refused {
 		r.refused = true
 	}
-	if len(r.faults) >= maxFaults {
+	if len(r.faults) >= maxFaults && !r.unbounded {
 		r.omitted++
 		return
 	}

@@ -64,10 +64,36 @@ type resolver struct {
 	decoded map[*Document]*Document // of good documents; Broken if refused here
 	merged  map[*Document]*value    // bodies with their imports; nil while in work or refused
 	left    int                     // nodes that imports may still make
+
+	// looked notes that a document looked a name up; an empty name stands for
+	// all of its kind. Nil if nobody wants to know.
+	looked func(by *Document, key docKey)
+	begun  []begun           // whose faults come from where on, if looked is set
+	spent  map[*Document]int // nodes that the imports of a document made
+	at     *Document         // that was begun last
+}
+
+// begun says whose the faults are that come from a number on.
+type begun struct {
+	from int
+	of   *Document
 }
 
 // begin turns to a document, so that its faults bear its name.
-func (s *resolver) begin(d *Document) { s.kind, s.name, s.refused = d.Kind, d.Name, false }
+func (s *resolver) begin(d *Document) {
+	s.kind, s.name, s.refused, s.at = d.Kind, d.Name, false, d
+	if s.looked != nil {
+		s.begun = append(s.begun, begun{len(s.faults), d})
+	}
+}
+
+// look finds the document of a name for another one.
+func (s *resolver) look(by *Document, key docKey) *Document {
+	if s.looked != nil {
+		s.looked(by, key)
+	}
+	return s.byName[key]
+}
 
 // index finds the documents by name and returns those that count.
 func (s *resolver) index(docs []*Document) []*Document {
@@ -195,9 +221,9 @@ func (s *resolver) route(f *routeForm) *routeForm {
 
 // stored finds what a reference names; nil if it is missing or refused.
 func (s *resolver) stored(kind string, ref *reference, path string) *Document {
-	d := s.byName[docKey{kind, ref.name}]
+	d := s.look(s.at, docKey{kind, ref.name})
 	if d == nil {
-		s.refuse(codeNotFound, ref.place, path, fmt.Sprintf("nothing of kind %s is called %s", kind, quote(ref.name)), s.similar(kind, ref.name))
+		s.refuse(codeNotFound, ref.place, path, fmt.Sprintf("nothing of kind %s is called %s", kind, quote(ref.name)), s.similar(s.at, kind, ref.name))
 		return nil
 	}
 	if known := s.decoded[d]; known != nil {
@@ -211,10 +237,13 @@ func (s *resolver) stored(kind string, ref *reference, path string) *Document {
 	return d
 }
 
-// similar suggests a stored name.
-func (s *resolver) similar(kind, name string) string {
+// similar suggests a stored name to a document.
+func (s *resolver) similar(by *Document, kind, name string) string {
 	if kind == kindRoutes && strings.HasSuffix(name, "%") {
 		return "write {weight: " + quote(name) + "} for a weight"
+	}
+	if s.looked != nil {
+		s.looked(by, docKey{kind, ""})
 	}
 	var names []string
 	for key := range s.byName {

@@ -24,9 +24,9 @@ func (s *resolver) merge(d *Document) *value {
 		if from == nil {
 			return nil
 		}
-		base = s.overlay(base, from)
+		base = s.spend(d, base, from)
 	}
-	body := s.overlay(base, d.body)
+	body := s.spend(d, base, d.body)
 	if s.left < 0 {
 		s.begin(d)
 		s.refuse(codeImportReference, d.imports[0].place, "import", "the imports of all documents make too many values",
@@ -37,15 +37,25 @@ func (s *resolver) merge(d *Document) *value {
 	return body
 }
 
+// spend is overlay, and counts what it took for a document.
+func (s *resolver) spend(d *Document, base, top *value) *value {
+	left := s.left
+	out := s.overlay(base, top)
+	if s.spent != nil {
+		s.spent[d] += left - s.left
+	}
+	return out
+}
+
 // imported returns what a document takes over by one of its imports.
 func (s *resolver) imported(d *Document, ref importRef) *value {
-	from := s.byName[docKey{ref.kind, ref.name}]
+	from := s.look(d, docKey{ref.kind, ref.name})
 	var problem string
 	allowed := "put it right there"
 	switch {
 	case from == nil:
 		problem = fmt.Sprintf("nothing of kind %s is called %s", ref.kind, quote(ref.name))
-		allowed = s.similar(ref.kind, ref.name)
+		allowed = s.similar(d, ref.kind, ref.name)
 	case from.Broken:
 		problem = fmt.Sprintf("%s of kind %s, at %v, is refused itself", quote(ref.name), ref.kind, from.At)
 	default:

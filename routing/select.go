@@ -76,53 +76,63 @@ func Select(prev *Selection, t *Table, is *Instances, now time.Time, o SelectOpt
 	if prev == nil {
 		prev = &Selection{}
 	}
-	s := &selecting{
-		prev: prev, instances: is, now: now, options: o,
-		next:    &Selection{known: make(map[string][]KnownRoute), groups: make(map[string][]Group)},
-		claimed: make(map[*Instance]string),
+	next := &Selection{known: make(map[string][]KnownRoute), groups: make(map[string][]Group)}
+	remember := func(name string, one Selected) {
+		if one.Known != nil {
+			next.known[name] = one.Known
+		}
+		if one.Groups != nil {
+			next.groups[name] = one.Groups
+		}
 	}
-	s.options.Keep = cmp.Or(o.Keep, KeepVanished)
 	out := &Table{Version: t.Version, Broken: slices.Clip(t.Broken)}
 	for _, name := range t.Broken {
-		s.remember(name)
+		remember(name, Selected{Known: prev.known[name], Groups: prev.groups[name]})
 	}
-	for _, g := range t.Gateways {
-		if g = s.gateway(g); g.Name == "" {
+	var broken []string
+	var claims Claims
+	found := make([]Selected, len(t.Gateways))
+	for i, g := range t.Gateways {
+		one := SelectGateway(Selected{Known: prev.known[g.Name], Groups: prev.groups[g.Name]}, g, is, now, o)
+		found[i] = one
+		remember(g.Name, one)
+		if one.Gateway == nil {
+			broken = append(broken, g.Name)
 			continue
 		}
-		out.Gateways = append(out.Gateways, g)
+		claims.Set(g.Name, one.Found)
+		out.Gateways = append(out.Gateways, one.Gateway)
 	}
-	out.Broken = append(out.Broken, s.broken...)
-	return out, s.next, s.faults
+	var faults []*Fault
+	for i, g := range t.Gateways {
+		faults = append(faults, found[i].Faults...)
+		if f := claims.Fault(g); f != nil {
+			faults = append(faults, f)
+		}
+	}
+	out.Broken = append(out.Broken, broken...)
+	return out, next, faults
 }
 
-// selecting is one run of Select.
+func (o SelectOptions) withDefaults() SelectOptions {
+	o.Keep = cmp.Or(o.Keep, KeepVanished)
+	return o
+}
+
+// selecting is one run of SelectGateway.
 type selecting struct {
-	prev      *Selection
+	prev      Selected
 	instances *Instances
 	now       time.Time
 	options   SelectOptions
-	next      *Selection
-	claimed   map[*Instance]string // by the gateway that was first
-	broken    []string
-	faults    []*Fault
+	next      Selected
 }
 
-// remember keeps what is known of a gateway that is not looked at now.
-func (s *selecting) remember(name string) {
-	if known, ok := s.prev.known[name]; ok {
-		s.next.known[name] = known
-	}
-	if groups, ok := s.prev.groups[name]; ok {
-		s.next.groups[name] = groups
-	}
-}
-
-// gateway returns a gateway with what its selectors find: itself if it has
-// none, and the zero Gateway if it is refused.
-func (s *selecting) gateway(g *Gateway) *Gateway {
+// gateway finds what the selectors of a gateway find.
+func (s *selecting) gateway(g *Gateway) {
+	s.next.Gateway = g
 	if g.Selector == "" && !g.selects() {
-		return g
+		return
 	}
 	c := *g
 	found := make(map[*Instance]bool)
@@ -133,11 +143,11 @@ func (s *selecting) gateway(g *Gateway) *Gateway {
 		c.Routes, ok = s.fill(g, found)
 	}
 	if !ok {
-		s.broken = append(s.broken, g.Name)
-		return &Gateway{}
+		s.next.Gateway, s.next.Found = nil, nil
+		s.next.Known, s.next.Groups = s.prev.Known, s.prev.Groups
+		return
 	}
-	s.claim(g, found)
-	return &c
+	s.next.Gateway = &c
 }
 
 // selects reports whether a route has a selector of its own.
@@ -163,11 +173,10 @@ func (s *selecting) regroup(g *Gateway, found map[*Instance]bool) ([]*Route, boo
 			Problem: fmt.Sprintf("the selector finds %d groups, each of which is a route", len(groups)),
 			Allowed: fmt.Sprintf("at most %d; capture less, or ask for fewer instances", MaxGroups),
 		})
-		s.remember(g.Name)
 		return nil, false
 	}
-	r := Regroup(g.Routes, s.prev.known[g.Name], groups, s.now, s.options.Keep)
-	s.next.known[g.Name], s.next.groups[g.Name] = r.Known, groups
+	r := Regroup(g.Routes, s.prev.Known, groups, s.now, s.options.Keep)
+	s.next.Known, s.next.Groups = r.Known, groups
 	for _, route := range r.Routes {
 		if route.Selector != "" {
 			// A selector of its own says more closely what the route means.
@@ -175,7 +184,7 @@ func (s *selecting) regroup(g *Gateway, found map[*Instance]bool) ([]*Route, boo
 				return nil, false
 			}
 		}
-		note(found, route.Instances)
+		s.note(found, route.Instances)
 	}
 	s.tell(g, &r)
 	return r.Routes, true
@@ -219,7 +228,7 @@ func (s *selecting) fill(g *Gateway, found map[*Instance]bool) ([]*Route, bool) 
 				Allowed: "see /status for the instances that there are",
 			})
 		}
-		note(found, c.Instances)
+		s.note(found, c.Instances)
 		routes[i] = &c
 	}
 	return routes, true
@@ -234,9 +243,13 @@ func (s *selecting) find(g *Gateway, r *Route) ([]*Instance, bool) {
 	return selector.matching(s.instances, s.options.Namespace), true
 }
 
-func note(found map[*Instance]bool, list []*Instance) {
+// note adds instances to those that are found, each once.
+func (s *selecting) note(found map[*Instance]bool, list []*Instance) {
 	for _, i := range list {
-		found[i] = true
+		if !found[i] {
+			found[i] = true
+			s.next.Found = append(s.next.Found, i)
+		}
 	}
 }
 
@@ -258,30 +271,7 @@ func (s *selecting) parse(g *Gateway, at Position, path, text string) (*Selector
 	return selector, true
 }
 
-// claim warns if instances of a gateway are those of another one, too.
-func (s *selecting) claim(g *Gateway, found map[*Instance]bool) {
-	shared, other := 0, ""
-	for i := range found {
-		first, taken := s.claimed[i]
-		if !taken {
-			s.claimed[i] = g.Name
-			continue
-		}
-		if shared++; other == "" || first < other {
-			other = first
-		}
-	}
-	if shared == 0 {
-		return
-	}
-	s.fault(g, Fault{
-		Code: codeInstanceClaimed, At: g.At, Path: "selector", Severity: Warning,
-		Problem: fmt.Sprintf("gateway %s has a selector that finds the same instances (%d shared)", other, shared),
-		Allowed: "it is allowed; each gateway counts its own weights, so together they may not be what either asks",
-	})
-}
-
 func (s *selecting) fault(g *Gateway, f Fault) {
 	f.Kind, f.Name = kindGateways, g.Name
-	s.faults = append(s.faults, &f)
+	s.next.Faults = append(s.next.Faults, &f)
 }

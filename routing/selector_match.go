@@ -17,7 +17,7 @@ type Group struct {
 }
 
 // Instances are all instances that selectors may ask for, indexed. They are
-// immutable and safe for concurrent use.
+// safe for concurrent use as long as nobody replaces any.
 type Instances struct {
 	all         []*Instance
 	byLabel     map[Label][]*Instance
@@ -28,19 +28,53 @@ type Instances struct {
 // NewInstances indexes a list, which is not changed afterwards.
 func NewInstances(list []*Instance) *Instances {
 	is := &Instances{
-		all: list, byLabel: make(map[Label][]*Instance),
+		all: slices.Clone(list), byLabel: make(map[Label][]*Instance),
 		byName: make(map[string][]*Instance), byNamespace: make(map[string][]*Instance),
 	}
 	for _, i := range list {
-		is.byName[i.Name] = append(is.byName[i.Name], i)
-		is.byNamespace[i.Namespace] = append(is.byNamespace[i.Namespace], i)
-		for k, l := range i.Labels {
-			if !slices.Contains(i.Labels[:k], l) {
-				is.byLabel[l] = append(is.byLabel[l], i)
-			}
-		}
+		is.each(i, func(in []*Instance) []*Instance { return append(in, i) })
 	}
 	return is
+}
+
+// Replace takes an instance away and adds another one; either may be nil. The
+// one that is taken away must be there. What selectors found before does not
+// change.
+func (is *Instances) Replace(old, next *Instance) {
+	if old != nil {
+		without := func(in []*Instance) []*Instance {
+			at := slices.Index(in, old)
+			last := len(in) - 1
+			in[at], in[last] = in[last], nil
+			return in[:last]
+		}
+		is.all = without(is.all)
+		is.each(old, without)
+	}
+	if next != nil {
+		is.all = append(is.all, next)
+		is.each(next, func(in []*Instance) []*Instance { return append(in, next) })
+	}
+}
+
+// each changes every list that an instance is in, but that of all.
+func (is *Instances) each(i *Instance, change func([]*Instance) []*Instance) {
+	set(is.byName, i.Name, change)
+	set(is.byNamespace, i.Namespace, change)
+	for k, l := range i.Labels {
+		if !slices.Contains(i.Labels[:k], l) {
+			set(is.byLabel, l, change)
+		}
+	}
+}
+
+// set changes a list, and takes it away if nothing is left in it.
+func set[K comparable](m map[K][]*Instance, key K, change func([]*Instance) []*Instance) {
+	if list := change(m[key]); len(list) > 0 {
+		m[key] = list
+	} else {
+		delete(m, key)
+	}
 }
 
 // Groups returns the groups of the instances that the selector matches,

@@ -15,6 +15,12 @@ type Snapshot struct {
 	byPort    map[int]*CompiledGateway
 	hosts     hostIndex
 	schedules schedules
+
+	// For Compile, which makes the next snapshot of this one.
+	table   *Table          // what was compiled
+	faults  []*Fault        // what was found
+	warned  map[string]bool // the gateways of these
+	settled bool            // nothing was refused
 }
 
 // CompiledGateway is a gateway as requests see it. One that did not change
