@@ -52,10 +52,6 @@ type Selection struct {
 	groups map[string][]Group      // by gateway with a selector of its own
 }
 
-// NewSelection returns a Selection that remembers routes, by gateway, which
-// selectors made in a former life. The map is not changed afterwards.
-func NewSelection(known map[string][]KnownRoute) *Selection { return &Selection{known: known} }
-
 // Groups returns the groups that a gateway's selector has found, sorted by
 // name; nil if it has none. They are not to be changed.
 func (s *Selection) Groups(gateway string) []Group { return s.groups[gateway] }

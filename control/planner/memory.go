@@ -98,7 +98,6 @@ func (s *space) recall(r Remembered) {
 	m := &s.memory
 	m.origins = r.Origins
 	m.doubted = make(map[string]Keepsake)
-	known := make(map[string][]routing.KnownRoute)
 	list := slices.Clone(r.Keepsakes)
 	// Who is asked for comes before who is not, if both had one port.
 	slices.SortFunc(list, func(a, b Keepsake) int { return a.Vanished.Compare(b.Vanished) })
@@ -107,15 +106,12 @@ func (s *space) recall(r Remembered) {
 		if k.Port != 0 {
 			s.ports.recall(k.Gateway, pin{port: k.Port, gone: k.Vanished})
 		}
-		if len(k.Known) > 0 {
-			known[k.Gateway] = k.Known
-		}
 		if k.Refused {
 			m.doubted[k.Gateway] = k
 		}
-		m.touched[k.Gateway] = true
+		// Who is not asked for any more is found out by the first plan.
+		m.touched[k.Gateway], s.stale[k.Gateway] = true, true
 	}
-	s.selection = routing.NewSelection(known)
 }
 
 // save saves what has changed since the last time.
@@ -161,12 +157,16 @@ func (s *space) saveChanges(ctx context.Context) error {
 
 // keepsake returns what is to be kept of a gateway now.
 func (s *space) keepsake(name string) Keepsake {
-	k := Keepsake{Gateway: name, Known: s.selection.Known(name), Refused: s.refused[name]}
+	k := Keepsake{Gateway: name, Refused: s.refused[name]}
+	e := s.entries[name]
+	if e != nil {
+		k.Known = e.selected.Known
+	}
 	if one, ok := s.ports.byName[name]; ok {
 		k.Port, k.Vanished = one.port, one.gone
 	}
-	if k.Refused {
-		k.Last = s.served(name)
+	if k.Refused && e != nil {
+		k.Last = e.served
 	}
 	return k
 }

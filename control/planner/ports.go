@@ -3,7 +3,6 @@
 package planner
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -16,8 +15,10 @@ type ports struct {
 	low, high int
 	byName    map[string]pin
 	byPort    map[int]string
-	forms     map[string]ported
-	touched   map[string]bool // of assign
+	asks      map[string]int  // the ports that gateways ask for, by name
+	asked     map[int]int     // how many ask for a port
+	vanished  map[string]bool // those with pins that nobody asks for
+	unserved  map[string]bool // those that found no port
 }
 
 // pin is a port that was assigned.
@@ -26,11 +27,12 @@ type pin struct {
 	gone time.Time // since when nobody asks for it; zero while somebody does
 }
 
-// ported is a gateway with the port that it was assigned.
-type ported struct{ asked, form *routing.Gateway }
-
 func newPorts(low, high int) ports {
-	return ports{low: low, high: high, byName: make(map[string]pin), byPort: make(map[int]string), forms: make(map[string]ported)}
+	return ports{
+		low: low, high: high, byName: make(map[string]pin), byPort: make(map[int]string),
+		asks: make(map[string]int), asked: make(map[int]int),
+		vanished: make(map[string]bool), unserved: make(map[string]bool),
+	}
 }
 
 // recall pins a port that was assigned in a former life.
@@ -39,99 +41,138 @@ func (p *ports) recall(name string, one pin) {
 		return
 	}
 	p.byName[name], p.byPort[one.port] = one, name
+	if !one.gone.IsZero() {
+		p.vanished[name] = true
+	}
 }
 
-// assign returns the gateways of a table with a port each, as far as there are
+// assign gives a port to every gateway that asks for none, as far as there are
 // any left. A gateway keeps the port that it was given, also while it is
-// refused, and for an hour after it is asked for no more. Those whose ports
-// changed are noted in touched.
-func (p *ports) assign(t *routing.Table, touched map[string]bool, now time.Time) []*routing.Gateway {
-	p.touched = touched
-	asked := make(map[int]bool)
-	wants := make(map[string]bool)
+// refused, and for an hour after it is asked for no more.
+func (s *space) assign(now time.Time) {
+	p := &s.ports
+	for name := range p.unserved {
+		s.stale[name] = true
+	}
+	clear(p.unserved)
+	for name := range s.stale {
+		p.ask(name, s.entries[name].number())
+	}
 	var wanting []string
-	for _, g := range t.Gateways {
-		if g.Port.Number != 0 {
-			asked[g.Port.Number] = true
-			continue
-		}
-		wants[g.Name] = true
-		if one, ok := p.byName[g.Name]; !ok || !one.gone.IsZero() {
-			wanting = append(wanting, g.Name)
-		}
-	}
-	for _, name := range t.Broken {
-		wants[name] = true // it may be what it was before
-	}
-	p.sweep(wants, now)
-	slices.Sort(wanting) // the order of a table is not that of the next start
-	for _, name := range wanting {
-		p.give(name, asked)
-	}
-	out := make([]*routing.Gateway, len(t.Gateways))
-	for i, g := range t.Gateways {
-		out[i] = p.form(g)
-	}
-	maps.DeleteFunc(p.forms, func(name string, _ ported) bool { return !wants[name] })
-	return out
-}
-
-// form returns a gateway with its port: itself, or the same copy as long as
-// both stay as they are.
-func (p *ports) form(g *routing.Gateway) *routing.Gateway {
-	if g.Port.Number != 0 {
-		return g
-	}
-	port := p.byName[g.Name].port
-	if port == 0 {
-		return g // none is left, which compiling refuses
-	}
-	if f := p.forms[g.Name]; f.asked == g && f.form.Port.Number == port {
-		return f.form
-	}
-	c := *g
-	c.Port.Number = port
-	p.forms[g.Name] = ported{g, &c}
-	return &c
-}
-
-// sweep notes which ports nobody asks for, and lets go of those that nobody
-// has asked for in a long time.
-func (p *ports) sweep(wants map[string]bool, now time.Time) {
-	for name, one := range p.byName {
+	for name := range s.stale {
+		e := s.entries[name]
+		one, pinned := p.byName[name]
 		switch {
-		case wants[name]:
-		case one.gone.IsZero():
-			one.gone = now
-			p.byName[name], p.touched[name] = one, true
-		case now.Sub(one.gone) >= portGrace:
-			p.drop(name)
+		case e != nil && e.selected.Gateway != nil && e.number() == 0:
+			if !pinned || !one.gone.IsZero() {
+				wanting = append(wanting, name)
+			}
+		case e != nil && e.selected.Gateway == nil:
+			// It is refused, and may be what it was before.
+			if pinned && !one.gone.IsZero() && p.asked[one.port] == 0 {
+				wanting = append(wanting, name)
+			}
+		case pinned && one.gone.IsZero():
+			p.byName[name] = pin{one.port, now}
+			p.vanished[name], s.memory.touched[name] = true, true
+		}
+	}
+	s.sweep(now)
+	slices.Sort(wanting) // so that it does not matter who is heard of first
+	for _, name := range wanting {
+		s.give(name)
+	}
+	for name := range s.stale {
+		if e := s.entries[name]; e != nil {
+			s.form(e)
+		}
+	}
+	clear(s.stale)
+}
+
+// number returns the port that a gateway asks for, 0 if it asks for none.
+func (e *entry) number() int {
+	if e == nil || e.selected.Gateway == nil {
+		return 0
+	}
+	return e.selected.Gateway.Port.Number
+}
+
+// ask notes the port that a gateway asks for.
+func (p *ports) ask(name string, port int) {
+	was := p.asks[name]
+	if was == port {
+		return
+	}
+	if was != 0 {
+		if p.asked[was]--; p.asked[was] == 0 {
+			delete(p.asked, was)
+		}
+		delete(p.asks, name)
+	}
+	if port != 0 {
+		p.asks[name] = port
+		p.asked[port]++
+	}
+}
+
+// form gives a gateway its port: it is itself, or the same copy as long as
+// both stay as they are.
+func (s *space) form(e *entry) {
+	g := e.selected.Gateway
+	port := s.ports.byName[e.name].port
+	next := g
+	switch {
+	case g == nil || g.Port.Number != 0 || port == 0: // if none is left, compiling refuses it
+	case e.portless == g && e.form.Port.Number == port:
+		return
+	default:
+		c := *g
+		c.Port.Number = port
+		next = &c
+	}
+	s.keep(e)
+	e.portless, e.form = g, next
+	if g != nil && g.Port.Number == 0 && port == 0 {
+		s.ports.unserved[e.name] = true
+	}
+}
+
+// sweep lets go of ports that nobody has asked for in a long time.
+func (s *space) sweep(now time.Time) {
+	for name := range s.ports.vanished {
+		if now.Sub(s.ports.byName[name].gone) >= portGrace {
+			s.unpin(name)
 		}
 	}
 }
 
-func (p *ports) drop(name string) {
-	p.touched[name] = true
+func (s *space) unpin(name string) {
+	p := &s.ports
+	s.memory.touched[name] = true
 	delete(p.byPort, p.byName[name].port)
 	delete(p.byName, name)
+	delete(p.vanished, name)
 }
 
 // give gives a gateway the port that was kept for it unless somebody asks for
 // that one, or else a free one; if there is none, the one that was kept for
 // longest for another.
-func (p *ports) give(name string, asked map[int]bool) {
-	p.touched[name] = true
+func (s *space) give(name string) {
+	p := &s.ports
+	s.memory.touched[name] = true
 	if one, ok := p.byName[name]; ok {
-		if !asked[one.port] {
+		if p.asked[one.port] == 0 {
 			p.byName[name] = pin{port: one.port}
+			delete(p.vanished, name)
 			return
 		}
-		p.drop(name)
+		s.unpin(name)
 	}
-	busy := func(port int) bool { return asked[port] || p.byPort[port] != "" }
+	busy := func(port int) bool { return p.asked[port] > 0 || p.byPort[port] != "" }
 	port, ok := routing.FreePort(name, p.low, p.high, busy)
 	if !ok {
-		if port, ok = p.reclaim(asked); !ok {
+		if port, ok = s.reclaim(); !ok {
 			return
 		}
 	}
@@ -139,13 +180,14 @@ func (p *ports) give(name string, asked map[int]bool) {
 }
 
 // reclaim frees the port that nobody has asked for in the longest time.
-func (p *ports) reclaim(asked map[int]bool) (port int, ok bool) {
+func (s *space) reclaim() (port int, ok bool) {
+	p := &s.ports
 	oldest := ""
-	for name, one := range p.byName {
-		if one.gone.IsZero() || asked[one.port] {
+	for name := range p.vanished {
+		one, was := p.byName[name], p.byName[oldest]
+		if p.asked[one.port] > 0 {
 			continue
 		}
-		was := p.byName[oldest]
 		if oldest == "" || one.gone.Before(was.gone) || one.gone.Equal(was.gone) && name < oldest {
 			oldest = name
 		}
@@ -154,6 +196,6 @@ func (p *ports) reclaim(asked map[int]bool) (port int, ok bool) {
 		return 0, false
 	}
 	port = p.byName[oldest].port
-	p.drop(oldest)
+	s.unpin(oldest)
 	return port, true
 }

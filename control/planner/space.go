@@ -5,6 +5,7 @@ package planner
 import (
 	"cmp"
 	"context"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -12,7 +13,12 @@ import (
 	"github.com/sluice-mesh/sluice/routing"
 )
 
-// space is one namespace. The planner's mutex guards it.
+// gateways is the kind of documents that ask for gateways.
+const gateways = "gateways"
+
+// space is one namespace: what its objects say, and what came of it, station
+// by station. Each station does again only what the one before it changed. The
+// planner's mutex guards it.
 type space struct {
 	p    *Planner
 	name string
@@ -24,16 +30,31 @@ type space struct {
 	changes []discovery.Change
 	empty   time.Time // since when it has no objects; zero while it has some
 
-	last    Plan                        // the zero Plan before the first
-	serving map[string]*routing.Gateway // the gateways of the last table by name
-	refused map[string]bool             // gateways whose present form is refused
+	// What the documents come to.
+	refs     map[docKey][]ref // those of a kind and name, in the order of objects
+	resolver *routing.Resolver
+	resolved map[docKey][]*routing.Fault // that resolving found, by document
+	entries  map[string]*entry           // gateways that are asked for
+	order    []*entry                    // in the order of documents
+	reorder  bool                        // order is of former documents
 
-	roster    roster             // of instances
-	selection *routing.Selection // of the last plan
-	ports     ports
-	memory    keepsakes
-	held      *discovery.Held // while it is not planned; nil if it is
-	failed    error           // why there is no new plan; nil if there is one
+	// What selectors find.
+	roster    roster
+	interests routing.Interests
+	claims    routing.Claims
+	stale     map[string]bool      // gateways whose selectors are to look again
+	waning    map[string]time.Time // when they are to, as what they remember ends
+
+	ports  ports
+	faults ledger // all but those of compiling
+	memory keepsakes
+	trial  *trial // while updates are only tried; else nil
+
+	last     Plan // the zero Plan before the first
+	compiled []*routing.Fault
+	refused  map[string]bool // gateways whose present form is refused
+	held     *discovery.Held // while nothing is planned; nil if it is
+	failed   error           // why there is no new plan; nil if there is one
 }
 
 // object is what the planner knows of one key.
@@ -47,38 +68,74 @@ func (o *object) compare(b *object) int {
 	return cmp.Or(cmp.Compare(o.rank, b.rank), cmp.Compare(o.Key, b.Key))
 }
 
+// docKey names documents.
+type docKey struct{ kind, name string }
+
+// ref is a document of an object.
+type ref struct {
+	o    *object
+	at   int // among the object's documents, and behind them those it keeps
+	doc  *routing.Document
+	kept bool
+}
+
+func (r ref) compare(b ref) int { return cmp.Or(r.o.compare(b.o), cmp.Compare(r.at, b.at)) }
+
+// entry is a gateway that is asked for, as it left each station.
+type entry struct {
+	name     string
+	asked    *routing.Gateway // resolved; nil if that refused it
+	selected routing.Selected // its Gateway is nil if it was refused until then
+	claim    *routing.Fault   // that others find the same instances; nil if they do not
+	form     *routing.Gateway // with its port; nil as that of selected
+	portless *routing.Gateway // that form was made of
+	served   *routing.Gateway // in the last table, of form or of one before it; nil if there is none
+	since    *routing.Gateway // the form that served was made of, when it was last seen
+}
+
 func newSpace(p *Planner, name string) *space {
 	return &space{
 		p: p, name: name, dirty: true,
-		objects:   make(map[string]*object),
-		origins:   make(map[string]int),
-		refused:   make(map[string]bool),
-		serving:   make(map[string]*routing.Gateway),
-		selection: routing.NewSelection(nil),
-		ports:     newPorts(p.o.Compile.PortBounds()),
-		memory:    newKeepsakes(),
+		objects:  make(map[string]*object),
+		origins:  make(map[string]int),
+		refs:     make(map[docKey][]ref),
+		resolver: routing.NewResolver(),
+		resolved: make(map[docKey][]*routing.Fault),
+		entries:  make(map[string]*entry),
+		roster:   newRoster(),
+		stale:    make(map[string]bool),
+		waning:   make(map[string]time.Time),
+		ports:    newPorts(p.o.Compile.PortBounds()),
+		memory:   newKeepsakes(),
+		refused:  make(map[string]bool),
 	}
 }
 
 // put takes an update over and reports whether it begins to hold an absence
 // back.
 func (s *space) put(u discovery.Update) (holds bool) {
-	old := s.objects[u.Key]
-	if old != nil {
+	o := s.objects[u.Key]
+	if o != nil && o.Origin != u.Origin {
 		s.remove(u.Key)
+		o = nil
 	}
-	o := &object{Update: u, rank: s.p.ranks[u.Origin]}
-	s.objects[u.Key] = o
-	at, _ := slices.BinarySearchFunc(s.ordered, o, (*object).compare)
-	s.ordered = slices.Insert(s.ordered, at, o)
-	s.origins[u.Origin]++
-	s.dirty, s.empty = true, time.Time{}
-	return u.Held != nil && (old == nil || old.Held == nil || !old.Held.Since.Equal(u.Held.Since))
+	if o == nil {
+		o = &object{Update: discovery.Update{Key: u.Key, Origin: u.Origin}, rank: s.p.ranks[u.Origin]}
+		s.objects[u.Key] = o
+		at, _ := slices.BinarySearchFunc(s.ordered, o, (*object).compare)
+		s.ordered = slices.Insert(s.ordered, at, o)
+		s.origins[u.Origin]++
+	}
+	holds = u.Held != nil && (o.Held == nil || !o.Held.Since.Equal(u.Held.Since))
+	s.say(o, u)
+	s.empty = time.Time{}
+	return holds
 }
 
 // remove lets go of an object.
 func (s *space) remove(key string) {
 	o := s.objects[key]
+	s.say(o, discovery.Update{Key: o.Key, Origin: o.Origin})
 	delete(s.objects, key)
 	if at, ok := slices.BinarySearchFunc(s.ordered, o, (*object).compare); ok {
 		s.ordered = slices.Delete(s.ordered, at, at+1)
@@ -86,10 +143,25 @@ func (s *space) remove(key string) {
 	if s.origins[o.Origin]--; s.origins[o.Origin] == 0 {
 		delete(s.origins, o.Origin)
 	}
-	s.dirty = true
 	if len(s.objects) == 0 {
 		s.empty = time.Now()
 	}
+}
+
+// say gives an object another state.
+func (s *space) say(o *object, u discovery.Update) {
+	was := o.Update
+	s.dirty = true
+	if !slices.Equal(was.Faults, u.Faults) {
+		s.faults.swap(was.Faults, u.Faults)
+	}
+	if !slices.Equal(was.Documents, u.Documents) || !slices.Equal(was.Kept, u.Kept) {
+		s.document(o, was, u)
+	}
+	if !slices.Equal(was.Instances, u.Instances) {
+		s.roster.tell(o, was.Instances, u.Instances)
+	}
+	o.Update = u
 }
 
 // idle reports whether nobody needs the namespace any more: it is empty for as
@@ -119,50 +191,52 @@ func (s *space) plan(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	w := s.work(now, routing.Version{Epoch: s.p.o.Epoch, Revision: revision})
-	if !w.changed {
+	s.settle(now)
+	asked := s.asked()
+	asked.Version = routing.Version{Epoch: s.p.o.Epoch, Revision: revision}
+	snapshot, faults := routing.Compile(s.before(asked), asked, s.p.o.Compile)
+	if !s.take(asked, snapshot, faults) {
 		s.p.spare = revision
 	}
-	s.take(w)
 	return nil
 }
 
-// work is what planning a namespace came to, before it counts.
-type work struct {
-	asked     *routing.Table // as compiled: of the gateways that are asked for
-	table     *routing.Table // what is to be served
-	snapshot  *routing.Snapshot
-	selection *routing.Selection
-	refused   map[string]bool
-	faults    []*routing.Fault
-	changed   bool // the table differs from that of the last plan
+// settle brings every station but compiling up to date.
+func (s *space) settle(now time.Time) {
+	if s.p.whole { // only tests ask for it
+		s.unsettle()
+	}
+	s.meet(now)
+	s.resolve()
+	s.choose(now)
+	s.assign(now)
 }
 
-// work plans with all objects of now. A table that differs from that of the
-// last plan has the version.
-func (s *space) work(now time.Time, version routing.Version) *work {
-	docs := s.merge()
-	asked, faults := routing.Resolve(docs)
-	selected, selection, more := routing.Select(s.selection, asked, s.roster.of(s.lists(), now), now, s.p.o.Select)
-	faults = append(faults, more...)
-	selected.Gateways = s.ports.assign(selected, s.memory.touched, now)
-	selected.Version = version
-	w := &work{asked: selected, selection: selection, refused: make(map[string]bool)}
-	w.snapshot, more = routing.Compile(s.before(selected), selected, s.p.o.Compile)
-	faults = append(faults, more...)
-	for _, name := range selected.Broken {
-		w.refused[name] = true
+// unsettle has every station do everything again.
+func (s *space) unsettle() {
+	s.resolver = routing.NewResolver()
+	for key, refs := range s.refs {
+		s.resolver.Set(key.kind, key.name, counting(refs))
 	}
-	for _, f := range more {
-		if f.Severity == routing.Refused {
-			w.refused[f.Name] = true
+	for name := range s.entries {
+		s.stale[name] = true
+	}
+	s.reorder = true
+	var all []*routing.Instance
+	for _, t := range s.roster.tenants {
+		if t.dated != nil {
+			all = append(all, t.dated)
 		}
 	}
-	w.table = s.serve(w, docs)
-	w.changed = s.last.Table == nil || !sameTable(s.last.Table, w.table)
-	w.faults = s.allFaults(faults)
-	return w
+	s.roster.index = routing.NewInstances(all)
 }
 
-// served returns the form of a gateway in the last table, nil if it has none.
-func (s *space) served(name string) *routing.Gateway { return s.serving[name] }
+// keep notes an entry as it is, if updates are only tried.
+func (s *space) keep(e *entry) {
+	if s.trial != nil {
+		s.trial.keep(e)
+	}
+}
+
+// addresses are those of instances.
+type addresses = map[netip.AddrPort]bool

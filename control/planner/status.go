@@ -13,9 +13,6 @@ import (
 	"github.com/sluice-mesh/sluice/routing"
 )
 
-// gateways is the kind of documents that ask for gateways.
-const gateways = "gateways"
-
 // State says how an object or a gateway fares.
 type State string
 
@@ -156,7 +153,7 @@ func (p *Planner) Status(namespace string) Status {
 		status.Objects = append(status.Objects, o.status(now, bySource[o.Key]))
 	}
 	slices.SortFunc(status.Objects, func(a, b Object) int { return strings.Compare(a.Key, b.Key) })
-	status.Gateways = append(status.Gateways, s.gateways()...)
+	status.Gateways = append(status.Gateways, s.fates()...)
 	return status
 }
 
@@ -197,27 +194,50 @@ func (o *object) status(now time.Time, faults []*routing.Fault) Object {
 	return s
 }
 
-// gateways tells how each gateway fares, sorted by name.
-func (s *space) gateways() []Gateway {
+// fates tells how each gateway fares, sorted by name.
+func (s *space) fates() []Gateway {
 	if s.last.Table == nil {
 		return nil
 	}
 	var all []Gateway
-	kept := s.kept()
 	for _, g := range s.last.Table.Gateways {
-		state := cmp.Or(kept[g.Name], Good)
-		if s.refused[g.Name] {
-			state = LastGood
+		one := Gateway{
+			Name: g.Name, State: s.keeps(g.Name), At: g.At.String(), Groups: s.groups(g.Name),
+			Port: g.Port.Number, Assigned: s.ports.byName[g.Name].port == g.Port.Number,
 		}
-		_, assigned := s.ports.byName[g.Name]
-		all = append(all, Gateway{
-			Name: g.Name, State: state, At: g.At.String(), Groups: s.groups(g.Name),
-			Port: g.Port.Number, Assigned: assigned && s.ports.byName[g.Name].port == g.Port.Number,
-		})
+		if s.refused[g.Name] {
+			one.State = LastGood
+		}
+		all = append(all, one)
 	}
 	for _, name := range s.last.Table.Broken {
 		all = append(all, Gateway{Name: name, State: Refused, Groups: s.groups(name)})
 	}
 	slices.SortFunc(all, func(a, b Gateway) int { return strings.Compare(a.Name, b.Name) })
 	return all
+}
+
+// keeps returns how a gateway fares that is not refused: HeldBack or LastGood
+// if all its documents are only kept.
+func (s *space) keeps(name string) State {
+	state := Good
+	for _, r := range s.refs[docKey{gateways, name}] {
+		switch {
+		case !r.kept:
+			return Good
+		case r.o.Held != nil:
+			state = HeldBack
+		case state == Good:
+			state = LastGood
+		}
+	}
+	return state
+}
+
+// groups tells of the groups of a gateway; none if it is not asked for.
+func (s *space) groups(name string) []Group {
+	if e := s.entries[name]; e != nil {
+		return e.groups()
+	}
+	return nil
 }
