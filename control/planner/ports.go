@@ -68,10 +68,7 @@ func (s *space) assign(now time.Time) {
 				wanting = append(wanting, name)
 			}
 		case e != nil && e.selected.Gateway == nil:
-			// It is refused, and may be what it was before.
-			if pinned && !one.gone.IsZero() && p.asked[one.port] == 0 {
-				wanting = append(wanting, name)
-			}
+			// It is refused, and keeps what it has.
 		case pinned && one.gone.IsZero():
 			p.byName[name] = pin{one.port, now}
 			p.vanished[name], s.memory.touched[name] = true, true

@@ -220,6 +220,14 @@ func (s *space) unsettle() {
 	}
 	for name := range s.entries {
 		s.stale[name] = true
+		if key := (docKey{gateways, name}); s.refs[key] == nil {
+			s.resolver.Set(key.kind, key.name, nil)
+		}
+	}
+	for key := range s.resolved {
+		if s.refs[key] == nil {
+			s.resolver.Set(key.kind, key.name, nil)
+		}
 	}
 	s.reorder = true
 	var all []*routing.Instance
