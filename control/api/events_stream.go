@@ -104,14 +104,16 @@ func (c *call) stream(after uint64, q store.EventQuery) string {
 	}
 }
 
-// watch hands on the events after a number. What was dropped meanwhile is left
-// out.
+// watch hands on the events after a number. Those that were dropped before it
+// began are left out.
 func (c *call) watch(ctx context.Context, after uint64, q store.EventQuery, to chan<- watched) {
+	begun := false
 	for e, err := range c.api.o.Store.WatchEvents(ctx, after, q) {
-		if errors.Is(err, store.ErrCompacted) && after > 0 {
+		if errors.Is(err, store.ErrCompacted) && after > 0 && !begun {
 			c.watch(ctx, 0, q, to) // all that is kept
 			return
 		}
+		begun = true
 		select {
 		case to <- watched{e, err}:
 		case <-ctx.Done():
@@ -123,7 +125,7 @@ func (c *call) watch(ctx context.Context, after uint64, q store.EventQuery, to c
 // ended names why a stream ended.
 func ended(err error) string {
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, store.ErrCompacted):
 		return "slow"
 	case errors.Is(err, store.ErrCorrupt):
 		return "failed"

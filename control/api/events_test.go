@@ -356,6 +356,15 @@ func TestStreamTellsEventsAsTheyCome(t *testing.T) {
 			t.Errorf("the stream goes on with %q, want %q", got, want)
 		}
 	}
+	for _, r := range []*reader{all, some, again} {
+		r.stop()
+	}
+	closed := func(n int64) {
+		eventually(t, "the streams end", func() bool {
+			return b.registry.ControlEventStreams().Value() == 0 && b.registry.ControlEventStreamsEnded("closed").Value() == n
+		})
+	}
+	closed(3)
 	// What is no more is left out.
 	var list []store.Event
 	for range 1500 {
@@ -368,12 +377,8 @@ func TestStreamTellsEventsAsTheyCome(t *testing.T) {
 	if got := late.next(); !strings.HasPrefix(got, "id: 504\n") {
 		t.Errorf("the stream goes on with %q, want the oldest that is kept", got)
 	}
-	for _, r := range []*reader{all, some, again, late} {
-		r.stop()
-	}
-	eventually(t, "the streams end", func() bool {
-		return b.registry.ControlEventStreams().Value() == 0 && b.registry.ControlEventStreamsEnded("closed").Value() == 4
-	})
+	late.stop()
+	closed(4)
 }
 
 func eventually(t *testing.T, what string, holds func() bool) {
@@ -411,6 +416,9 @@ func TestASlowReaderIsEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetReadBuffer(4096) // so that little is under way
+	}
 	if _, err := io.WriteString(conn, "GET /api/v1/events/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}

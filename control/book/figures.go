@@ -124,7 +124,7 @@ func (b *Book) Gateway(namespace, gateway string, window time.Duration) (Gateway
 func (b *Book) group(g *group, window int, now time.Duration) GatewayFigures {
 	own := g.members[key{gateway: g.gateway}]
 	if own == nil {
-		own = &series{since: now}
+		own = &series{group: g}
 	}
 	all := GatewayFigures{Gateway: g.gateway, Routes: []RouteFigures{}, Conditions: []ConditionFigures{}}
 	all.Figures, _ = b.figures(own, window, now)
@@ -174,7 +174,11 @@ func (b *Book) figures(s *series, window int, now time.Duration) (Figures, *vect
 			v.addAll(step)
 		}
 	}
-	covers := max(now-max(since, s.since), time.Second).Seconds()
+	began := s.since
+	if s.kind != kindRoute { // what there is of a gateway before it counts are its routes
+		began = s.group.since
+	}
+	covers := max(now-max(since, began), time.Second).Seconds()
 	f := Figures{
 		Window: w.length.Seconds(), Covers: covers, InFlight: s.stands.inFlight, Proxies: s.tells,
 		Codes: map[string]uint64{}, Reasons: map[string]uint64{},

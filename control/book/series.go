@@ -32,6 +32,7 @@ type place struct {
 // series is what all proxies counted of a gateway, a route or a condition.
 type series struct {
 	place
+	group  *group
 	total  vector
 	rings  *rings        // nil before something was counted
 	since  time.Duration // when the first of it was counted, since the book began

@@ -16,6 +16,7 @@ type gatewayKey struct{ namespace, gateway string }
 type group struct {
 	gatewayKey
 	members map[key]*series
+	since   time.Duration // when the first of anything of it was told
 }
 
 // telling is one message on its way into the book.
@@ -121,6 +122,7 @@ func (t *telling) attach(w *row, s *series, fresh bool) {
 	s.rows++
 	s.tells++
 	s.since = min(s.since, t.from)
+	s.group.since = min(s.group.since, t.from)
 	t.proxy.rows[s.key] = w
 	t.book.rows++
 }
@@ -165,11 +167,11 @@ func (b *Book) member(k key, namespace string, t *telling) *series {
 	}
 	if g == nil {
 		// Texts of messages are not held on to.
-		g = &group{gatewayKey{namespace, strings.Clone(k.gateway)}, map[key]*series{}}
+		g = &group{gatewayKey{namespace, strings.Clone(k.gateway)}, map[key]*series{}, t.from}
 		b.groups[g.gatewayKey] = g
 	}
 	k.gateway, k.route, k.condition = g.gateway, strings.Clone(k.route), strings.Clone(k.condition)
-	s := &series{place: place{namespace, k}, since: t.from, heard: t.now}
+	s := &series{place: place{namespace, k}, group: g, since: t.from, heard: t.now}
 	g.members[k] = s
 	b.series++
 	return s

@@ -148,6 +148,19 @@ func TestFiguresOfANewRouteAreOfItsTime(t *testing.T) {
 	}
 }
 
+// A gateway has been there for as long as its routes, so its rate is the sum of
+// theirs.
+func TestAGatewayCoversWhatItsRoutesCover(t *testing.T) {
+	b := newBed(t, book.Options{})
+	b.tell("p", series(metrics.RouteWeight, 1, "gateway", "shop", "route", "a", "kind", "asked"))
+	b.clock.pass(8 * time.Second)
+	b.tell("p", requests(16), series(metrics.GatewayRequests, 16, "gateway", "shop", "code", "2xx"))
+	g, _ := b.Gateway(here, "shop", book.Short)
+	if g.Rate != 2 || g.Routes[0].Rate != 2 || g.Covers != 8 {
+		t.Errorf("%v/s of the gateway and %v/s of its route in %v s, want 2/s in 8 s", g.Rate, g.Routes[0].Rate, g.Covers)
+	}
+}
+
 func TestQuantilesAndMeans(t *testing.T) {
 	b := newBed(t, book.Options{})
 	// Buckets of another shape count where their upper bounds are.
