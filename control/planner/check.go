@@ -16,8 +16,10 @@ import (
 // Check returns what would be refused if updates were taken over now, in the
 // order of places: all refusals of the updates' own objects, and those of
 // others that would be new, such as of a gateway whose condition would be gone.
-// Warnings are left out. It changes nothing. An empty namespace is the one of
-// updates that name none; that of the updates does not count.
+// Warnings are left out, and so is that another object has a document of the
+// same name, which yields to one of a higher rank. It changes nothing. An empty
+// namespace is the one of updates that name none; that of the updates does not
+// count.
 func (p *Planner) Check(namespace string, updates []discovery.Update) []*routing.Fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -48,9 +50,12 @@ func (p *Planner) Check(namespace string, updates []discovery.Update) []*routing
 	s.revert(undo)
 
 	return slices.DeleteFunc(found, func(f *routing.Fault) bool {
-		return f.Severity != routing.Refused || !own[f.At.Source] && known[unplaced(f)]
+		return f.Severity != routing.Refused || !own[f.At.Source] && (known[unplaced(f)] || f.Code == codeTwice)
 	})
 }
+
+// codeTwice is the code of a document that yields to another of its name.
+const codeTwice = "DuplicateArtifactName"
 
 // apply takes an update over and returns the one that takes it back.
 func (s *space) apply(u discovery.Update) (undo discovery.Update) {
