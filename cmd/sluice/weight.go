@@ -117,7 +117,7 @@ func (f *weightFlags) run(cmd *cobra.Command, gateway string, asked []routeWeigh
 	}
 	if slices.Equal(before, after) {
 		fmt.Fprintf(cmd.OutOrStdout(), "gateways/%s unchanged\n", gateway)
-		present := client.Written{Items: []client.Item{{Artifact: client.Artifact{Revision: g.Revision}}}}
+		present := client.Written{Items: []client.Item{{Artifact: client.Artifact{Kind: "gateways", Name: gateway, Revision: g.Revision}}}}
 		return awaitServed(cmd.Context(), c, present, f.wait, cmd.ErrOrStderr())
 	}
 	written, err := writeWeights(cmd.Context(), c, g, before, after, f.dryRun)

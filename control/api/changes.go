@@ -41,26 +41,35 @@ func (c *call) change() error {
 	if id > at.Revision {
 		return refuse(http.StatusNotFound, "change "+strconv.FormatUint(id, 10)+" was not made yet")
 	}
-	known, ok := c.api.o.Proxies.Convergence(id)
-	if wait > 0 {
-		ctx, cancel := context.WithTimeout(c.ctx(), wait)
-		defer cancel()
-		reached, err := c.api.o.Proxies.Wait(ctx, id)
-		if err != nil && ctx.Err() == nil {
-			return err
-		}
-		known, ok = reached, true
-	}
-	if !ok {
-		if id <= c.api.reached.in(c.ns) {
-			return stream.ErrForgotten
-		}
-		known = stream.Convergence{Change: id, State: stream.Pending}
+	known, err := c.follow(id, wait)
+	if err != nil {
+		return err
 	}
 	if known.Namespace != "" && known.Namespace != c.ns {
 		return refuse(http.StatusNotFound, "change "+strconv.FormatUint(id, 10)+" is of another namespace")
 	}
 	return c.answer(http.StatusOK, viewOf(known))
+}
+
+// follow returns how far a change has come, at the latest when wait is over.
+func (c *call) follow(id uint64, wait time.Duration) (stream.Convergence, error) {
+	known, ok := c.api.o.Proxies.Convergence(id)
+	if !ok && id <= c.api.reached.first {
+		return known, stream.ErrForgotten // by a process before this one
+	}
+	if !ok || wait > 0 {
+		ctx, cancel := context.WithTimeout(c.ctx(), wait)
+		defer cancel()
+		var err error
+		known, err = c.api.o.Proxies.Wait(ctx, id)
+		if errors.Is(err, stream.ErrForgotten) || err != nil && ctx.Err() == nil {
+			return known, err
+		}
+	}
+	if known.State == "" {
+		known = stream.Convergence{Change: id, State: stream.Pending}
+	}
+	return known, nil
 }
 
 // convergenceView is a change as it is answered.

@@ -3,7 +3,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -418,14 +417,12 @@ func (c *call) await(change uint64) error {
 	if err != nil || wait == 0 || change == 0 {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(c.ctx(), wait)
-	defer cancel()
-	reached, err := c.api.o.Proxies.Wait(ctx, change)
+	reached, err := c.follow(change, wait)
 	converged := reached.State == stream.Converged
 	switch {
 	case errors.Is(err, stream.ErrForgotten):
 		converged = true // long ago
-	case err != nil && ctx.Err() == nil:
+	case err != nil:
 		return err
 	case c.ctx().Err() != nil:
 		return c.ctx().Err()

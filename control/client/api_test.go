@@ -35,7 +35,15 @@ const patience = time.Minute
 // test ends, and returns its URL.
 func control(tb testing.TB) string {
 	tb.Helper()
-	s, err := store.Open(tb.TempDir(), store.Options{})
+	url, stop := controlIn(tb, tb.TempDir())
+	tb.Cleanup(stop)
+	return url
+}
+
+// controlIn does so with the store in a folder, until stop.
+func controlIn(tb testing.TB, dir string) (url string, stop func()) {
+	tb.Helper()
+	s, err := store.Open(dir, store.Options{})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -69,19 +77,20 @@ func control(tb testing.TB) string {
 		})
 	})
 	server := httptest.NewServer(a.Handler())
-	tb.Cleanup(func() {
+	stop = func() {
 		server.Close()
 		cancel()
 		if err := errors.Join(g.Wait(), s.Close()); err != nil {
 			tb.Error(err)
 		}
-	})
+	}
 	select {
 	case <-first:
 	case <-time.After(patience):
+		stop()
 		tb.Fatal("there is no plan")
 	}
-	return server.URL
+	return server.URL, stop
 }
 
 // of returns a client of a control plane.
@@ -412,5 +421,29 @@ func TestEventsAreFollowed(t *testing.T) {
 	}
 	if err := g.Wait(); err != nil || string(last.Value) != `"three"` {
 		t.Errorf("it ends with %+v, %v; want the last event", last, err)
+	}
+}
+
+func TestAChangeOfAFormerProcessIsNotWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	url, stop := controlIn(t, dir)
+	written, err := of(t, url, "").Put(t.Context(), "gateways", "shop", []byte(shop), client.Write{})
+	stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	url, stop = controlIn(t, dir)
+	defer stop()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c := of(t, url, "")
+	for _, wait := range []time.Duration{0, time.Hour} {
+		if _, err := c.Change(ctx, written.Change, wait); status(t, err) != http.StatusNotFound {
+			t.Errorf("Change, waiting %v: %v; want 404 at once", wait, err)
+		}
+	}
+	again, err := c.Put(ctx, "gateways", "shop", []byte(shop), client.Write{Wait: time.Hour})
+	if err != nil || again.Change != 0 || !again.Converged {
+		t.Errorf("the same is written again: %+v, %v; want nothing to wait for", again, err)
 	}
 }
