@@ -25,6 +25,7 @@ func (p *Plane) Run(ctx context.Context) error {
 		func(ctx context.Context) error { return p.planner.Run(ctx, p.source, p.publish) },
 		func(ctx context.Context) error { return p.stream.Serve(ctx, p.streamListener) },
 		p.recorder().Run,
+		p.watchHeld,
 		p.events.Run,
 		p.watchCredentials,
 	} {
