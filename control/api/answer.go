@@ -59,6 +59,7 @@ func (c *call) none(status int) error {
 
 // send answers a whole body; to HEAD, net/http sends its head alone.
 func (c *call) send(status int, contentType string, body []byte) {
+	patience(c.w)
 	c.w.Header().Set("Content-Type", contentType)
 	c.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	c.w.WriteHeader(status)
@@ -178,6 +179,7 @@ func writeJSONText(b *bytes.Buffer, s string) {
 
 // text answers plain text.
 func text(w http.ResponseWriter, status int, body string) {
+	patience(w)
 	w.Header().Set("Content-Type", typeText)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)

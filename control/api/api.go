@@ -20,10 +20,14 @@ import (
 
 // Bounds of the server.
 const (
-	headTimeout  = 10 * time.Second
-	bodyTimeout  = time.Minute
-	idleTimeout  = 65 * time.Second
-	maxHeadBytes = 32 << 10
+	headTimeout = 10 * time.Second
+	bodyTimeout = time.Minute
+	// answerTimeout is for each part that is written at once.
+	answerTimeout = time.Minute
+	// maxConnections are served at a time; others wait to be accepted.
+	maxConnections = 4096
+	idleTimeout    = 65 * time.Second
+	maxHeadBytes   = 32 << 10
 	// closeTimeout is how long answers may still take once the end was asked
 	// for.
 	closeTimeout = 5 * time.Second
@@ -39,6 +43,8 @@ type API struct {
 	incidents atomic.Uint64
 	streams   atomic.Int64 // of events, that are open
 	started   time.Time
+	large     turnstile // bodies of several artifacts that are read
+	names     names
 	reached   reached
 }
 
@@ -48,7 +54,7 @@ func New(o Options) (*API, error) {
 		return nil, err
 	}
 	a := &API{o: o.withDefaults()}
-	a.started = a.o.Clock()
+	a.started, a.large = a.o.Clock(), make(turnstile, maxLarge)
 	// What is stored now is in the first plan, which makes no changes.
 	if at, err := o.Store.Version(context.Background()); err == nil {
 		a.reached.first = at.Revision
@@ -88,10 +94,10 @@ func (a *API) Serve(ctx context.Context, ln net.Listener) error {
 	ended := make(chan error, 1)
 	go func() {
 		if a.o.TLS != nil {
-			ended <- server.ServeTLS(ln, "", "")
+			ended <- server.ServeTLS(limit(ln, maxConnections), "", "")
 			return
 		}
-		ended <- server.Serve(ln)
+		ended <- server.Serve(limit(ln, maxConnections))
 	}()
 	select {
 	case err := <-ended:
@@ -124,12 +130,28 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	h.Set("Vary", "Accept")
 	c := &call{api: a, w: w, r: r, query: r.URL.Query()}
 	defer c.recover() //nolint:contextcheck // the request of the call has it
-	// A body that comes too slowly ends the connection; answers that take
-	// their time do not.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	c.deadlines()
 	if err := c.serve(); err != nil {
 		c.fail(err) //nolint:contextcheck // the request of the call has it
 	}
+}
+
+// deadlines bounds how long the body may take, and takes the bound of the
+// answer before on the same connection away. A request without a body may wait
+// as long as it takes.
+func (c *call) deadlines() {
+	control := http.NewResponseController(c.w)
+	var body time.Time
+	if c.r.ContentLength != 0 {
+		body = time.Now().Add(bodyTimeout)
+	}
+	_ = control.SetReadDeadline(body) // a recorder in a test has none
+	_ = control.SetWriteDeadline(time.Time{})
+}
+
+// patience bounds how long a part of an answer may take to be taken.
+func patience(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
 }
 
 func (c *call) serve() error {

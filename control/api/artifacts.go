@@ -72,14 +72,21 @@ func (c *call) list() error {
 	if err != nil {
 		return err
 	}
-	all, err := c.api.o.Store.List(c.ctx(), c.ns, kind)
+	all, err := c.api.names.of(c.ctx(), c.api.o.Store, c.ns, kind)
 	if err != nil {
 		return err
 	}
-	from, to := c.page(len(all.Artifacts))
+	from, to := c.page(len(all))
 	lib := newLibrary(c.api.o.Store, c.ns)
 	shapes := make([]*yaml.Node, 0, to-from)
-	for _, a := range all.Artifacts[from:to] {
+	for _, name := range all[from:to] {
+		a, err := c.present(store.Key{Namespace: c.ns, Kind: kind, Name: name})
+		if err != nil {
+			return err
+		}
+		if a.Revision == 0 {
+			continue // deleted meanwhile
+		}
 		v, err := c.api.view(c.ctx(), lib, a)
 		if err != nil {
 			return err

@@ -86,5 +86,7 @@ func (c *call) body(limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "the body could not be read to its end: "+err.Error())
 	}
+	// What comes now is waiting, which has bounds of its own.
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
 	return b, nil
 }

@@ -48,6 +48,10 @@ func (c *call) several() (sent, []edit, error) {
 	if s.p.asked() {
 		return s, nil, refuse(http.StatusBadRequest, "If-Match and If-None-Match are for one artifact: write it by its own path")
 	}
+	if err := c.api.large.enter(c.ctx()); err != nil {
+		return s, nil, err
+	}
+	defer c.api.large.leave()
 	body, err := c.body(maxCollective)
 	if err != nil {
 		return s, nil, err

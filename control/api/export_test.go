@@ -86,3 +86,6 @@ func (t Tree) JSON() string {
 	}
 	return string(b)
 }
+
+// Limit is limit, for tests with fewer connections than a server takes.
+var Limit = limit

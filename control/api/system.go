@@ -131,6 +131,7 @@ func (l *lateHeader) Write(b []byte) (int, error) {
 		l.begun = true
 		l.set(l.w.Header())
 	}
+	patience(l.w)
 	return l.w.Write(b)
 }
 
