@@ -143,6 +143,9 @@ func TestTakenPortIsTriedAgain(t *testing.T) {
 	if ready, why := bed.server.Ready(); ready || !strings.Contains(why, "in use") {
 		t.Errorf("Ready() = %v, %q; want the address in use as the reason", ready, why)
 	}
+	if all := bed.server.Unserved(); len(all) != 1 || all["blocked"] == nil || !strings.Contains(all["blocked"].Error(), "in use") {
+		t.Errorf("Unserved() = %v, want the blocked one with the reason", all)
+	}
 	bed.apply(gateway("blocked", p, a)) // which changes nothing about it
 	if ready, _ := bed.server.Ready(); ready {
 		t.Error("ready though the port is still taken")
@@ -154,6 +157,9 @@ func TestTakenPortIsTriedAgain(t *testing.T) {
 	}
 	if st := bed.server.Status(); !st[0].Deployed || st[0].Reason != "" {
 		t.Errorf("status = %+v, want it deployed", st[0])
+	}
+	if all := bed.server.Unserved(); all != nil {
+		t.Errorf("Unserved() = %v, want none", all)
 	}
 }
 

@@ -596,6 +596,9 @@ func TestCertificatesThatCannotBeUsed(t *testing.T) {
 					t.Errorf("not deployed: %q, want %s in it", why, want)
 				}
 			}
+			if all := s.server.Unserved(); len(all) != 1 || all["shop"] == nil || all["shop"].Error() != why {
+				t.Errorf("Unserved() = %v, want shop for %q", all, why)
+			}
 			if strings.Contains(why, "PRIVATE KEY") {
 				t.Errorf("%q shows a key", why)
 			}

@@ -25,7 +25,7 @@ import (
 )
 
 // settleEvery is how often a proxy looks at how much memory is in use.
-const settleEvery = 10 * time.Second
+const settleEvery = time.Second
 
 // Options shape an Edge.
 type Options struct {
