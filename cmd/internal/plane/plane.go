@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/sluice-mesh/sluice/control/api"
 	"github.com/sluice-mesh/sluice/control/artifacts"
@@ -80,7 +79,7 @@ type Plane struct {
 
 	apiListener, streamListener net.Listener
 
-	ready atomic.Bool // the first plans are out
+	first chan struct{} // closed when the first plans are out
 
 	mu     sync.Mutex                // guards the field below
 	served map[string]*routing.Table // by namespace: what all of its proxies serve, or began with
@@ -98,7 +97,7 @@ func Open(ctx context.Context, o Options) (*Plane, error) {
 	p := &Plane{
 		o: o, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
 		registry: metrics.New(metrics.Options{}),
-		served:   make(map[string]*routing.Table),
+		first:    make(chan struct{}), served: make(map[string]*routing.Table),
 	}
 	if err := p.checkAccess(); err != nil {
 		return nil, err

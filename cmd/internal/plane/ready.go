@@ -5,6 +5,7 @@ package plane
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/sluice-mesh/sluice/control/api"
 	"github.com/sluice-mesh/sluice/discovery"
@@ -36,29 +37,21 @@ func (l *listing) Confirm() int {
 	return 0
 }
 
-// readiness returns what must hold before the API takes writes: that all
-// sources have told what they have, and that each namespace has a table, or
-// says why it has none yet. What holds once holds for good.
-func (p *Plane) readiness() []api.Readiness {
-	sources := api.Readiness{Name: "sources", Detail: "not all have told what they have"}
-	tables := api.Readiness{Name: "tables", Detail: "the first ones are being made"}
-	if p.ready.Load() || p.listed() {
-		sources.OK, sources.Detail = true, ""
+// awaitFirst closes first when each namespace has a table, or says why it has
+// none yet, of which nobody tells.
+func (p *Plane) awaitFirst(ctx context.Context) error {
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for !isClosed(p.source.over) || !p.planned() {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-look.C:
+		}
 	}
-	if p.ready.Load() || sources.OK && p.planned() {
-		p.ready.Store(true)
-		tables.OK, tables.Detail = true, ""
-	}
-	return []api.Readiness{sources, tables}
-}
-
-func (p *Plane) listed() bool {
-	select {
-	case <-p.source.over:
-		return true
-	default:
-		return false
-	}
+	close(p.first)
+	<-ctx.Done()
+	return nil
 }
 
 // planned reports whether each namespace has a table, or is held back.
@@ -69,4 +62,31 @@ func (p *Plane) planned() bool {
 		}
 	}
 	return true
+}
+
+// First is closed when all sources have told what they have, and each
+// namespace has a table or is held back: the API takes writes.
+func (p *Plane) First() <-chan struct{} { return p.first }
+
+// readiness returns what must hold before the API takes writes. What holds
+// once holds for good: a namespace that begins later is no reason to wait.
+func (p *Plane) readiness() []api.Readiness {
+	sources := api.Readiness{Name: "sources", OK: isClosed(p.source.over)}
+	if !sources.OK {
+		sources.Detail = "not all have told what they have"
+	}
+	tables := api.Readiness{Name: "tables", OK: isClosed(p.first)}
+	if !tables.OK {
+		tables.Detail = "the first ones are being made"
+	}
+	return []api.Readiness{sources, tables}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }

@@ -23,6 +23,7 @@ func (p *Plane) Run(ctx context.Context) error {
 	for _, part := range []func(context.Context) error{
 		func(ctx context.Context) error { return p.api.Serve(ctx, p.apiListener) },
 		func(ctx context.Context) error { return p.planner.Run(ctx, p.source, p.publish) },
+		p.awaitFirst,
 		func(ctx context.Context) error { return p.stream.Serve(ctx, p.streamListener) },
 		p.recorder().Run,
 		p.watchHeld,
@@ -78,9 +79,6 @@ func (p *Plane) publish(plan planner.Plan) {
 		p.o.Publish(plan)
 	}
 }
-
-// First is closed when all sources have told what they have.
-func (p *Plane) First() <-chan struct{} { return p.source.over }
 
 // Reread reads files and certificates anew, believes every absence that is
 // held back, and returns how many that were.
