@@ -55,14 +55,17 @@ func (c *call) change() error {
 func (c *call) follow(id uint64, wait time.Duration) (stream.Convergence, error) {
 	known, ok := c.api.o.Proxies.Convergence(id)
 	if !ok && id <= c.api.reached.first {
-		return known, stream.ErrForgotten // by a process before this one
+		return c.long(id, wait) // by a process before this one
 	}
 	if !ok || wait > 0 {
 		ctx, cancel := context.WithTimeout(c.ctx(), wait)
 		defer cancel()
 		var err error
 		known, err = c.api.o.Proxies.Wait(ctx, id)
-		if errors.Is(err, stream.ErrForgotten) || err != nil && ctx.Err() == nil {
+		if errors.Is(err, stream.ErrForgotten) {
+			return c.long(id, wait)
+		}
+		if err != nil && ctx.Err() == nil {
 			return known, err
 		}
 	}
@@ -70,6 +73,69 @@ func (c *call) follow(id uint64, wait time.Duration) (stream.Convergence, error)
 		known = stream.Convergence{Change: id, State: stream.Pending}
 	}
 	return known, nil
+}
+
+// look is how often proxies are looked at again that do not serve the newest
+// table.
+const look = 100 * time.Millisecond
+
+// long returns how far a change has come that was made too long ago to be
+// known by itself: it is in the newest table, so whoever serves that serves
+// it.
+func (c *call) long(id uint64, wait time.Duration) (stream.Convergence, error) {
+	ctx, cancel := context.WithTimeout(c.ctx(), wait)
+	defer cancel()
+	again := time.NewTicker(look)
+	defer again.Stop()
+	for {
+		known := c.newest(id)
+		if known.State != stream.Planned {
+			return known, nil
+		}
+		select {
+		case <-ctx.Done():
+			return known, c.ctx().Err()
+		case <-again.C:
+		}
+	}
+}
+
+// maxLaggards bounds those that are named.
+const maxLaggards = 100
+
+// newest returns how far the newest table has come, as what is known of a
+// change in it.
+func (c *call) newest(id uint64) stream.Convergence {
+	known := stream.Convergence{Change: id, State: stream.Pending, Namespace: c.ns}
+	plan, ok := c.api.o.Plans.Last(c.ns)
+	if !ok {
+		return known
+	}
+	known.Version = plan.Table.Version
+	for _, p := range c.api.o.Proxies.Proxies() {
+		switch {
+		case !p.Connected || !serves(p.Namespaces, c.ns):
+			continue
+		case p.Version != (routing.Version{}) && p.Behind.IsZero():
+			known.Served++
+		case len(known.Laggards) < maxLaggards:
+			since := p.Behind
+			if since.IsZero() {
+				since = p.Since
+			}
+			known.Laggards = append(known.Laggards, stream.Laggard{Node: p.Node, Since: since, Reason: "it does not serve the newest table yet"})
+		}
+		known.Proxies++
+	}
+	switch {
+	case known.Proxies == 0:
+		known.State = stream.NoProxies
+	case known.Served == known.Proxies:
+		known.State = stream.Converged
+	default:
+		known.State = stream.Planned
+	}
+	return known
 }
 
 // convergenceView is a change as it is answered.

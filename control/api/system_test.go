@@ -12,11 +12,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sluice-mesh/sluice/control/api"
 	"github.com/sluice-mesh/sluice/control/planner"
 	"github.com/sluice-mesh/sluice/control/store"
+	"github.com/sluice-mesh/sluice/control/stream"
 	"github.com/sluice-mesh/sluice/discovery"
 	"github.com/sluice-mesh/sluice/routing"
 )
@@ -274,4 +277,69 @@ func FuzzRequests(f *testing.F) {
 			t.Errorf("%s %s %q = %d: %s", method, path, body, resp.StatusCode, w.log.String())
 		}
 	})
+}
+
+// restarted are proxies of a control plane that was started anew: nothing is
+// known of changes before.
+type restarted struct {
+	proxies
+	list func() []stream.Proxy
+}
+
+func (r *restarted) Proxies() []stream.Proxy { return r.list() }
+
+func (*restarted) Convergence(uint64) (stream.Convergence, bool) { return stream.Convergence{}, false }
+
+func (*restarted) Wait(context.Context, uint64) (stream.Convergence, error) {
+	return stream.Convergence{}, stream.ErrForgotten
+}
+
+// A change of a former process is in the newest table, so who serves that
+// serves it.
+func TestChangesOfAFormerProcess(t *testing.T) {
+	at := routing.Version{Epoch: 1, Revision: 1}
+	good := stream.Proxy{Node: "a", Namespaces: []string{"default/default"}, Connected: true, Version: at}
+	behind := good
+	behind.Node, behind.Behind = "b", time.Unix(1, 0)
+	gone := behind
+	gone.Connected = false
+	other := behind
+	other.Namespaces = []string{"other/place"}
+	for _, tt := range []struct {
+		name    string
+		proxies []stream.Proxy
+		then    []stream.Proxy // from the third look on
+		has     string
+		served  string
+	}{
+		{"no proxy", []stream.Proxy{gone, other}, nil, `"state":"no_proxies"`, "false"},
+		{"all serve it", []stream.Proxy{good, gone, other}, nil, `"state":"converged"`, "true"},
+		{"one does not", []stream.Proxy{good, behind}, nil, `"laggards":[{"node":"b"`, "false"},
+		{"one comes up while it is waited for", []stream.Proxy{good, behind}, []stream.Proxy{good}, `"state":"converged"`, "true"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var looks atomic.Int32
+			r := &restarted{list: func() []stream.Proxy {
+				if looks.Add(1) > 2 && tt.then != nil {
+					return tt.then
+				}
+				return tt.proxies
+			}}
+			w := start(t, func(o *api.Options) {
+				o.Proxies = r
+				if _, err := o.Store.Apply(t.Context(), "ann", store.Change{
+					Key: store.Key{Namespace: "default/default", Kind: "conditions", Name: "beta"}, Text: beta, Expect: store.Any,
+				}); err != nil {
+					t.Fatal(err)
+				}
+			})
+			wait := "300ms"
+			if tt.then != nil {
+				wait = "1m"
+			}
+			w.ask("GET", "/api/v1/changes/1?wait="+wait, "").is(200).has(tt.has)
+			looks.Store(0)
+			w.ask("PUT", "/api/v1/conditions/beta?wait="+wait, beta).is(200).tell("Sluice-Converged", tt.served)
+		})
+	}
 }

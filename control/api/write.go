@@ -418,16 +418,13 @@ func (c *call) await(change uint64) error {
 		return err
 	}
 	reached, err := c.follow(change, wait)
-	converged := reached.State == stream.Converged
-	switch {
-	case errors.Is(err, stream.ErrForgotten):
-		converged = true // long ago
-	case err != nil:
-		return err
-	case c.ctx().Err() != nil:
-		return c.ctx().Err()
+	if err == nil {
+		err = c.ctx().Err()
 	}
-	c.w.Header().Set("Sluice-Converged", strconv.FormatBool(converged))
+	if err != nil {
+		return err
+	}
+	c.w.Header().Set("Sluice-Converged", strconv.FormatBool(reached.State == stream.Converged))
 	return nil
 }
 
