@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"time"
+	"unsafe"
 
 	"github.com/sluice-mesh/sluice/routing"
 )
@@ -134,3 +135,6 @@ func Hear(sent []byte, n int) time.Duration {
 		}
 	}
 }
+
+// MemberSize is the size of what is known of an instance of a route.
+const MemberSize = unsafe.Sizeof(member{})
