@@ -42,8 +42,9 @@ type stored struct {
 }
 
 // encode returns the payload of a table: messages one behind the other are
-// read as one, so that no more than one gateway is a message at a time.
-func (s stored) encode() ([]byte, error) {
+// read as one, so that no more than one gateway is a message at a time. about is
+// how large it will be, as far as is known.
+func (s stored) encode(about int) ([]byte, error) {
 	head := &controlpb.Update{
 		Version: wire.FromVersion(s.table.Version), Complete: true, Ordered: true, Broken: s.table.Broken,
 		Names: make([]string, 0, len(s.table.Gateways)),
@@ -51,7 +52,7 @@ func (s stored) encode() ([]byte, error) {
 	for _, g := range s.table.Gateways {
 		head.Names = append(head.Names, g.Name)
 	}
-	b, err := proto.Marshal(head)
+	b, err := (proto.MarshalOptions{}).MarshalAppend(make([]byte, 0, about), head)
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +92,7 @@ func decode(payload []byte) (*wire.Receiver, *wire.Received, error) {
 type disk struct {
 	keeper *lastgood.Keeper
 	failed func(error) // is told what cannot be kept
+	size   int         // about that of the next payload; of the goroutine of run
 
 	mu     sync.Mutex // guards the fields below
 	newest *stored    // to be written
@@ -213,7 +215,8 @@ func (d *disk) hand() time.Duration {
 		d.busy = false
 	}()
 	began := time.Now()
-	payload, err := s.encode()
+	payload, err := s.encode(d.size)
+	d.size = len(payload) + len(payload)/16
 	if err == nil {
 		err = d.keeper.Save(lastgood.Table{Version: s.table.Version, Saved: began, Payload: payload})
 	}
