@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package routing_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// anyTable makes a table of gateways of few names, most of which have no part
+// in the others' affairs.
+func anyTable(r *rand.Rand, gateways []string) *routing.Table {
+	docs, _ := routing.Read("t.yaml", []byte(strings.Join(gateways, "---\n")))
+	table, _ := routing.Resolve(docs)
+	table.Version.Revision = r.Uint64()
+	return table
+}
+
+func anyAlone(r *rand.Rand, name string) string {
+	text := "name: " + name + "\n"
+	if r.IntN(2) == 0 {
+		text += fmt.Sprintf("virtual_hosts: [%s.example, h%d.example]\n", name, r.IntN(20))
+	}
+	switch r.IntN(12) {
+	case 0:
+		return text + fmt.Sprintf("port: %d\n", 9000+r.IntN(4))
+	case 1:
+		return text + "port: 0/tcp\nroutes: {\"[127.0.0.1:80]\": {condition: 'tls.name == \"a\"'}}\n"
+	case 2:
+		return text + fmt.Sprintf("routes: {g%d: {}}\n", r.IntN(8))
+	default:
+		return text + fmt.Sprintf("routes: {\"[127.0.0.1:%d]\": {weight: %d%%, condition: User-Agent == %d, condition_strength: 50%%}, \"[127.0.0.1:90]\": {}}\n",
+			80+r.IntN(3), r.IntN(101), r.IntN(3))
+	}
+}
+
+func compiledText(s *routing.Snapshot, faults []*routing.Fault) string {
+	var b strings.Builder
+	for _, g := range s.Gateways() {
+		fmt.Fprintf(&b, "%d %s %d %v %v %v %v", g.Slot, g.Name, g.Port, g.Type, g.Hosts, g.Sniffs, g.Weights != nil)
+		for _, r := range g.Routes {
+			fmt.Fprintf(&b, " %s %v %v %v", r.Path, r.Weight, r.Target, r.Condition != nil)
+		}
+		fmt.Fprintf(&b, " found %t %t %t", s.ByName(g.Name) == g, s.ByPort(g.Port) == g, s.Slot(g.Slot) == g)
+		for _, host := range g.Hosts {
+			if to := s.ByHost(host); to != nil {
+				b.WriteString(" " + host + " to " + to.Name)
+			}
+		}
+		b.WriteString("\n")
+	}
+	for _, f := range faults {
+		b.WriteString(f.Error() + "\n")
+	}
+	return b.String()
+}
+
+func TestCompilingWhatChangedComesToTheSame(t *testing.T) {
+	quick := 0
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		texts := make([]string, 8)
+		for i := range texts {
+			texts[i] = anyAlone(r, fmt.Sprintf("g%d", i))
+		}
+		var prev *routing.Snapshot
+		o := routing.CompileOptions{Seed: 7}
+		for step := range 40 {
+			i := r.IntN(len(texts))
+			texts[i] = anyAlone(r, fmt.Sprintf("g%d", i))
+			listed := texts
+			if r.IntN(4) == 0 { // some are not there for once
+				n := r.IntN(len(texts))
+				listed = slices.Concat(texts[:n], texts[n+1:])
+			}
+			table := anyTable(r, listed)
+			if prev != nil && r.IntN(4) > 0 { // as who plans keeps what stays the same
+				for k, g := range table.Gateways {
+					if was := prev.ByName(g.Name); was != nil && sameText(was.Asked, g) {
+						table.Gateways[k] = was.Asked
+					}
+				}
+			}
+			got, gotFaults := routing.Compile(prev, table, o)
+			want, wantFaults := routing.CompileWhole(prev, table, o)
+			if a, b := compiledText(got, gotFaults), compiledText(want, wantFaults); a != b {
+				t.Fatalf("seed %d, step %d: compiled\n%s\nwant\n%s", seed, step, a, b)
+			}
+			if prev != nil {
+				for _, g := range prev.Gateways() {
+					a, b := got.ByName(g.Name), want.ByName(g.Name)
+					if (a == g) != (b == g) {
+						t.Fatalf("seed %d, step %d: gateway %s is the same pointer: %t, want %t", seed, step, g.Name, a == g, b == g)
+					}
+					if a != nil && b != nil && (a.Weights == g.Weights) != (b.Weights == g.Weights) {
+						t.Fatalf("seed %d, step %d: gateway %s keeps its split: %t, want %t", seed, step, g.Name, a.Weights == g.Weights, b.Weights == g.Weights)
+					}
+				}
+				if len(wantFaults) == 0 {
+					quick++
+				}
+			}
+			prev = got
+		}
+	}
+	if quick < 20 {
+		t.Errorf("%d tables without a fault, which is what this is about", quick)
+	}
+}
+
+func sameText(a, b *routing.Gateway) bool { return reflect.DeepEqual(a, b) }

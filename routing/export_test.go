@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package routing
+
+// CompileWhole is Compile without the shorter way for tables that differ in
+// little, which has to come to the same.
+func CompileWhole(prev *Snapshot, t *Table, o CompileOptions) (*Snapshot, []*Fault) {
+	if prev != nil {
+		unsettled := *prev
+		unsettled.settled = false
+		prev = &unsettled
+	}
+	return Compile(prev, t, o)
+}
