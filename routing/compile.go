@@ -252,7 +252,7 @@ func (c *compilation) build() {
 	c.warnOfMixedHosts()
 	for _, lost := range c.next.index() {
 		c.byName[lost.gateway].fault(Fault{
-			Code:     "VirtualHostTaken",
+			Code:     codeHostTaken,
 			Path:     "virtual_hosts",
 			Problem:  fmt.Sprintf("requests for %s go to gateway %s, which has the same virtual host", lost.host, lost.to),
 			Allowed:  "the first by number of name segments, then by name, has it; remove it from one of the two",

@@ -5,6 +5,7 @@ package routing
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // maxAgain bounds how many gateways may have changed for a table to be
@@ -16,34 +17,132 @@ const maxAgain = 256
 // one that compiling everything makes; it takes what changed, and copies of
 // the indexes. ok is false if the table differs in more.
 func (c *compilation) again() (snapshot *Snapshot, ok bool) {
-	prev, was := c.prev, c.prev.table
-	if was == nil || !prev.settled || prev.options != c.options ||
-		len(was.Gateways) != len(c.table.Gateways) || !slices.Equal(was.Broken, c.table.Broken) {
+	prev := c.prev
+	if prev.table == nil || !prev.settled || prev.options != c.options || !slices.Equal(prev.table.Broken, c.table.Broken) {
 		return nil, false
 	}
-	var changed []*candidate
-	for i, g := range c.table.Gateways {
-		old := was.Gateways[i]
-		if g == old {
-			continue
-		}
-		if g.Name != old.Name || len(changed) == maxAgain || prev.warned[g.Name] {
-			return nil, false
-		}
-		one := &candidate{name: g.Name, asked: g, prev: prev.byName[g.Name], form: g, changed: true}
-		if one.prev == nil {
-			return nil, false
-		}
-		if g.equal(one.prev.Asked) {
-			continue
-		}
-		if !c.alone(one) {
-			return nil, false
-		}
-		changed = append(changed, one)
+	d := difference{gone: make(map[*CompiledGateway]bool)}
+	if !d.find(c) || len(d.come)+len(d.gone) > 0 && !d.apart(c) {
+		return nil, false
 	}
-	c.replace(changed)
+	c.replace(&d)
 	return c.next, true
+}
+
+// difference is in what a table differs from the one before it.
+type difference struct {
+	changed []*candidate
+	come    []*candidate
+	gone    map[*CompiledGateway]bool
+	// gateways are those of the next snapshot, as far as they stay; nil where
+	// one has come.
+	gateways []*CompiledGateway
+}
+
+// find compares the tables, and reports whether they differ in little, with
+// the gateways that stay in their order.
+func (d *difference) find(c *compilation) bool {
+	was, is := c.prev.table.Gateways, c.table.Gateways
+	d.gateways = make([]*CompiledGateway, 0, len(is)+len(c.prev.gateways)-min(len(was), len(c.prev.gateways)))
+	i := 0
+	for _, g := range is {
+		if c.prev.byName[g.Name] == nil {
+			one := &candidate{name: g.Name, asked: g, form: g, changed: true}
+			if len(d.come) == maxAgain || !c.fits(one) {
+				return false
+			}
+			d.come, d.gateways = append(d.come, one), append(d.gateways, nil)
+			continue
+		}
+		for ; i < len(was) && was[i] != g && was[i].Name != g.Name; i++ {
+			if len(d.gone) == maxAgain || c.prev.warned[was[i].Name] {
+				return false
+			}
+			d.gone[c.prev.gateways[i]] = true
+		}
+		if i == len(was) {
+			return false
+		}
+		d.gateways = append(d.gateways, c.prev.gateways[i])
+		if g != was[i] && !d.change(c, g, c.prev.gateways[i]) {
+			return false
+		}
+		i++
+	}
+	for ; i < len(was); i++ {
+		if len(d.gone) == maxAgain || c.prev.warned[was[i].Name] {
+			return false
+		}
+		d.gone[c.prev.gateways[i]] = true
+	}
+	d.gateways = append(d.gateways, c.prev.gateways[len(was):]...)
+	return true
+}
+
+// change takes in that a gateway is asked for in another way.
+func (d *difference) change(c *compilation, g *Gateway, prev *CompiledGateway) bool {
+	if len(d.changed) == maxAgain || c.prev.warned[g.Name] {
+		return false
+	}
+	if g.equal(prev.Asked) {
+		return true
+	}
+	one := &candidate{name: g.Name, asked: g, prev: prev, form: g, changed: true}
+	d.changed = append(d.changed, one)
+	return c.alone(one)
+}
+
+// apart reports whether those who have come and gone share nothing with
+// others, and nobody leads to them.
+func (d *difference) apart(c *compilation) bool {
+	prev := c.prev
+	if prev.hosts.longest > 0 {
+		return false
+	}
+	for _, f := range prev.faults {
+		switch f.Code {
+		case codeTargetMissing, codeHostTaken, codeMixedHosts:
+			return false
+		}
+	}
+	if len(d.gone) > 0 {
+		for _, g := range prev.gateways {
+			for _, r := range g.Routes {
+				if r.Target.Kind == TargetGateway && d.gone[prev.slots[r.Target.Slot]] {
+					return false
+				}
+			}
+		}
+	}
+	free := func(was *CompiledGateway) bool { return was == nil || d.gone[was] }
+	ports, hosts := make(map[int]bool), make(map[string]bool)
+	for _, one := range d.come {
+		if ports[one.port] || !free(prev.byPort[one.port]) {
+			return false
+		}
+		ports[one.port] = true
+		for _, host := range hostsOf(one.form, c.options.VirtualHostsDomain) {
+			if hosts[host] || !free(prev.hosts.get(host)) || strings.Contains(host, "/") {
+				return false
+			}
+			hosts[host] = true
+		}
+	}
+	return true
+}
+
+// fits reports whether a new candidate compiles without a fault, leads to
+// nobody and has a port of its own.
+func (c *compilation) fits(one *candidate) bool {
+	g := one.form
+	one.port = g.Port.Number
+	if one.port == 0 || g.chains() || !one.check() {
+		return false
+	}
+	if g.Port.Type == TCP && g.TLS == nil {
+		one.sniffs = c.asksHello(one, 0)
+	}
+	return true
 }
 
 // alone reports whether a changed candidate compiles without a fault, and is
@@ -65,37 +164,64 @@ func (c *compilation) alone(one *candidate) bool {
 
 // replace makes the snapshot that has some gateways anew and all others as
 // they were.
-func (c *compilation) replace(changed []*candidate) {
+func (c *compilation) replace(d *difference) {
 	prev, next := c.prev, c.next
 	next.gateways, next.slots = prev.gateways, prev.slots
 	next.byName, next.byPort, next.hosts = prev.byName, prev.byPort, prev.hosts
 	next.faults, next.warned = prev.faults, prev.warned
-	if len(changed) == 0 {
+	if len(d.changed)+len(d.come)+len(d.gone) == 0 {
 		return
 	}
-	next.gateways, next.slots = slices.Clone(prev.gateways), slices.Clone(prev.slots)
+	next.gateways, next.slots = d.gateways, slices.Clone(prev.slots)
 	next.byName, next.byPort = maps.Clone(prev.byName), maps.Clone(prev.byPort)
-	hosts := false
-	made := make(map[*CompiledGateway]*CompiledGateway, len(changed))
-	for _, one := range changed {
+	next.hosts.exact, next.hosts.below = maps.Clone(prev.hosts.exact), maps.Clone(prev.hosts.below)
+	for g := range d.gone {
+		next.slots[g.Slot] = nil
+		delete(next.byName, g.Name)
+		delete(next.byPort, g.Port)
+		for _, host := range g.Hosts {
+			if m, key := next.hosts.at(host); m[key] == g {
+				delete(m, key)
+			}
+		}
+	}
+	made := make(map[*CompiledGateway]*CompiledGateway, len(d.changed))
+	for _, one := range d.changed {
 		g := c.compile(one)
 		made[one.prev] = g
 		next.slots[one.slot] = g
 		next.byName[g.Name], next.byPort[g.Port] = g, g
-		hosts = hosts || len(g.Hosts) > 0
-	}
-	for i, g := range next.gateways {
-		next.gateways[i] = next.slots[g.Slot]
-	}
-	if hosts {
-		next.hosts.exact, next.hosts.below = maps.Clone(prev.hosts.exact), maps.Clone(prev.hosts.below)
-		for was, g := range made {
-			for _, host := range g.Hosts {
-				if next.hosts.get(host) == was {
-					next.hosts.set(host, g)
-				}
+		for _, host := range g.Hosts {
+			if next.hosts.get(host) == one.prev {
+				next.hosts.set(host, g)
 			}
 		}
+	}
+	come, free := d.come, 0
+	for i, g := range next.gateways {
+		if n := made[g]; n != nil {
+			next.gateways[i] = n
+		}
+		if g != nil {
+			continue
+		}
+		for free < len(next.slots) && next.slots[free] != nil {
+			free++
+		}
+		if free == len(next.slots) {
+			next.slots = append(next.slots, nil)
+		}
+		come[0].slot = free
+		n := c.compile(come[0])
+		come = come[1:]
+		next.gateways[i], next.slots[free] = n, n
+		next.byName[n.Name], next.byPort[n.Port] = n, n
+		for _, host := range n.Hosts {
+			next.hosts.set(host, n)
+		}
+	}
+	for n := len(next.slots); n > 0 && next.slots[n-1] == nil; n-- {
+		next.slots = next.slots[:n-1]
 	}
 	next.schedules.forget(next.gateways)
 }

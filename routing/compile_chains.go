@@ -75,7 +75,7 @@ func (c *compilation) warnOfDeadEnds() {
 					r.Path, to.form.Port.Type, one.form.Port.Type)
 			}
 			one.fault(Fault{
-				Code:     "RouteTargetMissing",
+				Code:     codeTargetMissing,
 				At:       one.written(i),
 				Path:     r.field(""),
 				Problem:  problem,

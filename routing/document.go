@@ -143,4 +143,6 @@ const (
 	codeDuplicateKey    = "DuplicateKey"
 	codeIgnoredKey      = "IgnoredKey"
 	codeTooManyFaults   = "TooManyFaults"
+	codeTargetMissing   = "RouteTargetMissing"
+	codeHostTaken       = "VirtualHostTaken"
 )

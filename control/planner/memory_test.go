@@ -368,7 +368,7 @@ func TestWhatAnOriginHadIsNotGivenUpAtAStart(t *testing.T) {
 
 	for _, tt := range []struct {
 		name string
-		go_  func(p *planner.Planner, src script)
+		then func(p *planner.Planner, src script)
 		want string
 	}{
 		{"until it is confirmed", func(p *planner.Planner, _ script) {
@@ -403,7 +403,7 @@ func TestWhatAnOriginHadIsNotGivenUpAtAStart(t *testing.T) {
 			if _, ok := p.Last(""); ok {
 				t.Error("there is a plan all the same")
 			}
-			tt.go_(p, src)
+			tt.then(p, src)
 			select {
 			case next := <-plans:
 				if show(next.Table) != tt.want {

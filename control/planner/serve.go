@@ -154,7 +154,8 @@ func (l *ledger) list() []*routing.Fault {
 			}
 			next = append(next, f)
 		}
-		l.all = append(next, added...)
+		next = append(next, added...)
+		l.all = next
 	}
 	clear(l.delta)
 	return l.all
