@@ -72,29 +72,27 @@ func (f *eventFlags) run(cmd *cobra.Command, c *client.Client) error {
 	defer signals.Release()
 	query := client.EventQuery{Tags: f.tags, Type: f.kind}
 	p := f.printer(cmd.OutOrStdout())
-	// Those that happen while the newest are asked for come twice, and are
-	// shown once.
-	seen := make(map[string]bool)
+	last := "0" // there is none before
 	newest, err := c.Events(ctx, query)
 	if err != nil {
 		return advised(err)
 	}
 	slices.Reverse(newest)
 	for _, e := range newest {
-		seen[e.ID] = true
+		last = e.ID
 		p.add(e)
 	}
 	if err := p.flush(!f.follow); err != nil || !f.follow {
 		return err
 	}
-	return f.goOn(ctx, c, query, p, seen, cmd.ErrOrStderr())
+	return f.goOn(ctx, c, query, p, last, cmd.ErrOrStderr())
 }
 
-// goOn prints events as they happen.
+// goOn prints events as they happen, behind the last one.
 func (f *eventFlags) goOn(
-	ctx context.Context, c *client.Client, query client.EventQuery, p *eventPrinter, seen map[string]bool, stderr io.Writer,
+	ctx context.Context, c *client.Client, query client.EventQuery, p *eventPrinter, last string, stderr io.Writer,
 ) error {
-	for e, err := range c.Follow(ctx, query) {
+	for e, err := range c.Follow(ctx, query, last) {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -104,9 +102,6 @@ func (f *eventFlags) goOn(
 		}
 		if err != nil {
 			return advised(err)
-		}
-		if e.ID != "" && seen[e.ID] {
-			continue
 		}
 		p.add(e)
 		if err := p.flush(false); err != nil {

@@ -98,13 +98,15 @@ func readEvent(body []byte) (Event, error) {
 // followPauses is after how many of Options.Pause Follow connects anew.
 const followPauses = 10
 
-// Follow yields events as they happen. When the connection is lost it yields
-// the error, connects again, and goes on behind the last event. It ends when
-// the loop is left, after the error of ctx, and after an *Error, by which the
-// control plane said no.
-func (c *Client) Follow(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
+// Follow yields events as they happen, from behind the one whose ID is after:
+// "0" is before all, and "" is now. When the connection is lost it yields the
+// error, connects again, and goes on behind the last event. It ends when the
+// loop is left, after the error of ctx, and after an *Error, by which the
+// control plane said no. If after is empty, what happens before the first
+// event has come may be missed while there is no connection.
+func (c *Client) Follow(ctx context.Context, q EventQuery, after string) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		last := ""
+		last := after
 		for {
 			err := c.follow(ctx, q, &last, yield)
 			if errors.Is(err, errLeft) {
@@ -145,7 +147,10 @@ func (c *Client) follow(ctx context.Context, q EventQuery, last *string, yield f
 		if err != nil {
 			return &UnreachableError{Server: c.o.Server, Err: err}
 		}
-		if *last = m.id; m.data == "" {
+		if m.id != "" {
+			*last = m.id
+		}
+		if m.data == "" {
 			continue
 		}
 		e, err := readEvent([]byte(m.data))

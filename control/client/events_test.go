@@ -38,19 +38,26 @@ func TestFollowGoesOnBehindTheLastEvent(t *testing.T) {
 		from := r.Header.Get("Last-Event-ID")
 		switch asked.Add(1) {
 		case 1:
+			if from != "0" {
+				t.Errorf("it begins behind %q, want 0", from)
+			}
 			fmt.Fprint(w, ": here\n\nid: 1\ndata: {\"type\": \"a\"}\n\nid: 2\ndata: {\"type\": \"b\"}\n\n")
 		case 2:
 			if from != "2" {
 				t.Errorf("it goes on behind %q, want 2", from)
 			}
-			fmt.Fprint(w, "id: 3\ndata: {\"type\": \"c\"}\n\n")
+			fmt.Fprint(w, "data: {\"type\": \"c\"}\n\n")
+		case 3:
+			if from != "2" {
+				t.Errorf("behind an event without a number it goes on behind %q, want 2", from)
+			}
 		default:
 			w.WriteHeader(http.StatusForbidden)
 			fmt.Fprint(w, `{"message": "no more"}`)
 		}
 	}, nil)
 	var got []string
-	for e, err := range c.Follow(t.Context(), client.EventQuery{}) {
+	for e, err := range c.Follow(t.Context(), client.EventQuery{}, "0") {
 		_, away := errors.AsType[*client.UnreachableError](err)
 		switch {
 		case away:
@@ -61,7 +68,7 @@ func TestFollowGoesOnBehindTheLastEvent(t *testing.T) {
 			got = append(got, e.ID+e.Type)
 		}
 	}
-	want := []string{"1a", "2b", "away", "3c", "away", "no more"}
+	want := []string{"1a", "2b", "away", "c", "away", "away", "no more"}
 	if !slices.Equal(got, want) {
 		t.Errorf("it tells %q, want %q", got, want)
 	}
@@ -75,7 +82,7 @@ func TestFollowEndsWhenTheLoopIsLeft(t *testing.T) {
 		<-r.Context().Done()
 		close(ended)
 	}, nil)
-	for _, err := range c.Follow(t.Context(), client.EventQuery{}) {
+	for _, err := range c.Follow(t.Context(), client.EventQuery{}, "") {
 		if err != nil {
 			t.Fatal(err)
 		}
