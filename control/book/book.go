@@ -24,10 +24,10 @@ type Options struct {
 	// means 10,000.
 	MaxProxies int
 	// MaxSeries is how many gateways, routes and conditions have figures.
-	// Zero means 50,000.
+	// Zero means 200,000.
 	MaxSeries int
-	// MaxRows is how many gateways, routes and conditions of single proxies
-	// are remembered. Zero means 1,000,000.
+	// MaxRows is how many gateways, routes and conditions with traffic or
+	// watched instances of single proxies are remembered. Zero means 1,000,000.
 	MaxRows int
 	// Registry is told how full the book is. nil means nobody is.
 	Registry *metrics.Registry
@@ -37,7 +37,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	o.MaxProxies = cmp.Or(o.MaxProxies, 10_000)
-	o.MaxSeries = cmp.Or(o.MaxSeries, 50_000)
+	o.MaxSeries = cmp.Or(o.MaxSeries, 200_000)
 	o.MaxRows = cmp.Or(o.MaxRows, 1_000_000)
 	if o.Now == nil {
 		o.Now = time.Now

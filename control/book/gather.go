@@ -19,20 +19,23 @@ import (
 // are named sluice_mesh_ and what follows in the names of a proxy, and carry
 // the label namespace beside those: a sum over a family of proxies is no
 // other one for the control plane being scraped as well. What was achieved of
-// the weights is that of the longest window.
+// the weights is that of the longest window. A route that counted nothing
+// shows its weight alone.
 func (b *Book) Gather() ([]*dto.MetricFamily, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	e := exposition{book: b, byName: map[string]*dto.MetricFamily{}}
+	b.mu.Lock()
 	groups := make([]*group, 0, len(b.groups))
 	for _, g := range b.groups {
 		groups = append(groups, g)
 	}
+	b.mu.Unlock()
 	slices.SortFunc(groups, func(a, b *group) int {
 		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.gateway, b.gateway))
 	})
-	for _, g := range groups {
+	for _, g := range groups { // proxies get their turn in between
+		b.mu.Lock()
 		e.group(g)
+		b.mu.Unlock()
 	}
 	families := make([]*dto.MetricFamily, 0, len(e.byName))
 	for _, f := range e.byName {
@@ -86,6 +89,9 @@ func (e *exposition) gateway(s *series) {
 }
 
 func (e *exposition) route(s *series) {
+	if len(s.total.fields) == 0 && s.stands == (standing{}) {
+		return
+	}
 	for c, name := range classes {
 		e.positive(metrics.Requests, s, fieldClass+field(c), "code", name)
 	}

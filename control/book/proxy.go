@@ -118,18 +118,28 @@ func (b *Book) sweep(now time.Duration) {
 		}
 	}
 	for k, g := range b.groups {
-		for _, s := range g.members {
-			if now-s.heard <= Long+2*time.Minute {
-				continue
-			}
-			s.rings = nil
-			if s.rows == 0 {
-				delete(g.members, s.key)
-				b.series--
-			}
-		}
+		b.sweepGroup(g, now)
 		if len(g.members) == 0 {
 			delete(b.groups, k)
+		}
+	}
+}
+
+// sweepGroup forgets of a gateway what is gone, all of it if no proxy is
+// remembered that told of any of it.
+func (b *Book) sweepGroup(g *group, now time.Duration) {
+	rows := 0
+	for _, s := range g.members {
+		rows += s.rows
+	}
+	for _, s := range g.members {
+		if now-s.heard <= Long+2*time.Minute {
+			continue
+		}
+		s.rings = nil
+		if s.rows == 0 && (s.gone || rows == 0) {
+			delete(g.members, s.key)
+			b.series--
 		}
 	}
 }

@@ -38,6 +38,7 @@ type series struct {
 	since  time.Duration // when the first of it was counted, since the book began
 	stands standing      // the sum over connected proxies
 	asked  float64       // share, as it was told last
+	gone   bool          // a proxy said so, and none told of it since
 	rows   int           // how many proxies are remembered that told of it
 	tells  int           // those of them that are connected
 	heard  time.Duration // when one told of it last

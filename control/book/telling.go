@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/control/controlpb"
+	"github.com/sluice-mesh/sluice/metrics"
 )
 
 // gatewayKey names a gateway.
@@ -58,10 +59,7 @@ func (t *telling) take(s *controlpb.Series) {
 	}
 	w := t.proxy.rows[k]
 	if gone(s) {
-		if w != nil {
-			t.book.drop(t.proxy, w)
-			t.proxy.recover(k)
-		}
+		t.gone(w, k)
 		return
 	}
 	namespace := t.namespaceFor(k.gateway)
@@ -71,9 +69,38 @@ func (t *telling) take(s *controlpb.Series) {
 	if namespace == "" {
 		return
 	}
+	if w == nil && s.GetName() == metrics.RouteWeight.Name {
+		t.asked(k, namespace, s)
+		return
+	}
 	if w = t.row(w, k, namespace); w != nil {
-		w.series.heard = t.now
+		w.series.heard, w.series.gone = t.now, false
 		word.tell(t, w, s)
+	}
+}
+
+// asked takes in what is asked of the weights. All proxies tell the same of
+// all routes, most of which are idle, so nothing is remembered of each.
+func (t *telling) asked(k key, namespace string, s *controlpb.Series) {
+	t.use(modeSteady)
+	if of := t.book.member(k, namespace, t); of != nil {
+		of.heard, of.gone = t.now, false
+		tellAsked(t, &row{series: of}, s)
+	}
+}
+
+// gone takes in that something is gone at the proxy.
+func (t *telling) gone(w *row, k key) {
+	t.proxy.recover(k)
+	if w != nil {
+		t.book.drop(t.proxy, w)
+	}
+	namespace := t.namespaceFor(k.gateway)
+	if w != nil {
+		namespace = w.series.namespace
+	}
+	if s := t.book.find(namespace, k); s != nil && s.rows == 0 {
+		s.gone, s.asked = true, 0
 	}
 }
 

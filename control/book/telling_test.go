@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -287,6 +288,40 @@ func TestWhatIsGoneIsForgotten(t *testing.T) {
 	}
 	if got := b.Gateways(here); len(got) != 1 || got[0] != "other" {
 		t.Errorf("after more than an hour there are %v, want the one that is told of", got)
+	}
+}
+
+// An idle route stays known by its weight, until it is said to be gone.
+func TestIdleRoutesAreKnownByTheirWeight(t *testing.T) {
+	b := newBed(t, book.Options{MaxRows: 2})
+	asked := func(route string, share float64) *controlpb.Series {
+		return series(metrics.RouteWeight, share, "gateway", "shop", "route", route, "kind", "asked")
+	}
+	show := func() (shown []string) {
+		g, _ := b.Gateway(here, "shop", book.Long)
+		for _, r := range g.Routes {
+			shown = append(shown, fmt.Sprint(r.Route, " ", r.Asked))
+		}
+		return shown
+	}
+	idle := func() {
+		for range 20 {
+			b.clock.pass(time.Minute)
+			b.tell("p", inFlight(1))
+		}
+	}
+	b.tell("p", asked("a", 0.9), asked("b", 0.1), asked("c", 0), inFlight(1))
+	idle()
+	if got, want := show(), []string{"a 0.9", "b 0.1", "c 0"}; !slices.Equal(got, want) {
+		t.Errorf("after a while there are %v, want %v", got, want)
+	}
+	b.tell("p", asked("a", 1), series(metrics.RequestDuration, 0, "gateway", "shop", "route", "b"))
+	if got, want := show(), []string{"a 1", "b 0", "c 0"}; !slices.Equal(got, want) {
+		t.Errorf("when one is gone there are %v, want %v", got, want)
+	}
+	idle()
+	if got, want := show(), []string{"a 1", "c 0"}; !slices.Equal(got, want) {
+		t.Errorf("a while after that there are %v, want %v", got, want)
 	}
 }
 
