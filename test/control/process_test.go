@@ -55,6 +55,7 @@ func start(t *testing.T, name, dir string, before []string, args ...string) *pro
 	p.cmd.Dir = dir
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing outlives tests that were cut
 	if err := p.cmd.Start(); err != nil {
 		cancel()
 		t.Fatal(err)

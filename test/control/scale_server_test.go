@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -107,6 +108,7 @@ func serveTables(t *testing.T, at string, z size) *server {
 	s.cmd = exec.CommandContext(ctx, os.Args[0])
 	s.cmd.Env = append(os.Environ(), serverVariable+"="+strings.Join(spec, " "))
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	in, err := s.cmd.StdinPipe()
 	if err == nil {
 		err = s.cmd.Start()

@@ -27,7 +27,7 @@ type size struct {
 
 // firstPort is that of the first gateway: there are not so many that are
 // assigned.
-const firstPort = 20_000
+const firstPort = 22_000
 
 // lively is how many gateways lead to origins that answer.
 const lively = 10
@@ -100,8 +100,12 @@ func address(i, r, k int) netip.Addr {
 // each, after n changes of its weights.
 func (z size) text(i, n int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "name: g%d\nport: %d/http\nvirtual_hosts: %s\nroutes:\n", i, firstPort+i, hostOf(i))
+	fmt.Fprintf(&b, "name: g%d\nport: %d/http\nvirtual_hosts: %s\n", i, firstPort+i, hostOf(i))
 	routes := z.routesOf(i)
+	if routes == 1 && n > 0 { // its weight stays
+		fmt.Fprintf(&b, "metadata: {generation: %d}\n", n)
+	}
+	b.WriteString("routes:\n")
 	for r := range routes {
 		at := netip.AddrPortFrom(address(i, r, 0), 8080)
 		if i < lively && len(z.live) > 0 {
@@ -111,7 +115,11 @@ func (z size) text(i, n int) string {
 		if r == 0 {
 			weight = 100 - weight*(routes-1)
 		}
-		switch shift := n % 5; {
+		shift := 0
+		if n > 0 {
+			shift = 1 + n%4
+		}
+		switch {
 		case routes > 1 && r == 0:
 			weight += shift
 		case r == 1:

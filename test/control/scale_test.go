@@ -80,7 +80,7 @@ func TestScaleOfChanges(t *testing.T) {
 	var acknowledged, told []time.Duration
 	for n := 1; n <= changes; n++ {
 		begun := time.Now()
-		id := m.putSized(t, z, n%z.gateways, n, "?wait=60s")
+		id := m.putSized(t, z, n%z.gateways, n, "?wait=20s")
 		told = append(told, time.Since(begun))
 		each := f.acknowledged(t, id, begun)
 		acknowledged = append(acknowledged, each[len(each)-1])
@@ -95,11 +95,11 @@ func TestScaleOfChanges(t *testing.T) {
 // the while.
 func TestScaleOfGateways(t *testing.T) {
 	long(t)
-	changes, z := 50, size{gateways: 200}
+	changes, storm, z := 20, 50, size{gateways: 200}
 	if *full {
-		changes, z.gateways = 1000, 10_000
+		changes, storm, z.gateways = 100, 1000, 10_000
 	}
-	for range 4 {
+	for range 5 { // as many as a gateway has routes
 		z.live = append(z.live, netip.MustParseAddrPort(origin(t, "live")))
 	}
 	what := fmt.Sprintf("%d gateways by the API, ", z.gateways)
@@ -109,10 +109,14 @@ func TestScaleOfGateways(t *testing.T) {
 	m.up(t)
 	results.add(what+"control plane ready", time.Since(begun).Seconds(), 0, "s")
 	m.beginSized(t, what)
+	m.stepwise(t, what, changes, func(n int) { m.putSized(t, z, n*7919%z.gateways, n, "?wait=20s") })
 	begun = time.Now()
-	m.putSized(t, z, lively+1, 1, "?wait=60s")
-	results.add(what+"one change served by 3 proxies", ms(time.Since(begun)), 0, "ms")
-	m.stepwise(t, what, changes, func(n int) { m.putSized(t, z, n*7919%z.gateways, n, "?wait=60s") })
+	for n := range storm { // as fast as they are taken: proxies may skip some
+		m.putSized(t, z, n*7919%z.gateways, n+2, "")
+	}
+	results.add(what+"writes a second by one writer", float64(storm)/time.Since(begun).Seconds(), 0, "/s")
+	m.putSized(t, z, lively+1, 3, "?wait=20s")
+	results.add(fmt.Sprintf("%stime until all proxies serve %d of them", what, storm), time.Since(begun).Seconds(), 0, "s")
 	results.add(what+"memory of the control plane", mb(m.control.memory(t, "VmRSS")), 0, "MB")
 	m.stop(t, 1)
 }
@@ -121,11 +125,11 @@ func TestScaleOfGateways(t *testing.T) {
 // the stream as the planner makes them.
 func TestScaleOfInstances(t *testing.T) {
 	long(t)
-	changes, z := 50, size{gateways: 200, instances: 4}
+	changes, z := 20, size{gateways: 200, instances: 4}
 	if *full {
-		changes, z.gateways = 1000, 10_000
+		changes, z.gateways = 100, 10_000
 	}
-	for range 4 {
+	for range 5 { // as many as a gateway has routes
 		z.live = append(z.live, netip.MustParseAddrPort(origin(t, "live")))
 	}
 	what := fmt.Sprintf("%d gateways with %d instances, ", z.gateways, z.gateways*3*z.instances)
@@ -143,21 +147,25 @@ func TestScaleOfInstances(t *testing.T) {
 	}
 }
 
-// stepwise makes changes and tells what the control plane computes for each,
-// after those that it takes to warm up.
+// stepwise makes changes, each when the one before serves, and tells what they
+// take after some to warm up.
 func (m *mesh) stepwise(t *testing.T, what string, changes int, change func(n int)) {
 	t.Helper()
-	before, begun := time.Duration(0), time.Time{}
-	warm := changes / 10
-	for n := 1; n <= changes; n++ {
-		if n == warm {
-			before, begun = m.control.cpu(t), time.Now()
-		}
-		change(n + 1)
+	const warm = 5
+	for n := range warm {
+		change(n + 2)
 	}
-	n := float64(changes - warm)
+	before, first := m.control.cpu(t), m.proxies[0].cpu(t)
+	var took []time.Duration
+	for n := range changes {
+		begun := time.Now()
+		change(warm + n + 2)
+		took = append(took, time.Since(begun))
+	}
+	n := float64(changes)
 	results.add(what+"CPU of the control plane for each change", ms(m.control.cpu(t)-before)/n, 20, "ms")
-	results.add(what+"changes one after the other", n/time.Since(begun).Seconds(), 0, "/s")
+	results.add(what+"CPU of a proxy for each change, with that for 500 requests a second", ms(m.proxies[0].cpu(t)-first)/n, 0, "ms")
+	tell(what+"one change served by 3 proxies", took, 0)
 	for _, p := range m.proxies {
 		results.add(what+"memory of "+p.name, mb(p.memory(t, "VmRSS")), 150, "MB")
 		results.add(what+"most memory of "+p.name, mb(p.memory(t, "VmHWM")), 0, "MB")
@@ -188,6 +196,10 @@ func (m *mesh) putSized(t *testing.T, z size, i, n int, query string) uint64 {
 	code, header, body, err := askAll(t.Context(), http.MethodPut, m.url(path), z.text(i, n), "Content-Type", "application/x-yaml")
 	if err != nil || code < 200 || code > 202 {
 		t.Fatalf("PUT of %s: status %d, %v: %s\n%s", path, code, err, body, last(m.control.log.String(), 3000))
+	}
+	if query != "" && header.Get("Sluice-Converged") != "true" {
+		_, laggards, err := ask(t.Context(), http.MethodGet, m.url("/api/v1/changes/"+header.Get("Sluice-Change")))
+		t.Fatalf("PUT of %s: Sluice-Converged is %q: %s %v", path, header.Get("Sluice-Converged"), laggards, err)
 	}
 	var id uint64
 	if text := header.Get("Sluice-Change"); text != "" {

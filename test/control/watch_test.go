@@ -50,11 +50,15 @@ type watch struct {
 func (w *watch) run(ctx context.Context, p *proxy) {
 	tick := time.NewTicker(cmp.Or(w.pause, 50*time.Millisecond))
 	defer tick.Stop()
-	for ctx.Err() == nil {
+	for ended := false; !ended; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done(): // once more, at the end
+			ctx, ended = context.WithoutCancel(ctx), true
+		}
 		if s, err := p.status(ctx); err == nil && s.Table != nil { // else it is starting
 			w.take(s.Table.Version)
 		}
-		<-tick.C
 	}
 }
 
