@@ -24,6 +24,7 @@ import (
 // own, and serve nothing: they acknowledge what they are told at once.
 type fleet struct {
 	n      int
+	joins  chan struct{} // bounds the clients that read their first table at a time
 	cancel context.CancelFunc
 	g      *errgroup.Group
 
@@ -38,7 +39,7 @@ type fleet struct {
 func newFleet(t *testing.T, at string, n, gateways int) (*fleet, time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &fleet{n: n, cancel: cancel, arrived: map[uint64][]time.Time{}, all: make(chan struct{})}
+	f := &fleet{n: n, joins: make(chan struct{}, 50), cancel: cancel, arrived: map[uint64][]time.Time{}, all: make(chan struct{})}
 	f.g, ctx = errgroup.WithContext(ctx)
 	begun := time.Now()
 	for i := range n {
@@ -83,6 +84,9 @@ func (f *fleet) await(t *testing.T, ctx context.Context, what string, claim func
 
 // follow is one client.
 func (f *fleet) follow(ctx context.Context, at, node string, gateways int) error {
+	f.joins <- struct{}{} // else all read at once, and nobody is left to answer pings
+	leave := sync.OnceFunc(func() { <-f.joins })
+	defer leave()
 	conn, err := grpc.NewClient("passthrough:///"+at, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
 	if err != nil {
@@ -130,6 +134,9 @@ func (f *fleet) follow(ctx context.Context, at, node string, gateways int) error
 		}
 		first := has < gateways
 		has += len(ack.GetServed())
+		if first && has >= gateways {
+			leave()
+		}
 		f.note(first && has >= gateways, ack.GetChanges())
 		ack = &controlpb.Ack{}
 	}

@@ -35,7 +35,11 @@ var results report
 func (r *report) add(what string, value, goal float64, unit string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.all = append(r.all, result{what, value, goal, unit})
+	one := result{what, value, goal, unit}
+	r.all = append(r.all, one)
+	if *full { // it takes long: show what is there
+		fmt.Printf("%s: %.4g %s %s\n", what, value, unit, one.verdict())
+	}
 }
 
 func (r result) verdict() string {

@@ -58,7 +58,7 @@ func serve(spec string, in io.Reader) error {
 	if err != nil {
 		return err
 	}
-	s, err := stream.New(stream.Options{})
+	s, err := stream.New(stream.Options{Keepalive: time.Minute}) // all share a machine
 	if err != nil {
 		return err
 	}
