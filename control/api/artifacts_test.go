@@ -76,6 +76,9 @@ func TestRefusalsNamePlacesInWhatWasSent(t *testing.T) {
 			"what is wrong beside the rest, in the second of several", "PUT", "/", "kind: conditions\n" + beta + "--- # next\nname: shop\nroutes: {a: {condition: {ref: gamma}}}\n",
 			"6:31", "ArtifactNotFound", "gamma",
 		},
+		{"behind a directive", "PUT", "/", "# first\n%YAML 1.1\n---\nname: shop\nstiky: route\n", "5:1", "UnexpectedElement", "did you mean sticky?"},
+		{"behind an end", "POST", "/", "name: a\n...\n\nname: shop\nstiky: route\n", "5:1", "UnexpectedElement", "did you mean sticky?"},
+		{"in a list", "POST", "/", "- name: a\n- name: shop\n  stiky: route\n", "3:3", "UnexpectedElement", "did you mean sticky?"},
 		{"one that stands twice", "PUT", "/", beta + "kind: conditions\n---\n" + beta + "kind: conditions\n", "5:1", "DuplicateArtifactName", "1:1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -344,6 +347,37 @@ func TestSeveralAreWrittenByOneChangeOrNotAtAll(t *testing.T) {
 	w.ask("PUT", "/api/v1/", shop, "If-Match", `"1"`).is(400)
 }
 
+func TestWarningsOfGoodWritesAreTold(t *testing.T) {
+	w := start(t, nil)
+	a := w.ask("PUT", "/api/v1/gateways/g", "name: g\nsticky: route\nsticky: route\n").is(202)
+	if got := a.header.Get("Sluice-Warning"); !strings.HasPrefix(got, "3:1: warning: ") || !strings.Contains(got, "sticky") {
+		t.Errorf("Sluice-Warning = %q, want the place of the second key", got)
+	}
+	w.ask("PUT", "/api/v1/gateways/g", "name: g\nsticky: route\n").is(202).tell("Sluice-Warning", "")
+}
+
+// Weights that many change at once, without saying of which version, all
+// count: none is lost, and none is refused.
+func TestManyMoveTrafficAtOnce(t *testing.T) {
+	w := start(t, nil)
+	w.put("gateways", "g", "name: g\nroutes: {a: {weight: 100%}, b: {weight: 0%}}\n")
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			a := w.ask("PATCH", "/api/v1/gateways/g/weights", fmt.Sprintf(`{"routes": {"a": "%d%%", "b": "%d%%"}}`, 99-i, 1+i))
+			if a.status != http.StatusAccepted && a.status != http.StatusServiceUnavailable {
+				t.Errorf("answered %d %s, want 202", a.status, a.body)
+			}
+		})
+	}
+	wg.Wait()
+	var all []any
+	w.ask("GET", "/api/v1/gateways/g/history", "").is(200).json(&all)
+	if len(all) < 2 {
+		t.Errorf("%d versions, want those that were written", len(all))
+	}
+}
+
 func TestTooLargeBodies(t *testing.T) {
 	w := start(t, nil)
 	large := "name: c\ncondition: has cookie x\nmetadata: {a: " + strings.Repeat("x", 1<<20) + "}\n"
@@ -352,6 +386,12 @@ func TestTooLargeBodies(t *testing.T) {
 	w.ask("PATCH", "/api/v1/gateways/g/weights", large).is(413)
 	w.ask("PUT", "/api/v1/", strings.Repeat("# comment\n", 1<<21)).is(413)
 	w.ask("PUT", "/api/v1/", strings.Repeat("---\nname: x\n", 1001)).is(413).has("1000")
+	var b strings.Builder
+	for i := range 12 {
+		fmt.Fprintf(&b, "---\n%sname: g%d\n", strings.Repeat("# "+strings.Repeat("x", 997)+"\n", 1000), i)
+	}
+	w.ask("PUT", "/api/v1/", b.String()).is(202)
+	w.ask("PUT", "/api/v1/", strings.Repeat("--- x\n", 1<<20)).is(400).has(`"at":"1:5"`)
 }
 
 func TestNothingIsStoredWhenOnlyValidating(t *testing.T) {

@@ -5,6 +5,7 @@ package api
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"net/http"
 	"strconv"
 
@@ -56,7 +57,7 @@ func (c *call) several() (sent, []edit, error) {
 	if err != nil {
 		return s, nil, err
 	}
-	docs, faults := routing.Read(bodySource, body)
+	docs, faults := readPieces(body)
 	if c.r.Method == http.MethodDelete {
 		faults = unreadable(docs, faults) // only the names count
 	}
@@ -67,14 +68,44 @@ func (c *call) several() (sent, []edit, error) {
 		return s, nil, refuse(http.StatusBadRequest, "the body holds no artifacts; send YAML documents, each with kind and name")
 	}
 	if len(docs) > store.MaxChanges {
-		return s, nil, refuse(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body holds %d artifacts, and %d may be written at once; send it in parts", len(docs), store.MaxChanges))
+		return s, nil, refuse(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body holds more than the %d artifacts that may be written at once; send it in parts", store.MaxChanges))
 	}
-	items, err := c.items(body, docs)
+	items, err := c.items(docs)
 	return s, items, err
 }
 
+// member is one document of several, with the piece of the body that it
+// stands in.
+type member struct {
+	*routing.Document
+	piece *piece
+	alone bool // nothing else stands there
+}
+
+// at returns where it stands in the body.
+func (d *member) at() routing.Position { return d.piece.at(d.At) }
+
+// readPieces reads a body, up to more artifacts than may be written at once or
+// as many faults; places are those in the body.
+func readPieces(body []byte) (all []member, faults []*routing.Fault) {
+	for p := range pieces(body) {
+		docs, wrong := routing.Read(bodySource, []byte(p.text))
+		for _, d := range docs {
+			all = append(all, member{d, &p, len(docs) == 1})
+		}
+		for _, f := range wrong {
+			f.At = p.at(f.At)
+		}
+		faults = append(faults, wrong...)
+		if len(all) > store.MaxChanges || len(faults) > store.MaxChanges {
+			break
+		}
+	}
+	return all, faults
+}
+
 // unreadable returns the faults that keep documents from having a name.
-func unreadable(docs []*routing.Document, faults []*routing.Fault) []*routing.Fault {
+func unreadable(docs []member, faults []*routing.Fault) []*routing.Fault {
 	named := make(map[string]bool, len(docs))
 	for _, d := range docs {
 		named[d.Name] = true
@@ -105,8 +136,7 @@ func refuseBody(faults []*routing.Fault) error {
 }
 
 // items returns the artifacts of a body with their texts.
-func (c *call) items(body []byte, docs []*routing.Document) ([]edit, error) {
-	pieces := piecesOf(body)
+func (c *call) items(docs []member) ([]edit, error) {
 	first := make(map[store.Key]routing.Position, len(docs))
 	items := make([]edit, 0, len(docs))
 	for _, d := range docs {
@@ -119,13 +149,13 @@ func (c *call) items(body []byte, docs []*routing.Document) ([]edit, error) {
 		}
 		if at, twice := first[k]; twice {
 			return nil, refuseBody([]*routing.Fault{{
-				Code: "DuplicateArtifactName", At: d.At, Kind: d.Kind, Name: d.Name,
+				Code: "DuplicateArtifactName", At: d.at(), Kind: d.Kind, Name: d.Name,
 				Problem: fmt.Sprintf("the name stands twice, before at %d:%d", at.Line, at.Column),
 				Allowed: "one artifact of a kind has one name",
 			}})
 		}
-		first[k] = d.At
-		e, err := textOf(k, d, pieces)
+		first[k] = d.at()
+		e, err := textOf(k, d)
 		if err != nil {
 			return nil, err
 		}
@@ -136,16 +166,11 @@ func (c *call) items(body []byte, docs []*routing.Document) ([]edit, error) {
 
 // textOf returns the text of a document: word by word if it is a YAML
 // document of its own, and what it says if it is an item of a list.
-func textOf(k store.Key, d *routing.Document, pieces []piece) (edit, error) {
-	for _, p := range pieces {
-		if d.At.Line <= p.line || d.At.Line > p.line+p.lines {
-			continue
-		}
-		if alone := documentOf(k, p.text); alone != nil && alone.At.Line+p.line == d.At.Line && alone.At.Column == d.At.Column {
-			return edit{key: k, text: p.text, line: p.line}, nil
-		}
+func textOf(k store.Key, d member) (edit, error) {
+	if d.alone && documentOf(k, d.piece.text) != nil {
+		return edit{key: k, text: d.piece.text, line: d.piece.line}, nil
 	}
-	tree := routing.Written(d)
+	tree := routing.Written(d.Document)
 	if tree == nil {
 		return edit{}, refuse(http.StatusBadRequest, describe(k)+" has values that cannot be read")
 	}
@@ -155,46 +180,59 @@ func textOf(k store.Key, d *routing.Document, pieces []piece) (edit, error) {
 
 // piece is one YAML document of a stream.
 type piece struct {
-	text  string
-	line  int // lines of the stream before it
-	lines int
+	text string
+	line int // lines of the stream before it
 }
 
-// piecesOf splits a stream at its markers: lines that begin with --- or ...
+// at moves a place in the piece to where it stands in the stream.
+func (p *piece) at(in routing.Position) routing.Position {
+	if in.Line > 0 {
+		in.Line += p.line
+	}
+	return in
+}
+
+// pieces splits a stream at its markers: lines that begin with --- or ...
 // stand within no value (YAML 1.2.2 section 9.1.2).
-func piecesOf(body []byte) []piece {
-	var all []piece
-	var text bytes.Buffer
-	line, start := 0, 0
-	flush := func() {
-		if len(bytes.TrimSpace(text.Bytes())) > 0 {
-			all = append(all, piece{text: text.String(), line: start, lines: line - start})
+func pieces(body []byte) iter.Seq[piece] {
+	return func(yield func(piece) bool) {
+		var text bytes.Buffer
+		line, start, blank := 0, 0, true
+		flush := func() bool {
+			more := blank || yield(piece{text: text.String(), line: start})
+			text.Reset()
+			start, blank = line, true
+			return more
 		}
-		text.Reset()
-		start = line
-	}
-	for l := range bytes.Lines(bytes.TrimPrefix(body, []byte("\uFEFF"))) {
-		switch {
-		case marks(l, "---"):
-			flush()
-			if rest := bytes.TrimSpace(l[3:]); len(rest) > 0 && rest[0] != '#' {
-				text.WriteString("   ")
-				text.Write(l[3:])
-			} else {
+		for l := range bytes.Lines(bytes.TrimPrefix(body, []byte("\uFEFF"))) {
+			switch {
+			case marks(l, "---"):
+				if !flush() {
+					return
+				}
+				if rest := bytes.TrimSpace(l[3:]); len(rest) > 0 && rest[0] != '#' {
+					text.WriteString("   ")
+					text.Write(l[3:])
+					blank = false
+				} else {
+					start++
+				}
+			case marks(l, "..."):
+				if !flush() {
+					return
+				}
 				start++
+			case l[0] == '%' && blank:
+				text.WriteByte('\n') // a directive; YAML 1.1 is what is read anyway
+			default:
+				text.Write(l)
+				l = bytes.TrimSpace(l)
+				blank = blank && (len(l) == 0 || l[0] == '#')
 			}
-		case marks(l, "..."):
-			flush()
-			start++
-		case len(bytes.TrimSpace(text.Bytes())) == 0 && l[0] == '%':
-			start++ // a directive; YAML 1.1 is what is read anyway
-		default:
-			text.Write(l)
+			line++
 		}
-		line++
+		flush()
 	}
-	flush()
-	return all
 }
 
 // marks reports whether a line is a marker between documents.
