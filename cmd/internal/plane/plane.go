@@ -116,10 +116,11 @@ func (p *Plane) checkAccess() error {
 		return fmt.Errorf("--namespace: %w", err)
 	}
 	secured := p.o.Credentials != ""
-	for flag, address := range map[string]string{"--api": p.o.API, "--stream": p.o.Stream} {
-		if err := checkAddress(flag, address, secured); err != nil {
-			return err
-		}
+	if err := checkAddress("--api", p.o.API, secured); err != nil {
+		return err
+	}
+	if err := checkAddress("--stream", p.o.Stream, secured); err != nil {
+		return err
 	}
 	if secured {
 		var err error
