@@ -50,12 +50,9 @@ func (p *Planner) Check(namespace string, updates []discovery.Update) []*routing
 	s.revert(undo)
 
 	return slices.DeleteFunc(found, func(f *routing.Fault) bool {
-		return f.Severity != routing.Refused || !own[f.At.Source] && (known[unplaced(f)] || f.Code == codeTwice)
+		return f.Severity != routing.Refused || !own[f.At.Source] && (known[unplaced(f)] || f.Code == routing.CodeDuplicateName)
 	})
 }
-
-// codeTwice is the code of a document that yields to another of its name.
-const codeTwice = "DuplicateArtifactName"
 
 // apply takes an update over and returns the one that takes it back.
 func (s *space) apply(u discovery.Update) (undo discovery.Update) {

@@ -172,7 +172,9 @@ func read(data []byte) (k Keepsake, namespace string, ok bool) {
 	}
 	k = Keepsake{Gateway: r.Gateway, Port: r.Port, Vanished: r.Vanished, Refused: r.Refused}
 	for _, one := range r.Known {
-		k.Known = append(k.Known, routing.KnownRoute(one))
+		if one.Weight >= 0 && one.Weight <= routing.FullWeight {
+			k.Known = append(k.Known, routing.KnownRoute(one))
+		}
 	}
 	if len(r.Last) > 0 {
 		var message controlpb.Gateway

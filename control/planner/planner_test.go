@@ -381,6 +381,85 @@ func TestRunEndsWithItsSource(t *testing.T) {
 	})
 }
 
+func TestRunMakesUpForWhatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		p := planner.New(planner.Options{Revisions: func(context.Context) (uint64, error) {
+			if time.Since(start) < 3*time.Second {
+				return 0, errors.New("the disk is full")
+			}
+			return 7, nil
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		src, ended := newScript(), make(chan error, 1)
+		var got []string
+		go func() {
+			ended <- p.Run(ctx, src, func(next planner.Plan) {
+				got = append(got, fmt.Sprintf("%v: %s", time.Since(start), show(next.Table)))
+			})
+		}()
+		src.batches <- discovery.Batch{Updates: []discovery.Update{says("x", gateway("a", 9001))}, Listed: true}
+		time.Sleep(time.Second)
+		if s := p.Status(""); s.Failed != "the disk is full" {
+			t.Errorf("the status tells %q", s.Failed)
+		}
+		time.Sleep(time.Minute)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run ended with %v", err)
+		}
+		if want := []string{"3s: a:9001"}; !slices.Equal(got, want) || p.Status("").Failed != "" {
+			t.Errorf("published %v, want %v", got, want)
+		}
+	})
+}
+
+func TestChangesComeWithThePlanOfTheirNamespace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := planner.New(planner.Options{Epoch: 1})
+		ctx, cancel := context.WithCancel(t.Context())
+		src, ended := newScript(), make(chan error, 1)
+		var got []string
+		go func() {
+			ended <- p.Run(ctx, src, func(next planner.Plan) {
+				text := next.Namespace + " " + show(next.Table)
+				for _, c := range next.Changes {
+					text += fmt.Sprintf(" #%d", c.ID)
+				}
+				got = append(got, text)
+			})
+		}()
+		of := func(namespace string, u discovery.Update) discovery.Update {
+			u.Namespace = namespace
+			return u
+		}
+		src.batches <- discovery.Batch{Listed: true}
+		time.Sleep(time.Second)
+		src.batches <- discovery.Batch{
+			Updates: []discovery.Update{of("a/a", says("1", gateway("a", 9001))), of("a/b", says("2", gateway("b", 9001)))},
+			Changes: []discovery.Change{{ID: 1, Namespace: "a/b"}, {ID: 2}},
+		}
+		time.Sleep(time.Second)
+		src.batches <- discovery.Batch{Changes: []discovery.Change{{ID: 3, Namespace: "a/a"}}}
+		time.Sleep(time.Second)
+		src.batches <- discovery.Batch{Updates: []discovery.Update{gone("2")}}
+		time.Sleep(2 * time.Hour) // for which its ports are kept, and so is the namespace
+		src.batches <- discovery.Batch{Updates: []discovery.Update{says("3", gateway("c", 9001))}}
+		time.Sleep(time.Second)
+		if names := p.Namespaces(); !slices.Equal(names, []string{"a/a", planner.DefaultNamespace}) {
+			t.Errorf("Namespaces() = %v, want none that is empty for long", names)
+		}
+		cancel()
+		<-ended
+		want := []string{
+			"default/default ", "a/a a:9001 #2", "a/b b:9001 #1 #2", "a/a a:9001 #3", "a/b ", "default/default c:9001",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("published %q, want %q", got, want)
+		}
+	})
+}
+
 func TestRunFollowsFiles(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) {

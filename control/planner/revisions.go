@@ -28,8 +28,7 @@ var errRevisions = errors.New("it does not have 8 bytes")
 
 // StoreRevisions returns a function that hands out revisions, each higher than
 // all before it in the store's epoch, also over ends of the process that
-// nobody announced: they are reserved in the store in blocks, before the first
-// of a block is handed out. While the store takes no changes, what is reserved
+// nobody announced: they are reserved in the store before they are handed out. While the store takes no changes, what is reserved
 // is used up, at least 99,000. The function is safe for concurrent use; one
 // process at a time may use it with a store.
 func StoreRevisions(s store.Store) func(context.Context) (uint64, error) {
