@@ -422,11 +422,11 @@ func TestChangesComeWithThePlanOfTheirNamespace(t *testing.T) {
 		var got []string
 		go func() {
 			ended <- p.Run(ctx, src, func(next planner.Plan) {
-				text := next.Namespace + " " + show(next.Table)
+				text := []string{next.Namespace, show(next.Table)}
 				for _, c := range next.Changes {
-					text += fmt.Sprintf(" #%d", c.ID)
+					text = append(text, fmt.Sprintf("#%d", c.ID))
 				}
-				got = append(got, text)
+				got = append(got, strings.Join(text, " "))
 			})
 		}()
 		of := func(namespace string, u discovery.Update) discovery.Update {
@@ -450,7 +450,9 @@ func TestChangesComeWithThePlanOfTheirNamespace(t *testing.T) {
 			t.Errorf("Namespaces() = %v, want none that is empty for long", names)
 		}
 		cancel()
-		<-ended
+		if err := <-ended; err != nil {
+			t.Errorf("Run ended with %v", err)
+		}
 		want := []string{
 			"default/default ", "a/a a:9001 #2", "a/b b:9001 #1 #2", "a/a a:9001 #3", "a/b ", "default/default c:9001",
 		}
