@@ -174,6 +174,28 @@ func TestTakenPortThatIsNoLongerWanted(t *testing.T) {
 	}
 }
 
+// Where it takes long to let go of what is not used any more it is put off, and
+// done all the same: without a further table.
+func TestWhatIsNotUsedGoesWhenItWasPutOff(t *testing.T) {
+	p := freeport.One(t)
+	bed := start(t, nil)
+	text := func(to string) string {
+		return fmt.Sprintf("---\nname: g\nport: %d\nsluice: {timeouts: {upstream_keep_alive: 1h}}\nroutes: {\"[%s]\": {}}\n", p, to)
+	}
+	open := func() int64 { return bed.registry.ConnectionsOpen("upstream").Value() }
+	bed.apply(text(origin(t, named("a"))))
+	if got := get(t, client(t), local(p)); got.body != "a" {
+		t.Fatalf("the gateway answers %q, want a", got.body)
+	}
+	bed.server.PutOff(time.Hour)
+	bed.apply(text(origin(t, named("b"))))
+	if !bed.server.HasPutOff() || open() != 1 {
+		t.Errorf("%d connections are open, put off: %t; want the one that is not used any more", open(), bed.server.HasPutOff())
+	}
+	bed.server.PutOff(0)
+	eventually(t, "the connection is closed", func() bool { return open() == 0 && !bed.server.HasPutOff() })
+}
+
 // banner is a TCP server that greets and ends.
 func banner(t *testing.T) string {
 	t.Helper()

@@ -39,9 +39,10 @@ type Server struct {
 	leaving gate.Leaving
 	store   *tlsconf.Store
 
-	publishing sync.Mutex // guards binder and ended: one table at a time
+	publishing sync.Mutex // guards binder, ended and retaining: one table at a time
 	binder     live.Binder
 	ended      bool
+	retaining  retaining
 
 	sockets  listeners
 	life     context.Context //nolint:containedctx // what connections dial with; ended by Run
@@ -132,7 +133,44 @@ func (s *Server) Publish(snap *routing.Snapshot) {
 	}
 	s.handle.Store(next)
 	s.take(fresh, gone)
-	s.binder.Retain(next)
+	s.retain(next)
+}
+
+const (
+	// Where it takes longer than retainLong to let go of what is not used any
+	// more, as with tens of thousands of routes, it takes at most one part in
+	// retainShare of the time of one processor.
+	retainLong  = 20 * time.Millisecond
+	retainShare = 20
+)
+
+// retaining says when what is not used any more is let go of. Server.publishing
+// guards it.
+type retaining struct {
+	due time.Time // not before
+	put bool      // it was put off
+}
+
+// retain lets go of what only generations before gen used, or puts that off:
+// while changes keep coming they are not to wait for it.
+func (s *Server) retain(gen *live.Generation) {
+	began := time.Now()
+	if s.retaining.put = began.Before(s.retaining.due); s.retaining.put {
+		return
+	}
+	s.binder.Retain(gen)
+	if took := time.Since(began); took > retainLong {
+		s.retaining.due = time.Now().Add(retainShare * took)
+	}
+}
+
+// retainLate does what was put off.
+func (s *Server) retainLate() {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	if s.retaining.put && !s.ended {
+		s.retain(s.handle.Load())
+	}
 }
 
 // take begins to accept where that is new, and ends where it is over.
@@ -232,6 +270,7 @@ func (s *Server) retryUntil(ctx context.Context) {
 			s.retryBind()
 			s.retryTLS()
 			s.cutLeft()
+			s.retainLate()
 		}
 	}
 }

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import "time"
+
+// PutOff has what is not used any more let go of after a time, as if it had
+// taken long the last time.
+func (s *Server) PutOff(d time.Duration) {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	s.retaining.due = time.Now().Add(d)
+}
+
+// HasPutOff reports whether something waits for that.
+func (s *Server) HasPutOff() bool {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	return s.retaining.put
+}
