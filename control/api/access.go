@@ -117,6 +117,9 @@ func (g *guard) admit(c *call) error {
 	person, err := g.person(c.r)
 	if err != nil {
 		if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusUnauthorized {
+			if _, shown := bearer(c.r); shown { // as often as an address may try
+				c.api.o.Log.WarnContext(c.ctx(), "token refused", "address", c.r.RemoteAddr, "why", e.Message)
+			}
 			c.w.Header().Set("WWW-Authenticate", `Bearer realm="sluice"`)
 		}
 		return err

@@ -123,7 +123,10 @@ func TestEveryRouteTakesItsRank(t *testing.T) {
 		t.Errorf("%d routes are open, want livez and readyz", open)
 	}
 	g.t = t
-	for _, path := range []string{"/", "/api", "/api/v1/nothing/here/at/all", "/acme/prod/api/v1/proxies", "/%zz"[:1] + "debug/pprof/"} {
+	if log := g.log.String(); !strings.Contains(log, `msg="token refused"`) || strings.Contains(log, "slc_wrong") {
+		t.Errorf("the log does not tell of a wrong token, or shows it:\n%s", log)
+	}
+	for _, path := range []string{"/", "/api", "/api/v1/nothing/here/at/all", "/acme/prod/api/v1/proxies", "/debug/pprof/"} {
 		if got := g.status("GET", path, ""); got != 401 {
 			t.Errorf("GET %s = %d without a token, want 401", path, got)
 		}
@@ -185,6 +188,7 @@ func TestPagesOfOthersAreNotLetIn(t *testing.T) {
 			w.t = t
 			w.ask("PUT", "/api/v1/conditions/beta", beta, tt.headers...).is(tt.status)
 			w.ask("GET", "/api/v1/conditions/beta", "", tt.headers...).is(tt.status)
+			w.ask("GET", "/livez", "", tt.headers...).is(200)
 			a := w.ask("OPTIONS", "/api/v1/conditions/beta", "", tt.headers...)
 			if a.header.Get("Access-Control-Allow-Origin") != "" {
 				t.Errorf("the answer lets pages of other origins read it")

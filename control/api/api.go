@@ -156,11 +156,13 @@ func patience(w http.ResponseWriter) {
 
 func (c *call) serve() error {
 	a := c.api
-	if err := a.guard.origin(c.r); err != nil {
-		return err
-	}
 	f := a.find(c.r)
 	c.ns, c.params, c.route = f.ns, f.params, f.route
+	if f.route == nil || !f.route.open { // probes ask by any name
+		if err := a.guard.origin(c.r); err != nil {
+			return err
+		}
+	}
 	if err := a.guard.admit(c); err != nil {
 		return err
 	}
