@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,9 +42,9 @@ func awaitServed(ctx context.Context, c *client.Client, written client.Written, 
 		return nil
 	}
 	// What is unchanged may be on its way yet, by the change that made it.
-	change, again := written.Change, written.Change == 0
-	for _, i := range written.Items {
-		if again {
+	change := written.Change
+	if change == 0 {
+		for _, i := range written.Items {
 			change = max(change, i.Revision)
 		}
 	}
@@ -62,9 +61,6 @@ func awaitServed(ctx context.Context, c *client.Client, written client.Written, 
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
 		return &exit{Code: exitTimeout, Err: fmt.Errorf("after %v: %s; it goes on, 'sluice get change %d' tells how far it is", wait, progress(last), change)}
 	}
-	if again && isNotFound(err) {
-		return awaitGateways(ctx, c, written.Items, wait, w) // it was made too long ago to be followed
-	}
 	if err != nil {
 		return advised(err)
 	}
@@ -77,37 +73,6 @@ func awaitServed(ctx context.Context, c *client.Client, written client.Written, 
 		fmt.Fprintf(w, "served by %s after %v\n", proxies(last.Proxies), rounded(last.TookSeconds))
 	}
 	return nil
-}
-
-// standStep is how often awaitGateways asks.
-const standStep = 250 * time.Millisecond
-
-// awaitGateways waits until all proxies serve the gateways among items as they
-// are now.
-func awaitGateways(ctx context.Context, c *client.Client, items []client.Item, wait time.Duration, w io.Writer) error {
-	tick := time.NewTicker(standStep)
-	defer tick.Stop()
-	for {
-		status, err := c.Status(ctx)
-		if err != nil && ctx.Err() == nil {
-			return advised(err)
-		}
-		behind := ""
-		for _, g := range status.Gateways {
-			if g.Served < g.Proxies && slices.ContainsFunc(items, func(i client.Item) bool { return i.Kind == "gateways" && i.Name == g.Name }) {
-				behind = fmt.Sprintf("%d of %s serve gateway %s", g.Served, proxies(g.Proxies), g.Name)
-			}
-		}
-		if err == nil && behind == "" {
-			fmt.Fprintln(w, "served by all proxies that are connected")
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return &exit{Code: exitTimeout, Err: fmt.Errorf("after %v: %s; 'sluice get gateways' tells how they stand", wait, behind)}
-		case <-tick.C:
-		}
-	}
 }
 
 func rounded(seconds float64) time.Duration {
