@@ -131,7 +131,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	c := &call{api: a, w: w, r: r, query: r.URL.Query()}
 	defer c.recover() //nolint:contextcheck // the request of the call has it
 	c.deadlines()
-	if err := c.serve(); err != nil {
+	if err := c.serve(); err != nil { //nolint:contextcheck // the request of the call has it
 		c.fail(err) //nolint:contextcheck // the request of the call has it
 	}
 }
