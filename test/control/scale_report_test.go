@@ -80,7 +80,9 @@ func (r *report) write() error {
 		return nil
 	}
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease") // empty if it is unknown
-	table := fmt.Sprintf("%s/%s, %d CPUs, Linux %s, %s\n\n%s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), strings.TrimSpace(string(kernel)), runtime.Version(), r.table())
+	load, _ := os.ReadFile("/proc/loadavg")                // as well
+	table := fmt.Sprintf("%s/%s, %d CPUs, Linux %s, %s, load averages at the end %s\n\n%s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(),
+		strings.TrimSpace(string(kernel)), runtime.Version(), strings.Join(strings.Fields(string(load) + " ? ? ?")[:3], " "), r.table())
 	fmt.Print(table)
 	if *out == "" {
 		return nil

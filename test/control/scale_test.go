@@ -97,7 +97,7 @@ func TestScaleOfGateways(t *testing.T) {
 	long(t)
 	changes, storm, z := 20, 50, size{gateways: 200}
 	if *full {
-		changes, storm, z.gateways = 100, 300, 10_000
+		changes, storm, z.gateways = 50, 200, 10_000
 	}
 	for range 5 { // as many as a gateway has routes
 		z.live = append(z.live, netip.MustParseAddrPort(origin(t, "live")))
@@ -127,7 +127,7 @@ func TestScaleOfInstances(t *testing.T) {
 	long(t)
 	changes, z := 20, size{gateways: 200, instances: 4}
 	if *full {
-		changes, z.gateways = 100, 10_000
+		changes, z.gateways = 50, 10_000
 	}
 	for range 5 { // as many as a gateway has routes
 		z.live = append(z.live, netip.MustParseAddrPort(origin(t, "live")))

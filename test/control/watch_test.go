@@ -50,15 +50,20 @@ type watch struct {
 func (w *watch) run(ctx context.Context, p *proxy) {
 	tick := time.NewTicker(cmp.Or(w.pause, 50*time.Millisecond))
 	defer tick.Stop()
-	for ended := false; !ended; {
+	for {
 		select {
 		case <-tick.C:
-		case <-ctx.Done(): // once more, at the end
-			ctx, ended = context.WithoutCancel(ctx), true
+			w.ask(ctx, p)
+		case <-ctx.Done():
+			w.ask(context.WithoutCancel(ctx), p) // once more, at the end
+			return
 		}
-		if s, err := p.status(ctx); err == nil && s.Table != nil { // else it is starting
-			w.take(s.Table.Version)
-		}
+	}
+}
+
+func (w *watch) ask(ctx context.Context, p *proxy) {
+	if s, err := p.status(ctx); err == nil && s.Table != nil { // else it is starting
+		w.take(s.Table.Version)
 	}
 }
 
