@@ -6,7 +6,11 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/sluice-mesh/sluice/control/planner"
 	"github.com/sluice-mesh/sluice/control/store"
@@ -51,6 +55,37 @@ func TestTrafficGoesOnWhileNothingCanBeKept(t *testing.T) {
 	if len(m.saved) != 1 || m.saved[0].Port == 0 || m.saved[0].Port != next.Table.Gateways[0].Port.Number || p.Status("").Unsaved != "" {
 		t.Errorf("kept %+v, want the port of shop", m.saved)
 	}
+}
+
+func TestNothingIsKeptOfANamespaceThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &values{data: map[string][]byte{}}
+		p := planner.New(planner.Options{Memory: planner.StoreMemory(v)})
+		ctx, cancel := context.WithCancel(t.Context())
+		src, ended := newScript(), make(chan error, 1)
+		go func() { ended <- p.Run(ctx, src, func(planner.Plan) {}) }()
+		shop := says("shop", "name: shop\n")
+		shop.Namespace = "a/b"
+		src.batches <- discovery.Batch{Updates: []discovery.Update{shop}, Listed: true}
+		time.Sleep(time.Second)
+		if all, _ := v.Values(ctx, ""); len(all) != 2 {
+			t.Errorf("%d values are kept, want the port of shop and the origin", len(all))
+		}
+		src.batches <- discovery.Batch{Updates: []discovery.Update{gone("shop")}}
+		time.Sleep(2 * time.Hour)
+		src.batches <- discovery.Batch{Updates: []discovery.Update{says("other", gateway("other", 9001))}}
+		time.Sleep(time.Second)
+		all, _ := v.Values(ctx, "")
+		for _, one := range all {
+			if strings.Contains(string(one.Data), "a/b") {
+				t.Errorf("value %s is kept: %s", one.Name, one.Data)
+			}
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run ended with %v", err)
+		}
+	})
 }
 
 // FuzzStoredMemory is about values that somebody else wrote, or that the disk
@@ -104,10 +139,13 @@ func FuzzStoredMemory(f *testing.F) {
 type values struct {
 	store.Store
 
+	mu   sync.Mutex // guards data
 	data map[string][]byte
 }
 
 func (v *values) Value(_ context.Context, name string) (store.Value, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	data, ok := v.data[name]
 	if !ok {
 		return store.Value{}, store.ErrNotFound
@@ -116,6 +154,8 @@ func (v *values) Value(_ context.Context, name string) (store.Value, error) {
 }
 
 func (v *values) Values(_ context.Context, prefix string) ([]store.Value, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	var all []store.Value
 	for name, data := range v.data {
 		if len(name) >= len(prefix) && name[:len(prefix)] == prefix {
@@ -126,11 +166,15 @@ func (v *values) Values(_ context.Context, prefix string) ([]store.Value, error)
 }
 
 func (v *values) SetValue(_ context.Context, name string, data []byte, _ store.Expect) (store.Value, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	v.data[name] = data
 	return store.Value{Name: name, Data: data}, nil
 }
 
 func (v *values) DeleteValue(_ context.Context, name string, _ store.Expect) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	if _, ok := v.data[name]; !ok {
 		return store.ErrNotFound
 	}

@@ -215,6 +215,11 @@ func (p *Planner) planAll(ctx context.Context) (plans []Plan, again time.Time) {
 	for _, name := range p.namespaces() {
 		s := p.spaces[name]
 		if s.idle(now) {
+			s.settle(now) // nothing of it is kept any more
+			if err := s.save(ctx); err != nil {
+				p.failed = err
+				continue
+			}
 			delete(p.spaces, name)
 			continue
 		}
