@@ -19,10 +19,10 @@
 //
 // # Memory
 //
-// A series (one gateway, or one route) is one cell of 1,408 bytes, and another
-// of 1,024 from its first exchange on that ended in anything but 2xx. One that
-// has counted some ten thousand exchanges is given cells of its own for the
-// shards that count in it, at most 16,384 of these (38 MiB) in all. Series are
-// limited in number, see [Options]; those above the limit share one whose
-// label is [Other].
+// A series (one gateway, or one route) has a cell of 1,408 bytes from its first
+// exchange on, and another of 1,024 from the first one on that ended in anything
+// but 2xx. One that has counted some ten thousand exchanges is given cells of
+// its own for the shards that count in it, at most 16,384 of these (38 MiB) in
+// all. Series are limited in number, see [Options]; those above the limit share
+// one whose label is [Other].
 package metrics

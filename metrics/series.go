@@ -136,9 +136,13 @@ const (
 	restSize = 1024
 )
 
+// idle is the cell of all series that have counted nothing. Nothing is ever
+// counted in it.
+var idle cell
+
 // slot is where a shard counts.
 type slot struct {
-	cell atomic.Pointer[cell] // never nil
+	cell atomic.Pointer[cell] // never nil; idle before the first exchange
 	rest atomic.Pointer[rest] // nil before it is needed, and while cell is the shared one
 }
 
@@ -151,14 +155,16 @@ type slots []slot
 // shared returns the slot of all shards that have no cell of their own.
 func (s slots) shared() *slot { return &s[len(s)-1] }
 
-// cells calls yield with every cell.
+// cells calls yield with every cell in which something may be counted.
 func (s slots) cells(yield func(*cell) bool) {
 	base := s.shared().cell.Load()
-	if !yield(base) {
+	// A series that wakes meanwhile has the same cell in all slots, which would
+	// be read once for each of them.
+	if base == &idle || !yield(base) {
 		return
 	}
 	for i := range s {
-		if c := s[i].cell.Load(); c != base && !yield(c) {
+		if c := s[i].cell.Load(); c != base && c != &idle && !yield(c) {
 			return
 		}
 	}
@@ -174,13 +180,13 @@ func (s slots) rests(yield func(*rest) bool) {
 }
 
 // series counts in one cell that spreads over shards when it is busy. It
-// begins with one for all shards: most routes of a large table are idle, and
-// memory for all shards of all of them would be most of the process.
+// begins without, and has one for all shards from its first exchange on: most
+// routes of a large table are idle, and memory for all of them would be most
+// of the process.
 type series struct {
 	slots slots
 	mask  uint32
 	gone  atomic.Bool // it was released, and takes no more cells
-	base  *cell       // the shared one
 	spare *atomic.Int64
 	folds *[maxReasons]uint8 // which reason each one is shown as
 }
@@ -188,20 +194,34 @@ type series struct {
 func (s *series) init(r *Registry) {
 	s.slots = make(slots, r.o.Shards+1)
 	s.mask = uint32(r.o.Shards - 1)
-	s.base = new(cell)
 	s.spare = &r.spare
 	s.folds = &r.folds
 	for i := range s.slots {
-		s.slots[i].cell.Store(s.base)
+		s.slots[i].cell.Store(&idle)
 	}
 }
 
 // begin counts the start of an exchange.
 func (s *series) begin(shard uint32, by Way) {
 	c := s.slots[shard&s.mask].cell.Load()
-	if c.begun[by].Add(1)%spreadEvery == 0 && c == s.base {
+	if c == &idle {
+		c = s.wake(shard)
+	}
+	if c.begun[by].Add(1)%spreadEvery == 0 && c == s.slots.shared().cell.Load() {
 		s.spread(shard)
 	}
+}
+
+// wake gives the series its shared cell, unless another exchange did, and
+// returns the cell of a shard.
+func (s *series) wake(shard uint32) *cell {
+	shared := &s.slots.shared().cell
+	shared.CompareAndSwap(&idle, new(cell))
+	base := shared.Load()
+	for i := range s.slots {
+		s.slots[i].cell.CompareAndSwap(&idle, base)
+	}
+	return s.slots[shard&s.mask].cell.Load()
 }
 
 // spread gives a shard a cell of its own. Counts never move: a series is the
@@ -210,7 +230,8 @@ func (s *series) spread(shard uint32) {
 	if s.mask == 0 || s.gone.Load() {
 		return
 	}
-	if s.spare.Add(-1) < 0 || !s.slots[shard&s.mask].cell.CompareAndSwap(s.base, new(cell)) {
+	base := s.slots.shared().cell.Load()
+	if s.spare.Add(-1) < 0 || !s.slots[shard&s.mask].cell.CompareAndSwap(base, new(cell)) {
 		s.spare.Add(1)
 	}
 }
@@ -219,8 +240,9 @@ func (s *series) spread(shard uint32) {
 // bound to the series.
 func (s *series) release() {
 	s.gone.Store(true)
+	base := s.slots.shared().cell.Load()
 	for i := range s.slots {
-		if s.slots[i].cell.Load() != s.base {
+		if c := s.slots[i].cell.Load(); c != base && c != &idle {
 			s.spare.Add(1)
 		}
 	}
@@ -234,6 +256,9 @@ func (s *series) release() {
 func (s *series) end(shard uint32, o *Observation) {
 	at := &s.slots[shard&s.mask]
 	c := at.cell.Load()
+	if c == &idle {
+		c = s.wake(shard) // begun on another shard, which is not through with waking
+	}
 	if o.BytesIn > 0 {
 		c.bytesIn.Add(o.BytesIn)
 	}
@@ -258,8 +283,8 @@ func (s *series) end(shard uint32, o *Observation) {
 
 // rest returns the rest that goes with the cell c of a slot.
 func (s *series) rest(at *slot, c *cell) *rest {
-	if c == s.base {
-		at = s.slots.shared()
+	if shared := s.slots.shared(); c == shared.cell.Load() {
+		at = shared
 	}
 	if r := at.rest.Load(); r != nil {
 		return r

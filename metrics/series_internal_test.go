@@ -3,14 +3,16 @@
 package metrics
 
 import (
+	"sync"
 	"testing"
 	"unsafe"
 )
 
 // own returns how many shards have a cell of their own.
 func own(s *series) (n int) {
+	base := s.slots.shared().cell.Load()
 	for i := range s.slots {
-		if s.slots[i].cell.Load() != s.base {
+		if s.slots[i].cell.Load() != base {
 			n++
 		}
 	}
@@ -118,5 +120,41 @@ func TestBusySeriesSpreadTheirRest(t *testing.T) {
 	route.Read(&totals)
 	if got := totals.Requests[Class4xx]; got != 4+2*spreadEvery {
 		t.Errorf("%d requests, want %d", got, 4+2*spreadEvery)
+	}
+}
+
+func TestIdleSeriesHaveNoCell(t *testing.T) {
+	r := New(Options{Shards: 4})
+	route := r.Gateway("shop").Route("canary")
+	var totals Totals
+	route.Read(&totals)
+	if route.slots.shared().cell.Load() != &idle || own(&route.series) != 0 {
+		t.Error("a series that counted nothing has a cell")
+	}
+	var wg sync.WaitGroup
+	const exchanges = 100
+	for shard := range uint32(8) {
+		wg.Go(func() {
+			for range exchanges {
+				route.Begin(shard)
+				route.End(shard+1, &Observation{Code: 200})
+				route.Read(&Totals{})
+			}
+		})
+	}
+	wg.Wait()
+	route.Read(&totals)
+	if got := totals.Requests[Class2xx]; got != 8*exchanges || totals.InFlight != 0 {
+		t.Errorf("%d requests, %d in flight; want %d and 0", got, totals.InFlight, 8*exchanges)
+	}
+	for by := range Ways {
+		if idle.begun[by].Load() != 0 {
+			t.Error("something was counted in the cell of all idle series")
+		}
+	}
+	for i := range idle.buckets {
+		if idle.buckets[i].ok.Load() != 0 {
+			t.Error("something ended in the cell of all idle series")
+		}
 	}
 }
