@@ -131,9 +131,7 @@ func (p *proxy) stale(t *testing.T) {
 	if code, body, err := p.ask(t.Context(), "/readyz?verbose"); err != nil || code != http.StatusOK || !strings.Contains(body, "stale since") {
 		t.Errorf("%s: /readyz: status %d, %v, want 200 and since when it is stale:\n%s", p.name, code, err, body)
 	}
-	if got := p.metric(t, "sluice_control_connected"); got != 0 {
-		t.Errorf("%s: sluice_control_connected is %v, want 0", p.name, got)
-	}
+	p.counts(t, "sluice_control_connected", 0)
 }
 
 // await waits until a claim holds, as long as the proxy lives.
@@ -162,6 +160,13 @@ func (p *proxy) version(t *testing.T) version {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// counts waits until the sum of the series of a name is n. Series follow what
+// /status shows.
+func (p *proxy) counts(t *testing.T, name string, n float64) {
+	t.Helper()
+	p.await(t, fmt.Sprintf("%s is %v", name, n), func() bool { return p.metric(t, name) == n })
 }
 
 // metric returns the sum of the series of a name.
