@@ -384,7 +384,7 @@ func TestTooLargeBodies(t *testing.T) {
 	w.ask("PUT", "/api/v1/conditions/c", large).is(413).has("1048576")
 	w.ask("POST", "/api/v1/conditions", large).is(413)
 	w.ask("PATCH", "/api/v1/gateways/g/weights", large).is(413)
-	w.ask("PUT", "/api/v1/", strings.Repeat("# comment\n", 1<<21)).is(413)
+	w.ask("PUT", "/api/v1/", strings.Repeat("#", 16<<20+1)).is(413) // more that is not read might reset the connection
 	w.ask("PUT", "/api/v1/", strings.Repeat("---\nname: x\n", 1001)).is(413).has("1000")
 	var b strings.Builder
 	for i := range 12 {
