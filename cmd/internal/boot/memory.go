@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"sync"
+	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
@@ -46,31 +47,60 @@ const (
 	// headroom is what a heap may always grow by before garbage is collected,
 	// and leastGrowth in percent what a large one may: the table of a proxy can
 	// take hundreds of megabytes, of which next to nothing changes.
-	headroom    = 64 << 20
+	headroom    = 32 << 20
 	leastGrowth = 25
+	// excess is how much more than what is in use a heap may hold on to; beyond
+	// it memory is given back at once, which takes a collection, but only once
+	// in returnEvery.
+	excess      = 16 << 20
+	returnEvery = time.Minute
 )
 
 // FollowMemory returns a function that sets when garbage is collected by how
 // much is in use, unless the environment says so in GOGC: a small heap grows as
-// TuneMemory says, a large one by less. Call it when what is in use may have
-// changed much. lookup is as that of TuneMemory.
+// TuneMemory says, a large one by less. What a large table took beside itself
+// when it came is given back to the system. Call it from time to time. lookup
+// is as that of TuneMemory.
 func FollowMemory(lookup func(string) (string, bool)) func() {
 	if _, said := lookup("GOGC"); said {
 		return func() {}
 	}
-	var mu sync.Mutex // guards last
+	var mu sync.Mutex // guards last and returned
 	last := collectAt
+	var returned time.Time
 	return func() {
 		mu.Lock()
 		defer mu.Unlock()
-		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-		metrics.Read(live)
-		if next := growth(live[0].Value.Uint64()); next != last {
+		u := readUse()
+		if next := growth(u.live); next != last {
 			debug.SetGCPercent(next)
 			last = next
 		}
+		if u.excessive() && time.Since(returned) >= returnEvery {
+			debug.FreeOSMemory()
+			returned = time.Now()
+		}
 	}
 }
+
+// use is what a heap takes, in bytes.
+type use struct {
+	live    uint64 // as of the last collection
+	objects uint64 // garbage included
+	free    uint64 // kept from the system for what comes
+}
+
+func readUse() use {
+	s := []metrics.Sample{
+		{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+	}
+	metrics.Read(s)
+	return use{live: s[0].Value.Uint64(), objects: s[1].Value.Uint64(), free: s[2].Value.Uint64()}
+}
+
+// excessive reports whether the heap takes so much more than what is in use
+// that it is worth a collection.
+func (u use) excessive() bool { return u.objects+u.free > u.live+excess }
 
 // growth returns how much a heap may grow, in percent, of which so many bytes
 // are in use.

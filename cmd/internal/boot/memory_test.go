@@ -5,6 +5,7 @@ package boot_test
 import (
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"testing"
 
 	"github.com/sluice-mesh/sluice/cmd/internal/boot"
@@ -51,4 +52,20 @@ func TestFollowMemoryCollectsLargeHeapsSooner(t *testing.T) {
 		t.Errorf("a heap of 512 MB is collected at %d %%, want 25", got)
 	}
 	runtime.KeepAlive(large)
+}
+
+func TestFollowMemoryGivesBackWhatATableTookBesideItself(t *testing.T) {
+	percent := debug.SetGCPercent(200)
+	defer debug.SetGCPercent(percent)
+	follow := boot.FollowMemory(func(string) (string, bool) { return "", false })
+	large := make([]byte, 256<<20)
+	runtime.GC()
+	runtime.KeepAlive(large)
+	runtime.GC() // it is garbage now, and kept for what comes
+	follow()
+	free := []metrics.Sample{{Name: "/memory/classes/heap/free:bytes"}}
+	metrics.Read(free)
+	if got := free[0].Value.Uint64(); got > 64<<20 {
+		t.Errorf("%d bytes are kept from the system, want fewer than 64 MB", got)
+	}
 }
