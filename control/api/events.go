@@ -142,7 +142,7 @@ var times = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999Z0700", "20
 func timeOf(text string) (time.Time, bool) {
 	for _, form := range times {
 		// Other years are no times for most formats.
-		if at, err := time.Parse(form, text); err == nil && at.Year() > 0 && at.Year() < 10_000 {
+		if at, err := time.Parse(form, text); err == nil && at.UTC().Year() > 0 && at.UTC().Year() < 10_000 {
 			return at.UTC(), true
 		}
 	}

@@ -129,10 +129,14 @@ func (s *boltStore) transact(writes []*write) error {
 		return err
 	}
 	for _, w := range writes {
-		before := l.writes
-		if w.err = w.run(l); w.err != nil && l.writes != before {
+		before, state := l.writes, l.state
+		if w.err = w.run(l); w.err == nil {
+			continue
+		}
+		if l.writes != before {
 			return w.err
 		}
+		l.state = state // one that failed has changed nothing
 	}
 	if l.writes == 0 {
 		return nil

@@ -149,6 +149,9 @@ func checkEvent(e *Event) error {
 	if err := checkName("type", e.Type); err != nil {
 		return err
 	}
+	if y := e.Time.UTC().Year(); y < 0 || y > 9999 { // what RFC 3339 can say
+		return &InvalidError{"time", "is not of the years 0 to 9999"}
+	}
 	if len(e.Tags) > MaxTags {
 		return &InvalidError{"tags", fmt.Sprintf("there are %d, more than %d", len(e.Tags), MaxTags)}
 	}

@@ -303,6 +303,8 @@ func (r *run) limits() {
 	invalid("a lease of less than MinTTL", err)
 	_, err = r.s.AppendEvents(r.ctx, store.Event{Namespace: ns})
 	invalid("an event without a type", err)
+	_, err = r.s.AppendEvents(r.ctx, store.Event{Namespace: ns, Type: "late", Time: time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)})
+	invalid("an event of a year that no text can tell", err)
 	if v := r.version(); v.Revision != 0 {
 		r.Errorf("Version() = %v, want revision 0", v)
 	}
