@@ -71,7 +71,7 @@ func (c *call) proxies() error {
 		v := proxyView{
 			Node: p.Node, Zone: p.Zone, Labels: p.Labels, Namespaces: c.visible(p.Namespaces), Build: p.Build, Address: p.Address,
 			Identity: p.Identity, Expires: p.Expires, Connected: p.Connected, Since: p.Since, Gone: p.Gone, Reason: p.Reason,
-			Behind: p.Behind, Gateways: p.Gateways, Refusals: refusalsOf(p.Refusals),
+			Behind: p.Behind, Gateways: p.Gateways, Refusals: refusalsOf(c.known(p)),
 		}
 		if p.Version != (routing.Version{}) {
 			v.Version = p.Version.String()
@@ -87,6 +87,19 @@ func (c *call) visible(namespaces []string) []string {
 	for _, ns := range namespaces {
 		if c.person.Rank(ns) > 0 {
 			out = append(out, ns)
+		}
+	}
+	return out
+}
+
+// known returns the refusals of a proxy that whoever asks may know of. One of a
+// whole table tells of all that the proxy serves.
+func (c *call) known(p stream.Proxy) []stream.Refusal {
+	all := len(c.visible(p.Namespaces)) == len(p.Namespaces)
+	var out []stream.Refusal
+	for _, r := range p.Refusals {
+		if all || r.Namespace != "" && c.person.Rank(r.Namespace) > 0 {
+			out = append(out, r)
 		}
 	}
 	return out
@@ -154,7 +167,7 @@ func (c *call) status() error {
 	for _, g := range s.Gateways {
 		v := gatewayStatus{Gateway: g, Faults: by[g.Name]}
 		d := c.api.o.Proxies.Deployed(c.ns, g.Name)
-		v.Served, v.Proxies, v.Pending, v.Hidden, v.Fault = d.Served, d.Proxies, d.Pending, d.Hidden, d.Fault
+		v.Served, v.Proxies, v.Pending, v.Hidden, v.Fault = d.Served, d.Proxies, d.Pending, c.visible(d.Hidden), d.Fault
 		v.Refused = refusalsOf(d.Refused)
 		if plan.Snapshot != nil {
 			v.serve(plan.Snapshot.ByName(g.Name))

@@ -44,11 +44,13 @@ type Proxy struct {
 
 // Refusal is a gateway that a proxy does not take in its present form.
 type Refusal struct {
-	Gateway string    `json:"gateway"` // empty for the whole table
-	Node    string    `json:"node"`
-	Since   time.Time `json:"since"`
-	Reasons []Reason  `json:"reasons"`        // the first ten
-	More    int       `json:"more,omitempty"` // how many there are beside them
+	Gateway string `json:"gateway"` // empty for the whole table
+	// Namespace is that of the gateway, empty for the whole table.
+	Namespace string    `json:"-"`
+	Node      string    `json:"node"`
+	Since     time.Time `json:"since"`
+	Reasons   []Reason  `json:"reasons"`        // the first ten
+	More      int       `json:"more,omitempty"` // how many there are beside them
 }
 
 // Reason is one thing that is wrong with a gateway, in the words of a proxy.

@@ -186,6 +186,7 @@ func (s *Server) nack(c *session, m *controlpb.Nack) (after calls) {
 	}
 	r := s.newRefusal(c, m)
 	r.hash, r.namespace = wire.Hash(hash), c.view.namespaceOf(name)
+	r.Namespace = r.namespace
 	again := old != nil && old.hash == r.hash
 	if again {
 		r.Since = old.Since

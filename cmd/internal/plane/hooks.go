@@ -43,18 +43,23 @@ func (p *Plane) refused(x stream.Proxy, r stream.Refusal) {
 	for _, one := range r.Reasons {
 		reasons = append(reasons, one.String())
 	}
+	text := strings.Join(reasons, "; ")
+	if r.Gateway != "" {
+		p.events.Tell(events.ProxyRefused(r.Namespace, x.Node, r.Gateway, text))
+		return
+	}
+	if len(x.Namespaces) > 1 { // the reasons may name what is another's
+		text = "the whole table"
+	}
 	for _, ns := range x.Namespaces {
-		if r.Gateway == "" || p.stream.Deployed(ns, r.Gateway).Known {
-			p.events.Tell(events.ProxyRefused(ns, x.Node, r.Gateway, strings.Join(reasons, "; ")))
-		}
+		p.events.Tell(events.ProxyRefused(ns, x.Node, "", text))
 	}
 }
 
 // settled tells what differs now that all proxies serve a table.
 func (p *Plane) settled(s stream.Settled) {
 	if s.Table != nil { // else one that comes after it tells of both
-		before := p.swapSettled(s.Namespace, s.Table)
-		p.events.Tell(differences(s.Namespace, before, s.Table)...)
+		p.tellSettled(s)
 	}
 	if s.Took < slow {
 		return
@@ -66,14 +71,21 @@ func (p *Plane) settled(s stream.Settled) {
 	}
 }
 
-// swapSettled notes the table that all proxies of a namespace serve, and
-// returns the one before.
-func (p *Plane) swapSettled(namespace string, next *routing.Table) *routing.Table {
+// tellSettled notes the table that all proxies of a namespace serve, and tells
+// what differs from the one before. Hooks may overtake each other, so that an
+// older table may come late; what it brought was told with the newer one.
+func (p *Plane) tellSettled(s stream.Settled) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	before := p.served[namespace]
-	p.served[namespace] = next
-	return before
+	before := p.served[s.Namespace]
+	if before != nil && before.Version.Epoch == s.Version.Epoch && before.Version.Revision > s.Version.Revision {
+		return
+	}
+	if before == nil {
+		before = &routing.Table{}
+	}
+	p.served[s.Namespace] = s.Table
+	p.events.Tell(differences(s.Namespace, before, s.Table)...) // which does not block
 }
 
 // begin notes what a namespace begins with. What there was at the start of the
@@ -110,7 +122,6 @@ func differences(namespace string, before, after *routing.Table) []store.Event {
 	}
 	for _, g := range before.Gateways {
 		if old[g.Name] != nil {
-			all = append(all, events.Differences(namespace, g, nil)...)
 			all = append(all, events.Undeployed(namespace, g))
 		}
 	}
