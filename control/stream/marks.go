@@ -125,6 +125,8 @@ func (s *Server) track(n *namespace, changes []discovery.Change, m *mark) calls 
 		m.changes = append(m.changes, t)
 		s.know(t)
 	}
+	// Changes without effect come with the table that is there, again and again.
+	m.changes = m.changes[max(0, len(m.changes)-maxChanges):]
 	if last := len(n.marks) - 1; last < 0 || n.marks[last] != m {
 		for c := range n.sessions {
 			if c.ackedSeq() < m.seq {

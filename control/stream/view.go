@@ -5,6 +5,7 @@ package stream
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -169,11 +170,16 @@ type parcel struct {
 	err   error
 }
 
+// errUnmade reports an update that a fault of ours kept from being made.
+var errUnmade = errors.New("the update could not be made")
+
 // get returns the messages of the update.
 func (p *parcel) get() ([]frame, error) {
 	p.once.Do(func() {
+		// Once is over after a panic, too, and then this is not an empty update.
+		p.err = errUnmade
 		u := p.make()
-		p.make = nil
+		p.make, p.err = nil, nil
 		for _, part := range wire.Parts(u, partSize) {
 			f, err := newFrame(&controlpb.ToProxy{Message: &controlpb.ToProxy_Update{Update: part}})
 			if err != nil {
