@@ -239,6 +239,9 @@ func (t *tries) wrong(from netip.Addr) {
 		*s = now
 	}
 	*s = s.Add(triesPause)
+	if most := now.Add(maxTries * triesPause); s.After(most) {
+		*s = most // however many were shown at the same time
+	}
 }
 
 func (t *tries) right(token [sha256.Size]byte) {

@@ -42,7 +42,7 @@ func (c *call) precondition() (precondition, error) {
 }
 
 // readTags reads entity tags, which are revisions. A tag that is none of ours
-// is that of nothing.
+// is refused.
 func readTags(name, text string) (all bool, revisions []uint64, err error) {
 	revisions = []uint64{}
 	for tag := range strings.SplitSeq(text, ",") {

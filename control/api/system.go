@@ -29,6 +29,7 @@ func (a *API) systemRoutes() []route {
 	}
 	if a.o.Metrics != nil {
 		routes = append(routes, route{method: get, path: "/metrics", root: true, need: auth.Viewer, serve: func(c *call) error {
+			patience(c.w)
 			a.o.Metrics.ServeHTTP(c.w, c.r)
 			return nil
 		}})
