@@ -202,6 +202,8 @@ func (m *storeMemory) Save(ctx context.Context, namespace string, keepsakes []Ke
 			data, err := encode(namespace, &k)
 			if err == nil && len(data) > maxPart {
 				data, err = m.divide(ctx, name, data)
+			} else if err == nil {
+				delete(m.parts, name) // it fits in one value again
 			}
 			if err != nil {
 				return fmt.Errorf("keep what is known of gateway %s: %w", k.Gateway, err)

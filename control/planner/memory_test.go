@@ -409,8 +409,8 @@ func TestWhatAnOriginHadIsNotGivenUpAtAStart(t *testing.T) {
 				if show(next.Table) != tt.want {
 					t.Errorf("the table is %s, want %s", show(next.Table), tt.want)
 				}
-			case <-time.After(time.Minute):
-				t.Error("no plan in a minute")
+			case <-time.After(30 * time.Second): // less than the hold, whose end would do the same
+				t.Error("no plan in 30 s")
 			}
 			cancel()
 			if err := <-ended; err != nil {

@@ -95,7 +95,7 @@ type entry struct {
 
 func newSpace(p *Planner, name string) *space {
 	return &space{
-		p: p, name: name, dirty: true,
+		p: p, name: name, dirty: true, empty: time.Now(),
 		objects:  make(map[string]*object),
 		origins:  make(map[string]int),
 		refs:     make(map[docKey][]ref),
