@@ -198,7 +198,7 @@ func (e *Edge) ready() []admin.Check {
 	return []admin.Check{c}
 }
 
-// Serve is what the verb does once its flags are read: it serves until it is
+// serve is what the verb does once its flags are read: it serves until it is
 // told to end.
 func serve(ctx context.Context, o Options, stdout io.Writer) error {
 	ctx, signals := boot.Notify(ctx)

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -97,5 +99,15 @@ func TestDataDirectoryIsOfItsNamespacesAlone(t *testing.T) {
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("with %q: %v, want %q", tt.namespaces, err, tt.want)
 		}
+	}
+	// A full disk leaves the file empty, which is no reason not to start.
+	if err := os.WriteFile(filepath.Join(dir, "namespaces"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := once("acme/prod", "acme/test"); err != nil {
+		t.Errorf("with an empty list: %v", err)
+	}
+	if err := once("acme/prod"); err == nil {
+		t.Error("an empty list was not written anew")
 	}
 }

@@ -150,7 +150,10 @@ func (f *flags) name(who auth.Identity) error {
 // maxToken bounds a file with a token.
 const maxToken = 4 << 10
 
-var errNoToken = errors.New("it is empty")
+var (
+	errNoToken   = errors.New("it is empty")
+	errLongToken = errors.New("it is longer than a token can be")
+)
 
 // readToken returns the token in a file.
 func readToken(path string) (string, error) {
@@ -159,8 +162,12 @@ func readToken(path string) (string, error) {
 		return "", fmt.Errorf("--join-token-file: %w", err)
 	}
 	defer in.Close()
-	text, err := io.ReadAll(io.LimitReader(in, maxToken))
-	if err == nil && strings.TrimSpace(string(text)) == "" {
+	text, err := io.ReadAll(io.LimitReader(in, maxToken+1))
+	switch {
+	case err != nil:
+	case len(text) > maxToken:
+		err = errLongToken
+	case strings.TrimSpace(string(text)) == "":
 		err = errNoToken
 	}
 	if err != nil {

@@ -38,8 +38,10 @@ func claim(dir string, namespaces []string) error {
 	path := filepath.Join(dir, namespacesFile)
 	have, err := os.ReadFile(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		_ = os.WriteFile(path, []byte(want), 0o600)
+	case errors.Is(err, fs.ErrNotExist), err == nil && len(have) == 0: // a full disk left it empty
+		if os.WriteFile(path, []byte(want), 0o600) != nil {
+			_ = os.Remove(path)
+		}
 		return nil
 	case err != nil:
 		return err
