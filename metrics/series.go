@@ -240,9 +240,9 @@ func (s *series) spread(shard uint32) {
 // bound to the series.
 func (s *series) release() {
 	s.gone.Store(true)
-	base := s.slots.shared().cell.Load()
 	for i := range s.slots {
-		if c := s.slots[i].cell.Load(); c != base && c != &idle {
+		// The shared one is read last: a series that wakes has it there first.
+		if c := s.slots[i].cell.Load(); c != &idle && c != s.slots.shared().cell.Load() {
 			s.spare.Add(1)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -141,7 +142,7 @@ func (l *Log) take() []store.Event {
 	defer l.mu.Unlock()
 	n := min(len(l.queue), maxBatch)
 	batch := append([]store.Event(nil), l.queue[:n]...)
-	l.queue = append(l.queue[:0], l.queue[n:]...)
+	l.queue = slices.Delete(l.queue, 0, n) // which clears what it leaves behind
 	return batch
 }
 
