@@ -255,7 +255,7 @@ func (f *getFlags) follow(cmd *cobra.Command, c *client.Client, kind string, nam
 func (f *getFlags) printChanged(w io.Writer, t *table, kind string, items []item, shown map[string]string) error {
 	for _, i := range items {
 		now := i.text(f.output, len(t.widths))
-		if shown[i.name] == now {
+		if before, ok := shown[i.name]; ok && before == now {
 			continue
 		}
 		shown[i.name] = now

@@ -102,6 +102,9 @@ as it is now.`,
 				result = client.Unchanged
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "gateways/%s %s%s\n", args[0], result, dry(dryRun))
+			if dryRun {
+				wait = 0 // there is nothing to wait for
+			}
 			return awaitServed(cmd.Context(), cl, written, wait, cmd.ErrOrStderr())
 		},
 		ValidArgsFunction: c.completeNames("gateways", 1),

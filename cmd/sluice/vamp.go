@@ -215,7 +215,7 @@ func (f *updateFlags) run(cmd *cobra.Command, name string) error {
 	}
 	result := cmp.Or(written.Items[0].Result, client.Configured)
 	if f.dryRun {
-		result = client.Configured
+		result, f.wait = client.Configured, 0 // there is nothing to wait for
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "gateways/%s %s%s\n", name, result, dry(f.dryRun))
 	return awaitServed(cmd.Context(), c, written, f.wait, cmd.ErrOrStderr())
