@@ -48,7 +48,7 @@ test-chaos: ## origins restarted, killed and out of order under 1,000 requests a
 	go test -count 1 -timeout 20m -v -run '^TestChaos$$' ./test/chaos -chaos.time 100s
 
 .PHONY: test-control
-test-control: ## control planes killed, hung, parted, lost, full and wrong, while clients count failures (4 minutes; needs root and ip)
+test-control: ## control planes killed, hung, parted, lost, full and wrong, while clients count failures (1 minute; needs root and ip)
 	go test -count 1 -timeout 15m -parallel 4 -v ./test/control -control.all
 
 .PHONY: soak

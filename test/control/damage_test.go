@@ -97,8 +97,7 @@ func TestTableDamagedOnDisk(t *testing.T) { //nolint:tparallel // one proxy thro
 	p.end(t)
 }
 
-// rewrite puts a text in place of a file, and takes away what starts of the
-// proxy left: files that it set aside, and what its journal says.
+// rewrite puts a text in place of a file.
 func (p *proxy) rewrite(t *testing.T, path string, text []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, text, 0o600); err != nil {

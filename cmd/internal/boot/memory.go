@@ -58,8 +58,9 @@ const (
 
 // FollowMemory returns a function that sets when garbage is collected by how
 // much is in use, unless the environment says so in GOGC: a small heap grows as
-// TuneMemory says, a large one by less. What a large table took beside itself
-// when it came is given back to the system. Call it from time to time. lookup
+// TuneMemory says, a large one by less. What is not in use, such as
+// what a large table took beside itself when it came, is collected and given
+// back to the system, once a minute at most. Call it from time to time. lookup
 // is as that of TuneMemory.
 func FollowMemory(lookup func(string) (string, bool)) func() {
 	if _, said := lookup("GOGC"); said {

@@ -4,6 +4,7 @@ package lastgood_test
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -16,6 +17,9 @@ import (
 func TestDiskThatIsFull(t *testing.T) {
 	disk := t.TempDir()
 	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=64k"); err != nil {
+		if os.Getenv("FORBID_SKIPS") != "" {
+			t.Fatalf("a disk of our own takes the right to mount: %v", err)
+		}
 		t.Skipf("a disk of our own takes the right to mount: %v", err)
 	}
 	t.Cleanup(func() {
