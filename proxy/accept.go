@@ -16,15 +16,72 @@ import (
 	"github.com/sluice-mesh/sluice/proxy/live"
 )
 
-// accept lets connections in until the listener is paused.
+// begin has connections let in until the listener is paused.
+func (s *Server) begin(ctx context.Context, l *listener) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.asleep = s.porch.enter(l); !l.asleep {
+		go s.accept(ctx, l)
+	}
+}
+
+// rouse wakes the listeners to which connections come until ctx ends.
+func (s *Server) rouse(ctx context.Context) {
+	s.porch.run(ctx, func(l *listener) { s.wake(s.life, l) })
+}
+
+// wake begins to accept where a connection has come.
+func (s *Server) wake(ctx context.Context, l *listener) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.asleep {
+		return // it was paused since
+	}
+	l.asleep = false
+	_ = l.ln.SetDeadline(time.Now().Add(s.porch.staysAwake()))
+	go s.accept(ctx, l)
+}
+
+// rest is called when the deadline of a listener has passed. It reports whether
+// there is more to accept; if not, the listener is paused, or sleeps, unless it
+// was busy since the last time.
+func (s *Server) rest(l *listener, busy bool) (more bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.paused:
+		close(l.done)
+		return false
+	case busy:
+		_ = l.ln.SetDeadline(time.Now().Add(s.porch.staysAwake()))
+		return true
+	default:
+		if l.asleep = s.porch.again(l); !l.asleep {
+			_ = l.ln.SetDeadline(time.Time{})
+		}
+		return !l.asleep
+	}
+}
+
+// accept lets connections in until the listener is paused, or falls asleep as
+// none come.
 func (s *Server) accept(ctx context.Context, l *listener) {
-	defer close(l.done)
 	var since time.Time // when accepting began to fail; zero if it does not
+	busy := false       // connections came since the deadline was set
 	for {
 		nc, err := l.ln.AcceptTCP()
-		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+		if errors.Is(err, net.ErrClosed) {
+			close(l.done)
 			return
 		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			if !s.rest(l, busy || !since.IsZero()) {
+				return
+			}
+			busy = false
+			continue
+		}
+		busy = true
 		if err != nil {
 			// Out of descriptors or memory: connections wait in the kernel
 			// meanwhile. One log entry tells of it, not fifty a second.

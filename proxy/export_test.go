@@ -18,3 +18,20 @@ func (s *Server) HasPutOff() bool {
 	defer s.publishing.Unlock()
 	return s.retaining.put
 }
+
+// StayAwake has listeners to which nobody comes keep their goroutines for d.
+func (s *Server) StayAwake(d time.Duration) { s.porch.awake = d }
+
+// Awake counts the listeners that have goroutines.
+func (s *Server) Awake() (n int) {
+	s.sockets.mu.Lock()
+	defer s.sockets.mu.Unlock()
+	for _, l := range s.sockets.bound {
+		l.mu.Lock()
+		if !l.asleep {
+			n++
+		}
+		l.mu.Unlock()
+	}
+	return n
+}

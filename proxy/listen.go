@@ -44,6 +44,10 @@ type listener struct {
 	done   chan struct{} // closed when accepting has ended
 	handed bool          // another listener has taken ln over
 	left   time.Time     // when it was no longer wanted
+
+	mu     sync.Mutex // guards asleep, paused, and who sets the deadline of ln
+	asleep bool       // the porch waits for the next connection
+	paused bool       // accepting ends, or has ended
 }
 
 // wanted returns what a snapshot asks to listen on, by port, and which ports of
@@ -197,8 +201,17 @@ func (l *listener) handOn(w want) *listener {
 }
 
 // pause ends accepting; the socket stays open.
-func (l *listener) pause() {
-	_ = l.ln.SetDeadline(time.Unix(1, 0))
+func (l *listener) pause(p *porch) {
+	l.mu.Lock()
+	l.paused = true
+	p.leave(l)
+	if l.asleep {
+		l.asleep = false
+		close(l.done)
+	} else {
+		_ = l.ln.SetDeadline(time.Unix(1, 0))
+	}
+	l.mu.Unlock()
 	<-l.done
 	_ = l.ln.SetDeadline(time.Time{})
 }
@@ -210,7 +223,7 @@ const maxBacklog = 1 << 16
 // stop ends accepting. Connections that the kernel has taken already are
 // accepted first: closing the socket would reset them.
 func (s *Server) stop(ctx context.Context, l *listener) {
-	l.pause()
+	l.pause(&s.porch)
 	for range maxBacklog {
 		if !acceptable(l.ln) {
 			break

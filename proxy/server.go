@@ -45,6 +45,7 @@ type Server struct {
 	retaining  retaining
 
 	sockets  listeners
+	porch    porch
 	life     context.Context //nolint:containedctx // what connections dial with; ended by Run
 	endLife  context.CancelFunc
 	draining chan struct{}
@@ -128,7 +129,7 @@ func (s *Server) Publish(snap *routing.Snapshot) {
 	fresh, gone := s.reshape(snap)
 	for _, l := range gone {
 		if l.handed {
-			l.pause()
+			l.pause(&s.porch)
 		}
 	}
 	s.handle.Store(next)
@@ -176,7 +177,7 @@ func (s *Server) retainLate() {
 // take begins to accept where that is new, and ends where it is over.
 func (s *Server) take(fresh, gone []*listener) {
 	for _, l := range fresh {
-		go s.accept(s.life, l)
+		s.begin(s.life, l)
 	}
 	for _, l := range gone {
 		if !l.handed {
@@ -250,6 +251,8 @@ func (s *Server) Run(ctx context.Context) error {
 	wg.Go(func() { s.panics.Steady(helpers, "watching the load", s.gate.Run) })
 	wg.Go(func() { s.panics.Steady(helpers, "turning connections away", s.leaving.Run) })
 	wg.Go(func() { s.panics.Steady(helpers, "watching certificates", s.store.Run) })
+	wg.Go(func() { s.panics.Steady(helpers, "waiting for connections", s.rouse) })
+	defer s.porch.close()
 	defer s.reserve.Close()
 	s.retryUntil(ctx)
 	s.shutDown()
@@ -284,7 +287,7 @@ func (s *Server) retryBind() {
 	}
 	for _, l := range s.bindMissing() {
 		s.options.Log.Info("listening at last", "port", l.port)
-		go s.accept(s.life, l)
+		s.begin(s.life, l)
 	}
 }
 
