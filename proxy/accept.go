@@ -162,7 +162,11 @@ func (s *Server) enter(ctx context.Context, l *listener, nc *net.TCPConn) {
 // may have.
 func (s *Server) full(l *listener) bool {
 	g := s.handle.Load().Snapshot.ByPort(l.port)
-	return g != nil && g.Asked.Limits.Connections > 0 && int64(l.open()) >= g.Asked.Limits.Connections
+	if g == nil || !g.Asked.Limits.Written() {
+		return false
+	}
+	most := g.Asked.Limits.Value().Connections
+	return most > 0 && int64(l.open()) >= most
 }
 
 func clientOf(nc *net.TCPConn) netip.Addr {

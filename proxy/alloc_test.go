@@ -131,7 +131,7 @@ func TestExchangeDoesNotAllocate(t *testing.T) {
 				routingtest.Conditional("a", routing.FullWeight*4/10, "header X-Tier has gold", routing.FullWeight),
 				routingtest.Conditional("b", routing.FullWeight*3/10, "User-Agent = Chrome", routing.FullWeight),
 				routingtest.Conditional("c", routing.FullWeight*3/10, "has cookie beta", routing.FullWeight/2))
-			gateway.Timeouts.Total = tt.total
+			gateway.Timeouts = routing.PartOf(routing.Timeouts{Total: tt.total})
 			for i, r := range gateway.Routes {
 				instance := func(k int) string { return rawOrigin(t, tt.body, fmt.Sprintf("%s%d", answer, 2*i+k)) }
 				r.Instances = instancesAt(instance(0), instance(1))

@@ -238,11 +238,12 @@ func TestInstancesThatAreUnavailableByTheirWordAreEjected(t *testing.T) {
 func judged(b *bed, port, failures int, addresses ...string) {
 	r := route("r", routing.FullWeight, addresses...)
 	r.Balance, r.Protocol = "first", routing.ProtocolGRPC
-	r.Timeouts.Total = time.Minute
-	r.Ejection = routing.DefaultEjection()
-	r.Ejection.Failures = failures
+	r.Timeouts = routing.PartOf(routing.Timeouts{Total: time.Minute})
+	e := routing.DefaultEjection()
+	e.Failures = failures
 	for _, code := range []int{503, 504} {
-		r.Ejection.Statuses[code>>6] |= 1 << (code & 63)
+		e.Statuses[code>>6] |= 1 << (code & 63)
 	}
+	r.Ejection = routing.PartOf(e)
 	b.lead(port, nil, r)
 }

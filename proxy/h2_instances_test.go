@@ -325,7 +325,7 @@ func TestCallsThatAreUnavailableEject(t *testing.T) {
 	unavailable[503>>6] |= 1 << (503 & 63)
 	b.lead(port, func(g *routing.Gateway) {
 		g.Routes[0].Protocol = routing.ProtocolGRPC
-		g.Routes[0].Ejection = routing.Ejection{Failures: 3, Statuses: unavailable, Time: time.Hour, MostTime: time.Hour, Most: routing.FullWeight}
+		g.Routes[0].Ejection = routing.PartOf(routing.Ejection{Failures: 3, Statuses: unavailable, Time: time.Hour, MostTime: time.Hour, Most: routing.FullWeight})
 	}, route("shop", routing.FullWeight, ill, well))
 	tr := &http.Transport{Protocols: protocols[1].protocols()}
 	defer tr.CloseIdleConnections()

@@ -100,7 +100,7 @@ func TestAHalfClosedClientEndsAnExchangeThatStandsStill(t *testing.T) {
 			t.Parallel()
 			address, came, ended := waitingOrigin(t, tt.said)
 			other := behaving(t, telling(200, "other"))
-			b, url := spread(t, func(r *routing.Route) { r.Timeouts.HalfClosed = tt.patience }, address, other.address)
+			b, url := spread(t, func(r *routing.Route) { r.Timeouts = routing.PartOf(routing.Timeouts{HalfClosed: tt.patience}) }, address, other.address)
 			nc := dial(t, url)
 			_, _ = io.WriteString(nc, tt.sent)
 			_ = nc.(*net.TCPConn).CloseWrite()

@@ -88,10 +88,10 @@ func (m *moody) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // quick is a check by HTTP that need not be waited for.
-func quick() routing.Health {
+func quick() routing.Part[routing.Health] {
 	h := routing.DefaultHealth(routing.HealthHTTP)
 	h.Path, h.Every = "/up", 20*time.Millisecond
-	return h
+	return routing.PartOf(h)
 }
 
 // lead has the gateway of a port lead to some routes.
@@ -186,7 +186,7 @@ func TestUnhealthyInstancesGetNothing(t *testing.T) {
 		t.Errorf("the status tells %+v", s)
 	}
 	told := b.registry.Gateway("g").Route("r").ReadInstances()
-	if told.Checks[0] < 2 || told.Checks[1] < uint64(r.Health.Fall) {
+	if told.Checks[0] < 2 || told.Checks[1] < uint64(r.Health.Value().Fall) {
 		t.Errorf("the metrics tell of %d checks that passed and %d that failed", told.Checks[0], told.Checks[1])
 	}
 	told.Checks = [2]uint64{}
@@ -223,10 +223,11 @@ func TestFailingInstancesAreEjected(t *testing.T) {
 			one, two := newMoody(t, "one"), newMoody(t, "two")
 			b, p := start(t, nil), freeport.One(t)
 			r := route("r", routing.FullWeight, one.addr(), two.addr())
-			r.Ejection = routing.DefaultEjection()
+			e := routing.DefaultEjection()
 			if tt.shape != nil {
-				tt.shape(&r.Ejection)
+				tt.shape(&e)
 			}
+			r.Ejection = routing.PartOf(e)
 			b.lead(p, nil, r)
 			one.mood.Store(tt.mood)
 			got := b.tell(p, 10)

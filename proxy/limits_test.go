@@ -229,7 +229,7 @@ func TestFullInstancesArePassedOver(t *testing.T) {
 			route := routingtest.Route("r", routing.FullWeight)
 			route.Instances = instancesAt(a.address, z.address)
 			route.Balance = balance
-			route.Load = routing.Load{InstanceRequests: 1, Queue: 1, QueueTime: time.Minute}
+			route.Load = routing.PartOf(routing.Load{InstanceRequests: 1, Queue: 1, QueueTime: time.Minute})
 			p := freeport.One(t)
 			snapshot, faults := routing.Compile(nil, routingtest.Table(1, routingtest.Gateway("g", p, route)), routing.CompileOptions{})
 			if len(faults) > 0 {

@@ -302,8 +302,9 @@ func TestChecksBeginWithAHeaderOfTheProxysOwn(t *testing.T) {
 				b := start(t, func(*proxy.Options) {})
 				r := route("r", routing.FullWeight, o.address)
 				r.ProxyProtocol = version
-				r.Health = routing.DefaultHealth(kind)
-				r.Health.Every = 20 * time.Millisecond
+				h := routing.DefaultHealth(kind)
+				h.Every = 20 * time.Millisecond
+				r.Health = routing.PartOf(h)
 				b.lead(freeport.One(t), nil, r)
 				eventually(t, "two checks came", func() bool { return o.local.Load() >= 2 })
 				eventually(t, "none names a client", func() bool { return o.conns.Load() == o.local.Load() })

@@ -138,9 +138,10 @@ const nobody = "127.0.0.1:1"
 // retrying has a route ask for retries that differ from the default.
 func retrying(shape func(*routing.Retries)) func(*routing.Route) {
 	return func(r *routing.Route) {
-		r.Retries = routing.DefaultRetries()
-		r.Retries.Written = true
-		shape(&r.Retries)
+		said := routing.DefaultRetries()
+		said.Written = true
+		shape(&said)
+		r.Retries = routing.PartOf(said)
 	}
 }
 
@@ -428,7 +429,9 @@ func TestRetryAfterATimeout(t *testing.T) {
 		return false
 	})
 	second := behaving(t, telling(200, "second"))
-	_, url := spread(t, func(r *routing.Route) { r.Timeouts.FirstByte = 1500 * time.Millisecond }, silent.address, second.address)
+	_, url := spread(t, func(r *routing.Route) {
+		r.Timeouts = routing.PartOf(routing.Timeouts{FirstByte: 1500 * time.Millisecond})
+	}, silent.address, second.address)
 	c := client(t)
 	if got := get(t, c, url); got.status != http.StatusOK || got.body != "second" {
 		t.Errorf("GET: status %d, body %q; want that of the second instance", got.status, got.body)

@@ -287,7 +287,7 @@ func TestAnotherInstanceServesWhereTLSFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			first, _ := n.origin(t, bad, named("first"))
 			second, _ := n.origin(t, n.config(), named("second"))
-			b, url := n.through(t, func(r *routing.Route) { r.Ejection.Off = true }, first, second)
+			b, url := n.through(t, func(r *routing.Route) { r.Ejection = routing.PartOf(routing.Ejection{Off: true}) }, first, second)
 			for _, method := range []string{http.MethodGet, http.MethodPost} {
 				for range 3 {
 					r, err := client(t).Do(request(t, method, url, strings.NewReader("content")))
@@ -331,7 +331,7 @@ func TestAnInstanceIsEjectedWhereTLSFails(t *testing.T) {
 func TestASilentInstanceOfTLS(t *testing.T) {
 	n := newInner(t)
 	ln := listen(t)
-	_, url := n.through(t, func(r *routing.Route) { r.Timeouts.Connect = 200 * time.Millisecond }, ln.Addr().String())
+	_, url := n.through(t, func(r *routing.Route) { r.Timeouts = routing.PartOf(routing.Timeouts{Connect: 200 * time.Millisecond}) }, ln.Addr().String())
 	a := get(t, client(t), url)
 	if got := a.header.Get("Sluice-Reason"); a.status != http.StatusGatewayTimeout || got != "connect_timeout" {
 		t.Errorf("answered %d %s, want 504 connect_timeout", a.status, got)
@@ -498,8 +498,9 @@ func TestChecksSpeakTLS(t *testing.T) {
 				b := start(t, n.options)
 				r := route("r", routing.FullWeight, address)
 				n.shape(func(r *routing.Route) {
-					r.Health = routing.DefaultHealth(kind)
-					r.Health.Every = 20 * time.Millisecond
+					h := routing.DefaultHealth(kind)
+					h.Every = 20 * time.Millisecond
+					r.Health = routing.PartOf(h)
 				})(r)
 				b.lead(freeport.One(t), nil, r)
 				eventually(t, "it is "+tt.want, func() bool { return b.states(0) == tt.want })

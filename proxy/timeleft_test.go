@@ -112,7 +112,7 @@ func TestTheTimeLeftIsTakenAnewForEachAttempt(t *testing.T) {
 			return telling(200, "second")(nc, r)
 		})
 		_, url := spread(t, func(r *routing.Route) {
-			r.Timeouts.Total = time.Hour
+			r.Timeouts = routing.PartOf(routing.Timeouts{Total: time.Hour})
 			retrying(func(x *routing.Retries) { x.Methods[0] = http.MethodPut })(r)
 		}, first.address, second.address)
 		port, _ := strconv.Atoi(url[strings.LastIndexByte(url, ':')+1:])
@@ -139,8 +139,9 @@ func TestInstancesAreNotBlamedForWhatOthersDoNotWaitFor(t *testing.T) {
 	p := freeport.One(t)
 	b := start(t, believing(t, "127.0.0.1"))
 	b.publish(p, func(r *routing.Route) {
-		r.Ejection = routing.DefaultEjection()
-		r.Ejection.Failures = 1
+		e := routing.DefaultEjection()
+		e.Failures = 1
+		r.Ejection = routing.PartOf(e)
 	}, address, idle.address)
 	for n := 0; n < 3; { // requests that came to the first instance: a time may be over before that
 		status, head, _ := exchange(t, p, "GET / HTTP/1.1\nHost: a.example\n"+timeLeft+": 50")

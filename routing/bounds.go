@@ -117,12 +117,13 @@ func DefaultBounds() Bounds {
 // allowed to be larger than the head that it is part of.
 func (g *Gateway) entry() Entry {
 	e := DefaultEntry()
-	put(&e.Head, int(g.Limits.Head))
-	put(&e.Fields, int(g.Limits.Fields))
-	put(&e.Target, int(g.Limits.Target))
+	l, t := g.Limits.Value(), g.Timeouts.Value()
+	put(&e.Head, int(l.Head))
+	put(&e.Fields, int(l.Fields))
+	put(&e.Target, int(l.Target))
 	e.Target = min(e.Target, e.Head)
-	put(&e.HeadTimeout, g.Timeouts.Head)
-	put(&e.KeepAlive, g.Timeouts.KeepAlive)
+	put(&e.HeadTimeout, t.Head)
+	put(&e.KeepAlive, t.KeepAlive)
 	return e
 }
 
@@ -130,15 +131,16 @@ func (g *Gateway) entry() Entry {
 // the route says, then what the gateway says. r may be nil.
 func (g *Gateway) bounds(r *Route) Bounds {
 	b := DefaultBounds()
-	b.take(&g.Limits, &g.Timeouts)
+	b.take(g.Limits, g.Timeouts)
 	if r != nil {
-		b.take(&r.Limits, &r.Timeouts)
+		b.take(r.Limits, r.Timeouts)
 	}
 	return b
 }
 
 // take replaces what is written.
-func (b *Bounds) take(l *Limits, t *Timeouts) {
+func (b *Bounds) take(limits Part[Limits], timeouts Part[Timeouts]) {
+	l, t := limits.Value(), timeouts.Value()
 	put(&b.Body, l.Body)
 	put(&b.AnswerHead, int(l.AnswerHead))
 	put(&b.MinRate, l.MinRate)
@@ -176,10 +178,10 @@ func (d *Decision) Bounds(room *Bounds) *Bounds {
 		h := &d.Hops[i]
 		asked := h.Gateway.Asked
 		room.Body = Unlimited
-		room.take(&asked.Limits, &asked.Timeouts)
+		room.take(asked.Limits, asked.Timeouts)
 		if h.Route != nil {
 			r := asked.Routes[h.Route.Index]
-			room.take(&r.Limits, &r.Timeouts)
+			room.take(r.Limits, r.Timeouts)
 		}
 		body = min(body, room.Body)
 	}

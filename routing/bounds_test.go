@@ -188,13 +188,13 @@ func FuzzBounds(f *testing.F) {
 		}
 		table, _ := routing.Resolve(docs)
 		g := table.Gateways[0]
-		if n := g.Limits.Body; n != routing.Unlimited && (n < 1 || n > 1<<50) {
+		if n := g.Limits.Value().Body; n != routing.Unlimited && (n < 1 || n > 1<<50) {
 			t.Errorf("%q is a body of %d", size, n)
 		}
-		if r := g.Limits.MinRate; r != routing.Any && (r.Bytes < 1 || r.Bytes > 1<<20 || r.Window < time.Second || r.Window > 10*time.Minute) {
+		if r := g.Limits.Value().MinRate; r != routing.Any && (r.Bytes < 1 || r.Bytes > 1<<20 || r.Window < time.Second || r.Window > 10*time.Minute) {
 			t.Errorf("%q is the rate %+v", rate, r)
 		}
-		if d := g.Timeouts.Total; d != routing.Never && (d < 10*time.Millisecond || d > 24*time.Hour) {
+		if d := g.Timeouts.Value().Total; d != routing.Never && (d < 10*time.Millisecond || d > 24*time.Hour) {
 			t.Errorf("%q is a time of %v", total, d)
 		}
 	})

@@ -616,6 +616,8 @@ func TestCompileNoticesEveryChange(t *testing.T) {
 		switch {
 		case special[path] != nil && v.Kind() == reflect.Struct:
 			try(path, find)
+		case v.Kind() == reflect.Struct && strings.HasPrefix(v.Type().Name(), "Part["):
+			try(path, find) // it is compared as a whole
 		case v.Kind() == reflect.Struct:
 			for i := range v.NumField() {
 				walk(path+"."+v.Type().Field(i).Name, func(g *routing.Gateway) reflect.Value { return find(g).Field(i) })
@@ -657,8 +659,30 @@ func change(v reflect.Value) {
 		v.Set(reflect.ValueOf(map[string]any{"other": 1}))
 	case reflect.Uint8, reflect.Uint64:
 		v.SetUint(1 - v.Uint())
+	case reflect.Struct:
+		changePart(v.Addr().Interface())
 	default:
 		v.SetInt(v.Int() + 1)
+	}
+}
+
+// changePart gives a part another value, of those that compile.
+func changePart(part any) {
+	switch p := part.(type) {
+	case *routing.Part[routing.Limits]:
+		*p = routing.PartOf(routing.Limits{Body: p.Value().Body + 1})
+	case *routing.Part[routing.Timeouts]:
+		*p = routing.PartOf(routing.Timeouts{Idle: p.Value().Idle + time.Second})
+	case *routing.Part[routing.Load]:
+		*p = routing.PartOf(routing.Load{Requests: p.Value().Requests + 1})
+	case *routing.Part[routing.Retries]:
+		*p = routing.PartOf(routing.Retries{Attempts: p.Value().Attempts + 1, Written: true})
+	case *routing.Part[routing.Health]:
+		*p = routing.PartOf(routing.Health{Kind: routing.HealthTCP, Every: p.Value().Every + time.Second, Timeout: time.Second, Fall: 1, Rise: 1})
+	case *routing.Part[routing.Ejection]:
+		*p = routing.PartOf(routing.Ejection{Failures: p.Value().Failures + 1, Time: time.Second, MostTime: time.Second})
+	default:
+		panic(fmt.Sprintf("no other value of %T is known", part))
 	}
 }
 

@@ -514,7 +514,8 @@ func (x *explainer) hop(i int) HopExplanation {
 		out.Open = x.open(h.Gateway)
 	}
 	x.pins(&out, h)
-	out.Limits = rateTexts(&h.Gateway.Asked.Load.Rates, "the gateway")
+	load := h.Gateway.Asked.Load.Value()
+	out.Limits = rateTexts(&load.Rates, "the gateway")
 	if h.Route != nil {
 		out.Limits = append(out.Limits, h.Route.Load.texts()...)
 		out.Retries = h.Route.retryText()

@@ -21,11 +21,11 @@ const longHead = time.Minute
 func (f *findings) bounds() {
 	g := f.gateway
 	asked := g.Asked
-	own := &boundFindings{findings: f, at: asked.At, path: "sluice.", limits: &asked.Limits, timeouts: &asked.Timeouts}
+	own := &boundFindings{findings: f, at: asked.At, path: "sluice.", limits: asked.Limits.Value(), timeouts: asked.Timeouts.Value()}
 	own.entry(&g.Entry)
 	own.exchange(g.Bounds)
 	for i, r := range asked.Routes {
-		one := &boundFindings{findings: f, at: r.At, path: r.field("sluice."), limits: &r.Limits, timeouts: &r.Timeouts}
+		one := &boundFindings{findings: f, at: r.At, path: r.field("sluice."), limits: r.Limits.Value(), timeouts: r.Timeouts.Value()}
 		one.exchange(g.Routes[i].Bounds)
 	}
 }
@@ -35,8 +35,8 @@ type boundFindings struct {
 	*findings
 	at       Position
 	path     string
-	limits   *Limits
-	timeouts *Timeouts
+	limits   Limits
+	timeouts Timeouts
 }
 
 func (f *boundFindings) found(code, key, problem, allowed string) {

@@ -32,11 +32,11 @@ func (r *Route) ofInstances() (keys []string) {
 		written bool
 	}{
 		{"balance", r.Balance != "" && r.Balance != "default"},
-		{"sluice.health", r.Health != Health{}},
-		{"sluice.ejection", r.Ejection != Ejection{}},
+		{"sluice.health", r.Health.Written()},
+		{"sluice.ejection", r.Ejection.Written()},
 		{"sluice.slow_start", r.SlowStart != 0},
-		{"sluice.limits.instance_requests", r.Load.InstanceRequests != 0},
-		{"sluice.retries", r.Retries.Written},
+		{"sluice.limits.instance_requests", r.Load.Value().InstanceRequests != 0},
+		{"sluice.retries", r.Retries.Value().Written},
 	} {
 		if k.written {
 			keys = append(keys, k.key)

@@ -26,11 +26,11 @@ type InForce struct {
 // InForce returns what holds for all requests of the gateway, and for those of
 // its routes that say nothing else.
 func (g *CompiledGateway) InForce() InForce {
-	l, t := g.Asked.Limits, g.Asked.Timeouts
+	l, t, load := g.Asked.Limits.Value(), g.Asked.Timeouts.Value(), g.Asked.Load.Value()
 	e := &g.Entry // which fits a target into its head
 	l.Head, l.Fields, l.Target = int64(e.Head), int64(e.Fields), int64(e.Target)
 	in := inForce(&l, &t)
-	in.Load = rateTexts(&g.Asked.Load.Rates, "the gateway")
+	in.Load = rateTexts(&load.Rates, "the gateway")
 	if g.Type == HTTP {
 		in.HTTP2 = g.HTTP2.text()
 	}
@@ -41,13 +41,15 @@ func (g *CompiledGateway) InForce() InForce {
 // once they are decided: what the gateway says of them, too. Of a chain, what
 // is written nearest to the target counts; see [Decision.Bounds].
 func (g *CompiledGateway) RouteInForce(r *CompiledRoute) InForce {
-	l, t, own := g.Asked.Limits, g.Asked.Timeouts, g.Asked.Routes[r.Index]
+	l, t := g.Asked.Limits.Value(), g.Asked.Timeouts.Value()
+	own := g.Asked.Routes[r.Index]
+	limits, timeouts := own.Limits.Value(), own.Timeouts.Value()
 	for _, q := range sizes {
-		put(q.limit(&l), *q.limit(&own.Limits))
+		put(q.limit(&l), *q.limit(&limits))
 	}
-	put(&l.MinRate, own.Limits.MinRate)
+	put(&l.MinRate, limits.MinRate)
 	for _, q := range times {
-		put(q.timeout(&t), *q.timeout(&own.Timeouts))
+		put(q.timeout(&t), *q.timeout(&timeouts))
 	}
 	// These hold before the route is known.
 	l.Head, l.Fields, l.Target, l.Connections, t.Head, t.KeepAlive = 0, 0, 0, 0, 0, 0

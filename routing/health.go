@@ -110,10 +110,10 @@ func DefaultEjection() Ejection {
 // what the route says, then what the gateway says, each as a whole.
 func (g *Gateway) watch(r *Route) Watch {
 	w := Watch{Health: Health{Kind: HealthNone}, Ejection: DefaultEjection()}
-	put(&w.Health, g.Health)
-	put(&w.Health, r.Health)
-	put(&w.Ejection, g.Ejection)
-	put(&w.Ejection, r.Ejection)
+	put(&w.Health, g.Health.Value())
+	put(&w.Health, r.Health.Value())
+	put(&w.Ejection, g.Ejection.Value())
+	put(&w.Ejection, r.Ejection.Value())
 	if w.Ejection.Off {
 		w.Ejection = Ejection{}
 	}

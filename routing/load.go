@@ -111,13 +111,13 @@ const (
 // gateway says of all its routes; defaults applied, and 0 where there is no
 // bound. It is nil if there are none. The rates are those of the route alone.
 func (g *Gateway) load(r *Route) *Load {
-	l := g.Load
-	l.Rates = r.Load.Rates
-	put(&l.Requests, r.Load.Requests)
-	put(&l.InstanceRequests, r.Load.InstanceRequests)
-	put(&l.Queue, r.Load.Queue)
-	put(&l.QueueTime, r.Load.QueueTime)
-	put(&l.Breaker, r.Load.Breaker)
+	l, own := g.Load.Value(), r.Load.Value()
+	l.Rates = own.Rates
+	put(&l.Requests, own.Requests)
+	put(&l.InstanceRequests, own.InstanceRequests)
+	put(&l.Queue, own.Queue)
+	put(&l.QueueTime, own.QueueTime)
+	put(&l.Breaker, own.Breaker)
 	for _, n := range []*int64{&l.Requests, &l.InstanceRequests} {
 		if *n == Unlimited {
 			*n = 0

@@ -72,17 +72,19 @@ func (o *httpOnly) note(at place, path string) {
 }
 
 // limits reads the limits of a gateway or route.
-func (r *reader) limits(s Section, v *value, path string, l *Limits, load *Load, only *httpOnly) {
+func (r *reader) limits(s Section, v *value, path string, only *httpOnly) (Part[Limits], Part[Load]) {
 	if v.kind != mapValue {
 		r.wrongType(codeUnexpectedType, v, path, "a map of "+choices(s.names())+" is allowed")
-		return
+		return Part[Limits]{}, Part[Load]{}
 	}
+	var l Limits
+	var load Load
 	r.fields(s, v, path, func(e entry, path string) {
 		q := quantityOf(sizes, e.key)
 		if e.key != "rate" && (q == nil || !q.forTCP) {
 			only.note(e.place, path)
 		}
-		if r.load(load, e, path) {
+		if r.load(&load, e, path) {
 			if e.key == "rate" && load.looksAtRequests() {
 				only.note(e.place, path)
 			}
@@ -93,17 +95,19 @@ func (r *reader) limits(s Section, v *value, path string, l *Limits, load *Load,
 			return
 		}
 		if n, ok := r.size(q, e.value, path); ok {
-			*q.limit(l) = n
+			*q.limit(&l) = n
 		}
 	})
+	return PartOf(l), PartOf(load)
 }
 
 // timeouts reads the timeouts of a gateway or route.
-func (r *reader) timeouts(s Section, v *value, path string, t *Timeouts, only *httpOnly) {
+func (r *reader) timeouts(s Section, v *value, path string, only *httpOnly) Part[Timeouts] {
 	if v.kind != mapValue {
 		r.wrongType(codeUnexpectedType, v, path, "a map of "+choices(s.names())+" is allowed")
-		return
+		return Part[Timeouts]{}
 	}
+	var t Timeouts
 	r.fields(s, v, path, func(e entry, path string) {
 		q := quantityOf(times, e.key)
 		if !q.forTCP {
@@ -113,9 +117,10 @@ func (r *reader) timeouts(s Section, v *value, path string, t *Timeouts, only *h
 			if d == 0 {
 				d = AtOnce
 			}
-			*q.timeout(t) = d
+			*q.timeout(&t) = d
 		}
 	})
+	return PartOf(t)
 }
 
 // size reads a number of bytes, or of what has no unit.

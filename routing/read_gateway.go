@@ -244,15 +244,15 @@ func (r *reader) gatewayOwn(f *gatewayForm, v *value, path string) {
 		case "affinity":
 			r.affinity(g, e.value, path)
 		case "limits":
-			r.limits(SectionLimits, e.value, path, &g.Limits, &g.Load, &f.httpOnly)
+			g.Limits, g.Load = r.limits(SectionLimits, e.value, path, &f.httpOnly)
 		case "health":
-			g.Health = r.health(e.value, path)
+			g.Health = PartOf(r.health(e.value, path))
 		case "ejection":
-			g.Ejection = r.ejection(e.value, path, &f.httpOnly)
+			g.Ejection = PartOf(r.ejection(e.value, path, &f.httpOnly))
 		case "slow_start":
 			g.SlowStart = r.slowStart(e.value, path)
 		case "timeouts":
-			r.timeouts(SectionTimeouts, e.value, path, &g.Timeouts, &f.httpOnly)
+			g.Timeouts = r.timeouts(SectionTimeouts, e.value, path, &f.httpOnly)
 		}
 	})
 }

@@ -214,10 +214,10 @@ func (r *reader) routeOwn(f *routeForm, v *value, path string) {
 			f.route.Redirect = r.redirect(e.value, path)
 			return
 		case "health":
-			f.route.Health = r.health(e.value, path)
+			f.route.Health = PartOf(r.health(e.value, path))
 			return
 		case "ejection":
-			f.route.Ejection = r.ejection(e.value, path, &f.httpOnly)
+			f.route.Ejection = PartOf(r.ejection(e.value, path, &f.httpOnly))
 			return
 		case keyTLS:
 			f.route.TLS = r.dialTLS(e.value, path)
@@ -236,13 +236,13 @@ func (r *reader) routeOwn(f *routeForm, v *value, path string) {
 			f.route.SlowStart = r.slowStart(e.value, path)
 			return
 		case "limits":
-			r.limits(SectionRouteLimits, e.value, path, &f.route.Limits, &f.route.Load, &f.httpOnly)
+			f.route.Limits, f.route.Load = r.limits(SectionRouteLimits, e.value, path, &f.httpOnly)
 			return
 		case "timeouts":
-			r.timeouts(SectionRouteTimeouts, e.value, path, &f.route.Timeouts, &f.httpOnly)
+			f.route.Timeouts = r.timeouts(SectionRouteTimeouts, e.value, path, &f.httpOnly)
 			return
 		case "retries":
-			f.route.Retries = r.retries(e.value, path, &f.httpOnly)
+			f.route.Retries = PartOf(r.retries(e.value, path, &f.httpOnly))
 			return
 		case "weight":
 		default:

@@ -88,10 +88,10 @@ func (s *Statuses) String() string {
 
 // retries returns what a route says, nil if it says nothing.
 func (r *Route) retries() *Retries {
-	if !r.Retries.Written {
+	said := r.Retries.Value()
+	if !said.Written {
 		return nil
 	}
-	said := r.Retries
 	said.Written = false
 	return &said
 }

@@ -56,12 +56,12 @@ type Gateway struct {
 	// default of the port's type.
 	Balance  string
 	Locality Locality // which instances are preferred
-	Limits   Limits
-	Timeouts Timeouts
-	Load     Load // its rates are of all requests, the rest holds for each route
+	Limits   Part[Limits]
+	Timeouts Part[Timeouts]
+	Load     Part[Load] // its rates are of all requests, the rest holds for each route
 	// Health, Ejection and SlowStart are those of the routes that say none.
-	Health    Health
-	Ejection  Ejection
+	Health    Part[Health]
+	Ejection  Part[Ejection]
 	SlowStart time.Duration // 0 is not written
 	// Forwarded says by which fields instances are told of the client.
 	Forwarded ForwardedMode
@@ -148,12 +148,12 @@ type Route struct {
 	Rewrites  []Rewrite      // in order
 	Headers   *Headers       // nil if none change
 	Redirect  *Redirect      // nil unless the route answers by itself
-	Limits    Limits         // in place of those of the gateway
-	Timeouts  Timeouts       // in place of those of the gateway
-	Load      Load           // in place of that of the gateway; but rates hold beside its own
-	Retries   Retries        // what is tried again when an instance fails
-	Health    Health         // in place of that of the gateway, as a whole
-	Ejection  Ejection       // in place of that of the gateway, as a whole
+	Limits    Part[Limits]   // in place of those of the gateway
+	Timeouts  Part[Timeouts] // in place of those of the gateway
+	Load      Part[Load]     // in place of that of the gateway; but rates hold beside its own
+	Retries   Part[Retries]  // what is tried again when an instance fails
+	Health    Part[Health]   // in place of that of the gateway, as a whole
+	Ejection  Part[Ejection] // in place of that of the gateway, as a whole
 	SlowStart time.Duration  // in place of that of the gateway; 0 is not written
 	TLS       *DialTLS       // how it speaks TLS to its instances; nil if it does not
 	// ProxyProtocol is the header with which connections to instances begin.

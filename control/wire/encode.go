@@ -34,11 +34,11 @@ func FromGateway(g *routing.Gateway) (*controlpb.Gateway, error) {
 		Affinity:      fromAffinity(g.Affinity),
 		Balance:       g.Balance,
 		Locality:      fromLocality(g.Locality),
-		Limits:        fromLimits(&g.Limits),
-		Timeouts:      fromTimeouts(&g.Timeouts),
-		Load:          fromLoad(&g.Load),
-		Health:        fromHealth(&g.Health),
-		Ejection:      fromEjection(&g.Ejection),
+		Limits:        fromLimits(g.Limits),
+		Timeouts:      fromTimeouts(g.Timeouts),
+		Load:          fromLoad(g.Load),
+		Health:        fromHealth(g.Health),
+		Ejection:      fromEjection(g.Ejection),
 		SlowStartNs:   int64(g.SlowStart),
 		Forwarded:     unword[controlpb.ForwardedMode](g.Forwarded, forwardedModes),
 		Tls:           fromListenTLS(g.TLS),
@@ -74,12 +74,12 @@ func (w *writer) route(p path, r *routing.Route) *controlpb.Route {
 		Balance:       r.Balance,
 		Selector:      r.Selector,
 		Headers:       fromHeaders(r.Headers),
-		Limits:        fromLimits(&r.Limits),
-		Timeouts:      fromTimeouts(&r.Timeouts),
-		Load:          fromLoad(&r.Load),
-		Retries:       fromRetries(&r.Retries),
-		Health:        fromHealth(&r.Health),
-		Ejection:      fromEjection(&r.Ejection),
+		Limits:        fromLimits(r.Limits),
+		Timeouts:      fromTimeouts(r.Timeouts),
+		Load:          fromLoad(r.Load),
+		Retries:       fromRetries(r.Retries),
+		Health:        fromHealth(r.Health),
+		Ejection:      fromEjection(r.Ejection),
 		SlowStartNs:   int64(r.SlowStart),
 		Tls:           fromDialTLS(r.TLS),
 		ProxyProtocol: unword[controlpb.ProxyVersion](r.ProxyProtocol, proxyVersions),
@@ -141,10 +141,11 @@ func fromLocality(l routing.Locality) *controlpb.Locality {
 	return &controlpb.Locality{Prefer: unword[controlpb.Nearness](l.Prefer, nearnesses), EnoughCp: uint32(l.Enough)}
 }
 
-func fromLimits(l *routing.Limits) *controlpb.Limits {
-	if *l == (routing.Limits{}) {
+func fromLimits(p routing.Part[routing.Limits]) *controlpb.Limits {
+	if !p.Written() {
 		return nil
 	}
+	l := p.Value()
 	m := &controlpb.Limits{
 		HeadBytes: l.Head, Fields: l.Fields, TargetBytes: l.Target, BodyBytes: l.Body,
 		AnswerHeadBytes: l.AnswerHead, Connections: l.Connections,
@@ -155,10 +156,11 @@ func fromLimits(l *routing.Limits) *controlpb.Limits {
 	return m
 }
 
-func fromTimeouts(t *routing.Timeouts) *controlpb.Timeouts {
-	if *t == (routing.Timeouts{}) {
+func fromTimeouts(p routing.Part[routing.Timeouts]) *controlpb.Timeouts {
+	if !p.Written() {
 		return nil
 	}
+	t := p.Value()
 	return &controlpb.Timeouts{
 		HeadNs: int64(t.Head), ConnectNs: int64(t.Connect), FirstByteNs: int64(t.FirstByte), IdleNs: int64(t.Idle),
 		KeepAliveNs: int64(t.KeepAlive), UpstreamKeepAliveNs: int64(t.UpstreamKeepAlive), TunnelNs: int64(t.Tunnel),
@@ -166,10 +168,11 @@ func fromTimeouts(t *routing.Timeouts) *controlpb.Timeouts {
 	}
 }
 
-func fromLoad(l *routing.Load) *controlpb.Load {
-	if *l == (routing.Load{}) {
+func fromLoad(p routing.Part[routing.Load]) *controlpb.Load {
+	if !p.Written() {
 		return nil
 	}
+	l := p.Value()
 	m := &controlpb.Load{
 		Requests: l.Requests, InstanceRequests: l.InstanceRequests, Queue: l.Queue, QueueTimeNs: int64(l.QueueTime),
 	}
@@ -193,10 +196,11 @@ func fromLoad(l *routing.Load) *controlpb.Load {
 	return m
 }
 
-func fromRetries(r *routing.Retries) *controlpb.Retries {
-	if *r == (routing.Retries{}) {
+func fromRetries(p routing.Part[routing.Retries]) *controlpb.Retries {
+	if !p.Written() {
 		return nil
 	}
+	r := p.Value()
 	m := &controlpb.Retries{
 		Attempts: number(r.Attempts), Statuses: fromStatuses(r.Statuses.Has),
 		BudgetCp: uint32(r.Budget), Spare: r.Spare, Written: r.Written,
@@ -210,10 +214,11 @@ func fromRetries(r *routing.Retries) *controlpb.Retries {
 	return m
 }
 
-func fromHealth(h *routing.Health) *controlpb.HealthCheck {
-	if *h == (routing.Health{}) {
+func fromHealth(p routing.Part[routing.Health]) *controlpb.HealthCheck {
+	if !p.Written() {
 		return nil
 	}
+	h := p.Value()
 	return &controlpb.HealthCheck{
 		Kind: unword[controlpb.HealthKind](h.Kind, healthKinds), EveryNs: int64(h.Every), TimeoutNs: int64(h.Timeout),
 		Fall: number(h.Fall), Rise: number(h.Rise), PanicCp: uint32(h.Panic), Service: h.Service,
@@ -221,10 +226,11 @@ func fromHealth(h *routing.Health) *controlpb.HealthCheck {
 	}
 }
 
-func fromEjection(e *routing.Ejection) *controlpb.Ejection {
-	if *e == (routing.Ejection{}) {
+func fromEjection(p routing.Part[routing.Ejection]) *controlpb.Ejection {
+	if !p.Written() {
 		return nil
 	}
+	e := p.Value()
 	return &controlpb.Ejection{
 		Off: e.Off, Failures: number(e.Failures), Connects: number(e.Connects), Statuses: fromStatuses(e.Statuses.Has),
 		ErrorsCp: uint32(e.Errors), OverNs: int64(e.Over), AtLeast: number(e.AtLeast),

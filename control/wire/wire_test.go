@@ -81,11 +81,41 @@ func (f *filler) fill(v reflect.Value, path string) {
 			"list": []any{f.next, map[string]any{}, []any{}}, "map": map[string]any{"deep": path},
 		}
 	default:
+		if inside, put := opened(v); put != nil {
+			f.fill(inside, path)
+			put()
+			break
+		}
 		f.plain(v, path)
 	}
 	if v.IsZero() {
 		f.t.Errorf("%s is still zero", path)
 	}
+}
+
+// opened returns a copy of what a routing.Part holds, and what puts it back; nil
+// if v is something else.
+func opened(v reflect.Value) (inside reflect.Value, put func()) {
+	switch p := v.Addr().Interface().(type) {
+	case *routing.Part[routing.Limits]:
+		return openedPart(p)
+	case *routing.Part[routing.Timeouts]:
+		return openedPart(p)
+	case *routing.Part[routing.Load]:
+		return openedPart(p)
+	case *routing.Part[routing.Retries]:
+		return openedPart(p)
+	case *routing.Part[routing.Health]:
+		return openedPart(p)
+	case *routing.Part[routing.Ejection]:
+		return openedPart(p)
+	}
+	return reflect.Value{}, nil
+}
+
+func openedPart[T comparable](p *routing.Part[T]) (inside reflect.Value, put func()) {
+	v := p.Value()
+	return reflect.ValueOf(&v).Elem(), func() { *p = routing.PartOf(v) }
 }
 
 func (f *filler) plain(v reflect.Value, path string) {
@@ -185,6 +215,8 @@ func differences(want, got reflect.Value, path string) (all []string) {
 	switch {
 	case want.Kind() == reflect.Pointer && !want.IsNil() && !got.IsNil():
 		return differences(want.Elem(), got.Elem(), path)
+	case want.Kind() == reflect.Struct && strings.HasPrefix(want.Type().Name(), "Part["):
+		return differences(want.MethodByName("Value").Call(nil)[0], got.MethodByName("Value").Call(nil)[0], path)
 	case want.Kind() == reflect.Struct && want.NumField() > 0 && want.Type().Field(0).IsExported():
 		for i := range want.NumField() {
 			all = append(all, differences(want.Field(i), got.Field(i), path+"."+want.Type().Field(i).Name)...)
@@ -220,26 +252,32 @@ func TestEveryFieldCounts(t *testing.T) {
 			t.Errorf("without %s:\n%s", path, strings.Join(differences(reflect.ValueOf(*g), reflect.ValueOf(*got), "gateway"), "\n"))
 		}
 	}
-	var walk func(v reflect.Value, path string)
-	walk = func(v reflect.Value, path string) {
+	var walk func(v reflect.Value, path string, put func())
+	walk = func(v reflect.Value, path string, put func()) {
+		if inside, put := opened(v); put != nil {
+			walk(inside, path, put)
+			return
+		}
 		switch {
 		case v.Kind() == reflect.Struct && v.Type().Field(0).IsExported():
 			for i := range v.NumField() {
 				field, path := v.Field(i), path+"."+v.Type().Field(i).Name
-				walk(field, path)
+				walk(field, path, put)
 				saved := reflect.New(field.Type()).Elem()
 				saved.Set(field)
 				field.SetZero()
+				put()
 				without(path)
 				field.Set(saved)
+				put()
 			}
 		case v.Kind() == reflect.Pointer:
-			walk(v.Elem(), path)
+			walk(v.Elem(), path, put)
 		case v.Kind() == reflect.Slice:
-			walk(v.Index(0), path+"[0]")
+			walk(v.Index(0), path+"[0]", put)
 		}
 	}
-	walk(reflect.ValueOf(g).Elem(), "gateway")
+	walk(reflect.ValueOf(g).Elem(), "gateway", func() {})
 	if n < 200 || refused > n/4 {
 		t.Errorf("%d fields were taken away, %d of which cannot be", n, refused)
 	}

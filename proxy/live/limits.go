@@ -39,7 +39,7 @@ type entered struct {
 // bindLimits binds what bounds a gateway, which was old before, and returns
 // what bounds its routes.
 func (b *Binder) bindLimits(bound, old *Gateway) []*Limits {
-	asked := bound.Compiled.Asked.Load
+	asked := bound.Compiled.Asked.Load.Value()
 	was := make(map[string]*Limits)
 	var rates []*limit.Rate
 	if old != nil && old.Limited {
