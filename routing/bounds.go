@@ -138,6 +138,19 @@ func (g *Gateway) bounds(r *Route) Bounds {
 	return b
 }
 
+// plainBounds are those of all that write none.
+var plainBounds = DefaultBounds()
+
+// shared returns bounds that are not changed: most gateways and routes have
+// the same.
+func shared(b Bounds) *Bounds {
+	if b == plainBounds {
+		return &plainBounds
+	}
+	own := b // b itself would be allocated for all
+	return &own
+}
+
 // take replaces what is written.
 func (b *Bounds) take(limits Part[Limits], timeouts Part[Timeouts]) {
 	l, t := limits.Value(), timeouts.Value()

@@ -305,13 +305,10 @@ func (c *compilation) compile(one *candidate) *CompiledGateway {
 		Forwarded: form.Forwarded,
 		HTTP2:     form.http2(),
 	}
-	bounds := make([]Bounds, len(form.Routes)+1)
-	bounds[len(form.Routes)] = form.bounds(nil)
-	g.Bounds = &bounds[len(form.Routes)]
+	g.Bounds = shared(form.bounds(nil))
 	routes := make([]CompiledRoute, len(form.Routes))
 	for i, asked := range form.Routes {
 		r := &routes[i]
-		bounds[i] = form.bounds(asked)
 		*r = CompiledRoute{
 			Index:     i,
 			Path:      asked.Path,
@@ -321,9 +318,9 @@ func (c *compilation) compile(one *candidate) *CompiledGateway {
 			Edits:     one.editsOf(i),
 			Target:    c.target(one, i),
 			Balance:   form.balance(asked),
-			Watch:     form.watch(asked),
+			Watch:     PartOf(form.watch(asked)),
 			Instances: asked.Instances,
-			Bounds:    &bounds[i],
+			Bounds:    shared(form.bounds(asked)),
 			Load:      form.load(asked),
 			Retries:   asked.retries(),
 			TLS:       asked.TLS,

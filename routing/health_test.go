@@ -11,7 +11,7 @@ import (
 
 func watchOf(t *testing.T, text string) routing.Watch {
 	t.Helper()
-	return compileBounds(t, nil, text, 1).Gateways()[0].Routes[0].Watch
+	return compileBounds(t, nil, text, 1).Gateways()[0].Routes[0].Watch.Value()
 }
 
 func TestWatch(t *testing.T) {

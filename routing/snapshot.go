@@ -66,7 +66,7 @@ type CompiledRoute struct {
 	Edits     *Edits // what it changes; nil if nothing
 	Target    Target
 	Balance   Balance     // how an instance is chosen; never the default
-	Watch     Watch       // how instances are looked after
+	Watch     Part[Watch] // how instances are looked after
 	Instances []*Instance // of a TargetInstances; not to be changed
 	// Bounds are what holds for the exchanges of the route, where no chain leads
 	// to it or further: see Decision.Bounds.

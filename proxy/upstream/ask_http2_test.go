@@ -229,7 +229,7 @@ func TestServicesThatSayThatTheyDoNotServeGetNothing(t *testing.T) {
 	at := s.addr()
 	target := p.Target(at.Addr().String(), int(at.Port()))
 	choosing := target.Choosing()
-	choosing.Way, choosing.Watch = plain, routing.Watch{Health: h}
+	choosing.Way, choosing.Watch = plain, routing.PartOf(routing.Watch{Health: h})
 	target = p.Balanced(target, choosing)
 	p.Retain([]*upstream.Target{target})
 	stands := func(state string) func() bool {

@@ -90,7 +90,7 @@ func watch() routing.Watch {
 
 // lead returns a target of instances that are looked after.
 func lead(p *upstream.Pool, list []*routing.Instance, w routing.Watch, before *upstream.Target) *upstream.Target {
-	target := p.Balanced(p.Fixed(list, before), upstream.Choosing{Watch: w})
+	target := p.Balanced(p.Fixed(list, before), upstream.Choosing{Watch: routing.PartOf(w)})
 	p.Retain([]*upstream.Target{target})
 	return target
 }
@@ -232,7 +232,7 @@ func TestRoutesThatAskTheSameShareChecks(t *testing.T) {
 		rarer.Health.Every = time.Minute
 		var targets []*upstream.Target
 		for _, h := range []routing.Watch{watch(), other, rarer} {
-			targets = append(targets, p.Balanced(p.Fixed(fixed("81", "82"), nil), upstream.Choosing{Watch: h}))
+			targets = append(targets, p.Balanced(p.Fixed(fixed("81", "82"), nil), upstream.Choosing{Watch: routing.PartOf(h)}))
 		}
 		p.Retain(targets)
 		if n := p.Checks(); n != 4 {

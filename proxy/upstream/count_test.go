@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/proxy/upstream"
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // Checks are counted once each, and stay counted when instances go, when what
@@ -58,7 +59,7 @@ func TestSharedChecksCountForEachRoute(t *testing.T) {
 		first := lead(p, fixed("81"), watch(), nil)
 		pass(time.Minute)
 		before := uint64(w.count("127.0.0.1:81"))
-		second := p.Balanced(p.Fixed(fixed("81"), nil), upstream.Choosing{Watch: watch()})
+		second := p.Balanced(p.Fixed(fixed("81"), nil), upstream.Choosing{Watch: routing.PartOf(watch())})
 		p.Retain([]*upstream.Target{first, second})
 		pass(time.Minute)
 		all := uint64(w.count("127.0.0.1:81"))

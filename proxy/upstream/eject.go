@@ -111,7 +111,8 @@ func (t *Target) review(now time.Time, tick bool) {
 	if c.members == nil || t.record.owner != t {
 		return
 	}
-	w := &t.choosing.Watch
+	held := t.choosing.Watch.Value()
+	w := &held
 	if c.tally != nil {
 		t.record.judge(c.members, w, now)
 	}

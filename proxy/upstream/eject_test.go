@@ -504,7 +504,7 @@ func BenchmarkReview(b *testing.B) {
 		for i := range 10 {
 			list = append(list, &routing.Instance{Address: netip.AddrFrom4([4]byte{10, byte(route >> 8), byte(route), byte(i)}), Port: 80, Ready: true})
 		}
-		all = append(all, p.Balanced(p.Fixed(list, nil), upstream.Choosing{Watch: watch()}))
+		all = append(all, p.Balanced(p.Fixed(list, nil), upstream.Choosing{Watch: routing.PartOf(watch())}))
 	}
 	p.Retain(all)
 	b.ReportAllocs()

@@ -237,10 +237,11 @@ func (t *Target) States() []routing.InstanceState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c, now := t.chosen.Load(), time.Now()
-	worth := t.choosing.Watch.Health.Every > 0
+	w := t.choosing.Watch.Value()
+	worth := w.Health.Every > 0
 	var all []routing.InstanceState
 	for k, m := range c.members {
-		s := m.state(p, now, &t.choosing.Watch)
+		s := m.state(p, now, &w)
 		s.Unused = k < len(c.percents) && c.percents[k] == 0
 		worth = worth || s.State != routing.StateUnknown || s.Share != 0
 		all = append(all, s)
@@ -310,7 +311,7 @@ func (t *Target) Counts() (n Counts, ok bool) {
 	r.account()
 	n = r.counts
 	n.Panic = r.panics
-	n.Checked = t.choosing.Watch.Health.Every > 0 || n.ChecksPassed+n.ChecksFailed > 0
+	n.Checked = t.choosing.Watch.Value().Health.Every > 0 || n.ChecksPassed+n.ChecksFailed > 0
 	for _, m := range c.members {
 		switch {
 		case m.down:

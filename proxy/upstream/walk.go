@@ -17,7 +17,7 @@ type Choosing struct {
 	Balance  routing.Balance
 	Locality routing.Locality
 	Room     balance.Room // what each instance may have in flight
-	Watch    routing.Watch
+	Watch    routing.Part[routing.Watch]
 	Way      Way    // how each is spoken to
 	Route    string // what it is for, to be told in logs
 }
@@ -89,7 +89,8 @@ func (t *Target) choose(now time.Time) {
 // lookAfter notes who of the list gets nothing, or less, for now, and returns
 // how many are not known to fail.
 func (t *Target) lookAfter(c *chosen, list []balance.Member, now time.Time) (usable int) {
-	w, r := &t.choosing.Watch, t.record
+	held, r := t.choosing.Watch.Value(), t.record
+	w := &held
 	ejects := w.Ejection != routing.Ejection{} && len(list) > 1 // the only one never is
 	if !ejects && w.Health.Every == 0 && w.SlowStart == 0 {
 		r.members, r.begun, r.panics = nil, false, false

@@ -87,7 +87,7 @@ func TestAnotherWayKeepsWhatIsKnownOfAnInstance(t *testing.T) {
 				p.Retain([]*upstream.Target{target})
 				w.SlowStart = 0 // whoever comes back starts slowly
 				choosing := target.Choosing()
-				choosing.Watch = w
+				choosing.Watch = routing.PartOf(w)
 				if got := shares(p.Balanced(target, choosing), 10); got != tt.want {
 					t.Errorf("shares %s, want %s", got, tt.want)
 				}
