@@ -76,6 +76,10 @@ func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *G
 		route := Route{Series: series.Route(r.Path), Limits: limits[i]}
 		route.Limits.show(route.Series)
 		route.bindRetries(r, retries[r.Path])
+		choosing := upstream.Choosing{
+			Balance: r.Balance, Locality: g.Asked.Locality, Room: route.Limits.room(r.Load), Watch: r.Watch,
+			Way: wayOf(g, r), Route: r.Path,
+		}
 		switch r.Target.Kind {
 		case routing.TargetAddress:
 			route.Target = known[r.Path]
@@ -83,15 +87,10 @@ func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *G
 				route.Target = b.Pool.Target(r.Target.Host, r.Target.Port)
 				fresh = append(fresh, route.Target)
 			}
+			route.Target = b.Pool.Balanced(route.Target, choosing)
 		case routing.TargetInstances:
-			route.Target = b.Pool.Fixed(r.Instances, known[r.Path])
+			route.Target = b.Pool.FixedBalanced(r.Instances, known[r.Path], choosing)
 		case routing.TargetGateway, routing.TargetNone:
-		}
-		if route.Target != nil {
-			route.Target = b.Pool.Balanced(route.Target, upstream.Choosing{
-				Balance: r.Balance, Locality: g.Asked.Locality, Room: route.Limits.room(r.Load), Watch: r.Watch,
-				Way: wayOf(g, r), Route: r.Path,
-			})
 		}
 		showInstances(route.Series, route.Target)
 		bound.Routes[i] = route

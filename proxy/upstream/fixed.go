@@ -3,6 +3,7 @@
 package upstream
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/sluice-mesh/sluice/routing"
@@ -21,27 +22,42 @@ type fixed struct {
 // on where they are, and if it has the very same instances it is returned
 // itself.
 func (p *Pool) Fixed(list []*routing.Instance, before *Target) *Target {
+	var c Choosing
+	if before != nil {
+		c = before.choosing
+	}
+	return p.FixedBalanced(list, before, c)
+}
+
+// FixedBalanced is Fixed, and Balanced of what that returns, in one step: a
+// large table makes half as many targets.
+func (p *Pool) FixedBalanced(list []*routing.Instance, before *Target, c Choosing) *Target {
 	f := newFixed(list)
 	if before != nil && before.name.fixed.same(f) {
-		return before
+		return p.Balanced(before, c)
 	}
-	n := &name{literal: true, fixed: f, done: make(chan struct{})}
-	close(n.done)
+	n := &name{literal: true, fixed: f, done: settled, at: make([]netip.AddrPort, 0, len(f.asked))}
 	for _, i := range f.asked {
 		n.at = append(n.at, i.AddrPort())
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fixed[n] = true
-	t := &Target{name: n, record: newRecord(p)}
+	t := &Target{name: n, choosing: c, record: newRecord(p)}
 	if before != nil {
 		t.record = before.record
-		t.choosing = before.choosing
 		t.turns.Follow(&before.turns)
 	}
 	p.attach(t)
 	return t
 }
+
+// settled is the done of what is not looked up.
+var settled = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
 
 func newFixed(list []*routing.Instance) *fixed {
 	f := &fixed{}
