@@ -65,11 +65,15 @@ type Set struct {
 	split   *routing.Split // over the near ones; nil if their weights are equal
 	ring    *ring          // over the near ones; nil unless keys are hashed
 
-	// busy is what all near ones had in flight when it was last looked at;
-	// only used where looking each time would be too much.
+	looked *looked // at the near ones; nil unless there are more than few
+}
+
+// looked is what all near ones had in flight when it was last looked at; only
+// used where looking each time would be too much.
+type looked struct {
 	_     [128]byte
 	busy  atomic.Int64
-	looks atomic.Uint64
+	times atomic.Uint64
 	_     [112]byte
 }
 
@@ -80,7 +84,7 @@ type member struct {
 }
 
 // New returns the set of some members. The turns may be shared with the set
-// before it.
+// before it; nil will do for fewer than two members.
 func New(members []Member, turns *Turns, o Options) *Set {
 	s := &Set{balance: o.Balance, allowed: o.Room, turns: turns}
 	var able []Member
@@ -107,7 +111,9 @@ func New(members []Member, turns *Turns, o Options) *Set {
 			}
 		}
 	}
-	s.near = len(keys)
+	if s.near = len(keys); s.near > few {
+		s.looked = new(looked)
+	}
 	s.index(keys, shares)
 	return s
 }
@@ -255,15 +261,15 @@ func (s *Set) room(i int) bool {
 // inFlight returns what the near members have in flight: now, or with many of
 // them as of a moment ago.
 func (s *Set) inFlight() int64 {
-	if s.near > few && s.looks.Add(1)%lookEvery != 1 {
-		return s.busy.Load()
+	if s.looked != nil && s.looked.times.Add(1)%lookEvery != 1 {
+		return s.looked.busy.Load()
 	}
 	var sum int64
 	for i := range s.members[:s.near] {
 		sum += s.members[i].load.inFlight.Load()
 	}
-	if s.near > few {
-		s.busy.Store(sum)
+	if s.looked != nil {
+		s.looked.busy.Store(sum)
 	}
 	return sum
 }

@@ -46,7 +46,7 @@ func (p *Pool) FixedBalanced(list []*routing.Instance, before *Target, c Choosin
 	t := &Target{name: n, choosing: c, record: newRecord(p)}
 	if before != nil {
 		t.record = before.record
-		t.turns.Follow(&before.turns)
+		t.goOn(before)
 	}
 	p.attach(t)
 	return t

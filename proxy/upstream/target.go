@@ -17,7 +17,7 @@ type Target struct {
 	name     *name
 	choosing Choosing
 	chosen   atomic.Pointer[chosen]
-	turns    balance.Turns
+	turns    *balance.Turns // nil before there are several instances; guarded by Pool.mu
 	record   *record
 	list     []*Instance // those at the addresses of name; guarded by Pool.mu
 }

@@ -48,11 +48,19 @@ func (p *Pool) Balanced(t *Target, c Choosing) *Target {
 		return t
 	}
 	next := &Target{name: t.name, choosing: c, record: t.record}
-	next.turns.Follow(&t.turns)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	next.goOn(t)
 	p.attach(next)
 	return next
+}
+
+// goOn has the turns of t go on where those of before are. Pool.mu is held.
+func (t *Target) goOn(before *Target) {
+	if before.turns != nil {
+		t.turns = new(balance.Turns)
+		t.turns.Follow(before.turns)
+	}
 }
 
 // attach makes a target follow the instances of its name. p.mu is held.
@@ -79,9 +87,12 @@ func (t *Target) choose(now time.Time) {
 			}
 		}
 	}
+	if t.turns == nil && len(is) > 1 {
+		t.turns = new(balance.Turns) // it is large, and one instance needs none
+	}
 	c := &chosen{of: t, instances: is, made: now}
 	usable := t.lookAfter(c, list, now) // before the set, which follows it
-	c.set = balance.New(list, &t.turns, balance.Options{Balance: t.choosing.Balance, Locality: t.choosing.Locality, Own: t.record.pool.options.Own, Room: t.choosing.Room})
+	c.set = balance.New(list, t.turns, balance.Options{Balance: t.choosing.Balance, Locality: t.choosing.Locality, Own: t.record.pool.options.Own, Room: t.choosing.Room})
 	c.usable = usable > 0
 	t.chosen.Store(c)
 }
