@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package bed
+
+import (
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Namespace makes a namespace for one test and returns its name. It is deleted
+// with the test.
+func (b *Bed) Namespace(t testing.TB) string {
+	t.Helper()
+	namespaces := b.Client.CoreV1().Namespaces()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
+	made, err := namespaces.Create(t.Context(), ns, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+		defer cancel()
+		if err := namespaces.Delete(ctx, made.Name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	return made.Name
+}
+
+// Kubectl runs kubectl with args and returns what it writes to standard output.
+// The test ends if it fails.
+func (b *Bed) Kubectl(t testing.TB, args ...string) string {
+	t.Helper()
+	return b.kubectl(t, "", args...)
+}
+
+// Apply applies the objects of yaml, those that name no namespace in ns. The
+// test ends if one is refused.
+func (b *Bed) Apply(t testing.TB, ns, yaml string) {
+	t.Helper()
+	b.kubectl(t, yaml, "apply", "--namespace", ns, "--filename", "-")
+}
+
+// kubectl runs kubectl with args, which reads input.
+func (b *Bed) kubectl(t testing.TB, input string, args ...string) string {
+	t.Helper()
+	all := append([]string{"kubectl", "--kubeconfig", b.Kubeconfig}, args...)
+	cmd := exec.CommandContext(t.Context(), b.program, all...)
+	cmd.Stdin = strings.NewReader(input)
+	var out, problems strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("kubectl %s: %v\n%s%s", strings.Join(args, " "), err, out.String(), problems.String())
+	}
+	return out.String()
+}
