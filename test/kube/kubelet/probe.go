@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package kubelet
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// eager is the period of probes until the first success. A real kubelet takes
+// the period that is asked for, which is a second at least.
+const eager = 50 * time.Millisecond
+
+// probe probes the container's process until ctx ends.
+func (c *container) probe(ctx context.Context) {
+	wait := &c.pod.kubelet.wait
+	if p := c.spec.ReadinessProbe; p != nil {
+		wait.Go(func() { c.watch(ctx, p, func(ok bool) { c.ready = ok }) })
+	}
+	if p := c.spec.LivenessProbe; p != nil {
+		wait.Go(func() {
+			c.watch(ctx, p, func(ok bool) {
+				if !ok && c.pod.deadline == nil {
+					c.signal(syscall.SIGTERM)
+				}
+			})
+		})
+	}
+}
+
+// watch probes by p until ctx ends, and has the pod call changed when enough
+// probes in a row agree on what it was not told last.
+func (c *container) watch(ctx context.Context, p *corev1.Probe, changed func(ok bool)) {
+	period := time.Duration(max(p.PeriodSeconds, 1)) * time.Second
+	next := time.NewTimer(time.Duration(p.InitialDelaySeconds) * time.Second)
+	defer next.Stop()
+	var told, once bool
+	var row int32 // how many probes in a row said otherwise
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+		}
+		ok := c.ask(ctx, p)
+		if ctx.Err() != nil {
+			return
+		}
+		if row++; ok == told && once {
+			row = 0
+		}
+		enough := max(p.FailureThreshold, 1)
+		if ok {
+			enough = max(p.SuccessThreshold, 1)
+		}
+		if row >= enough {
+			told, once, row = ok, true, 0
+			c.pod.note(func() {
+				if ctx.Err() == nil {
+					changed(ok)
+				}
+			})
+		}
+		next.Reset(pace(told, period))
+	}
+}
+
+// pace returns when to probe again.
+func pace(succeeded bool, period time.Duration) time.Duration {
+	if succeeded {
+		return period
+	}
+	return eager
+}
+
+// ask probes once. What is not HTTP or TCP succeeds.
+func (c *container) ask(ctx context.Context, p *corev1.Probe) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(max(p.TimeoutSeconds, 1))*time.Second)
+	defer cancel()
+	switch {
+	case p.HTTPGet != nil:
+		return c.askHTTP(ctx, p.HTTPGet)
+	case p.TCPSocket != nil:
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, "tcp", c.address(p.TCPSocket.Port))
+		if err != nil {
+			return false
+		}
+		return conn.Close() == nil
+	default:
+		return true
+	}
+}
+
+// probes is the client of all probes. As with a real kubelet, each has a
+// connection of its own, and certificates are not verified.
+var probes = &http.Client{
+	Transport: &http.Transport{
+		DisableKeepAlives: true,
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see above
+	},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// askHTTP reports whether the answer to a probe is a success or a redirect.
+func (c *container) askHTTP(ctx context.Context, get *corev1.HTTPGetAction) bool {
+	scheme := "http"
+	if get.Scheme == corev1.URISchemeHTTPS {
+		scheme = "https"
+	}
+	url := scheme + "://" + c.address(get.Port) + "/" + strings.TrimPrefix(get.Path, "/")
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return false
+	}
+	for _, h := range get.HTTPHeaders {
+		request.Header.Add(h.Name, h.Value)
+	}
+	response, err := probes.Do(request)
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	return response.StatusCode >= 200 && response.StatusCode < 400
+}
+
+// address returns where a port of the container, maybe a named one, is reached.
+func (c *container) address(port intstr.IntOrString) string {
+	number := port.IntValue()
+	for _, p := range c.spec.Ports {
+		if port.Type == intstr.String && p.Name == port.StrVal {
+			number = int(p.ContainerPort)
+		}
+	}
+	return net.JoinHostPort(c.pod.box.ip.String(), strconv.Itoa(number))
+}
