@@ -51,6 +51,20 @@ test-chaos: ## origins restarted, killed and out of order under 1,000 requests a
 test-control: ## control planes killed, hung, parted, lost, full and wrong, while clients count failures (1 minute; needs root and ip)
 	go test -count 1 -timeout 15m -parallel 4 -v ./test/control -control.all
 
+# What kube-apiserver says that it is; charts and clients look at it.
+KUBE_VERSION = $(shell go -C test/kube/kubebed list -m -f '{{.Version}}' k8s.io/kubernetes)
+KUBE_LDFLAGS = -s -w $(foreach package,k8s.io/component-base/version k8s.io/client-go/pkg/version,\
+	-X $(package).gitVersion=$(KUBE_VERSION) -X $(package).gitMajor=1 \
+	-X $(package).gitMinor=$(word 2,$(subst ., ,$(KUBE_VERSION))) -X $(package).gitTreeState=clean)
+
+.PHONY: kubebed
+kubebed: # etcd, kube-apiserver, kube-controller-manager and kubectl, to test with (10 minutes the first time)
+	CGO_ENABLED=0 go -C test/kube/kubebed build -trimpath -ldflags '$(KUBE_LDFLAGS)' -o $(CURDIR)/bin/kubebed .
+
+.PHONY: test-kube
+test-kube: kubebed ## prove what Kubernetes is needed for against a real one (needs root)
+	go -C test/kube test -count 1 -timeout 20m -v ./...
+
 .PHONY: soak
 soak: ## the same for an hour; prints what holds throughout
 	go test -count 1 -timeout 3h -v -run '^TestChaos$$' ./test/chaos -chaos.time 1h

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -22,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/sluice-mesh/sluice/test/freeport"
+	"github.com/sluice-mesh/sluice/test/kube/kubelet"
 )
 
 const (
@@ -51,13 +53,18 @@ type Bed struct {
 	Client kubernetes.Interface
 	// Dir holds the logs of all components, NAME.log.
 	Dir string
+	// Images says which local programs stand for which images.
+	Images kubelet.Images
 	// Gateway is the host's address in the network of the pods. The API
 	// server listens on it.
 	Gateway netip.Addr
 
 	program                string
 	port                   int
+	network                *kubelet.Network
 	etcd, server, managers *component
+	kubelet                *kubelet.Kubelet
+	stopKubelet            func() // returns when no pod is left
 }
 
 // prepare writes what the components of b need and names them. The API server
@@ -125,11 +132,40 @@ func (b *Bed) rise(ctx context.Context) error {
 	if err := b.managers.start(); err != nil {
 		return err
 	}
+	if err := b.startKubelet(ctx); err != nil {
+		return err
+	}
 	// The account that pods need is there once the controllers work.
 	return b.until(ctx, b.managers, func(ctx context.Context) error {
 		_, err := b.Client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})
 		return err
 	})
+}
+
+// startKubelet runs pods on two nodes in different zones.
+func (b *Bed) startKubelet(ctx context.Context) error {
+	log, err := os.Create(b.in("kubelet.log"))
+	if err != nil {
+		return err
+	}
+	b.kubelet = &kubelet.Kubelet{
+		Client: b.Client, Network: b.network, Images: &b.Images, Dir: b.in("pods"),
+		Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	for i, zone := range []string{"zone-a", "zone-b"} {
+		if err := b.kubelet.AddNode(ctx, "node-"+strconv.Itoa(i+1), zone); err != nil {
+			return errors.Join(err, log.Close())
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- b.kubelet.Run(ctx) }()
+	b.stopKubelet = func() {
+		cancel()
+		<-ended // pods that are left are ended at once, whatever the reason
+		_ = log.Close()
+	}
+	return nil
 }
 
 // ready waits until the API server is.
@@ -181,9 +217,13 @@ func tail(path string) string {
 // fall ends the control plane. What it stored is thrown away, so none of it is
 // asked to end in order.
 func (b *Bed) fall() {
+	if b.stopKubelet != nil {
+		b.stopKubelet()
+	}
 	for _, c := range []*component{b.managers, b.server, b.etcd} {
 		if c != nil {
 			c.kill()
 		}
 	}
+	_ = b.network.Close()
 }

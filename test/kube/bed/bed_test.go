@@ -12,7 +12,12 @@ import (
 	"github.com/sluice-mesh/sluice/test/kube/bed"
 )
 
-func TestMain(m *testing.M) { os.Exit(bed.Main(m)) }
+func TestMain(m *testing.M) {
+	if version := os.Getenv(shopVariable); version != "" {
+		os.Exit(runShop(version))
+	}
+	os.Exit(bed.Main(m))
+}
 
 func TestKubectlSeesANamespaceThatATestMade(t *testing.T) {
 	b := bed.Start(t)

@@ -82,3 +82,10 @@ func (c *component) gone() <-chan struct{} {
 	defer c.mu.Unlock()
 	return c.ended
 }
+
+// runs reports whether the component was started and not killed since.
+func (c *component) runs() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cmd != nil
+}

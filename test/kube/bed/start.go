@@ -8,11 +8,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/sluice-mesh/sluice/test/kube/kubelet"
 )
 
 // errNoProgram reports that kubebed has not been built.
@@ -81,9 +82,13 @@ func start(ctx context.Context) (*Bed, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bed{Dir: dir, program: program, Gateway: netip.AddrFrom4([4]byte{127, 0, 0, 1})}
-	if err := b.prepare(ctx); err != nil {
+	network, err := kubelet.NewNetwork()
+	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	b := &Bed{Dir: dir, program: program, network: network, Gateway: network.Gateway()}
+	if err := b.prepare(ctx); err != nil {
+		return nil, errors.Join(err, network.Close(), os.RemoveAll(dir))
 	}
 	if err := b.rise(ctx); err != nil {
 		b.fall()

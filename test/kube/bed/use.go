@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,6 +47,31 @@ func (b *Bed) Kubectl(t testing.TB, args ...string) string {
 func (b *Bed) Apply(t testing.TB, ns, yaml string) {
 	t.Helper()
 	b.kubectl(t, yaml, "apply", "--namespace", ns, "--filename", "-")
+}
+
+// Eventually calls try until it succeeds. If it does not in two minutes, the
+// test ends with what try said last; what says what was waited for.
+func (b *Bed) Eventually(t testing.TB, what string, try func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	again := time.NewTicker(glance)
+	defer again.Stop()
+	var said error
+	for {
+		err := attempt(ctx, try)
+		if err == nil {
+			return
+		}
+		if ctx.Err() == nil { // else it says only that
+			said = err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			t.Fatalf("%s: not in %v: %v; the logs are in %s", what, patience, said, b.Dir)
+		}
+	}
 }
 
 // kubectl runs kubectl with args, which reads input.

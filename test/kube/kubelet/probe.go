@@ -18,19 +18,19 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// eager is the period of probes until the first success. A real kubelet takes
-// the period that is asked for, which is a second at least.
+// eager is how long a container that is not ready waits for its next probe. A
+// real kubelet takes the period that is asked for, which is a second at least.
 const eager = 50 * time.Millisecond
 
 // probe probes the container's process until ctx ends.
 func (c *container) probe(ctx context.Context) {
 	wait := &c.pod.kubelet.wait
 	if p := c.spec.ReadinessProbe; p != nil {
-		wait.Go(func() { c.watch(ctx, p, func(ok bool) { c.ready = ok }) })
+		wait.Go(func() { c.watch(ctx, p, eager, func(ok bool) { c.ready = ok }) })
 	}
 	if p := c.spec.LivenessProbe; p != nil {
 		wait.Go(func() {
-			c.watch(ctx, p, func(ok bool) {
+			c.watch(ctx, p, period(p), func(ok bool) {
 				if !ok && c.pod.deadline == nil {
 					c.signal(syscall.SIGTERM)
 				}
@@ -39,14 +39,18 @@ func (c *container) probe(ctx context.Context) {
 	}
 }
 
+// period returns the time between probes.
+func period(p *corev1.Probe) time.Duration { return time.Duration(max(p.PeriodSeconds, 1)) * time.Second }
+
 // watch probes by p until ctx ends, and has the pod call changed when enough
-// probes in a row agree on what it was not told last.
-func (c *container) watch(ctx context.Context, p *corev1.Probe, changed func(ok bool)) {
-	period := time.Duration(max(p.PeriodSeconds, 1)) * time.Second
-	next := time.NewTimer(time.Duration(p.InitialDelaySeconds) * time.Second)
+// probes in a row say something else than before. Until the first success, and
+// while probes fail, the time between them is retry: what is not yet listened
+// on has failed for good if it is asked too often for its life.
+func (c *container) watch(ctx context.Context, p *corev1.Probe, retry time.Duration, changed func(ok bool)) {
+	next := time.NewTimer(time.Duration(p.InitialDelaySeconds)*time.Second + retry)
 	defer next.Stop()
 	var told, once bool
-	var row int32 // how many probes in a row said otherwise
+	var row int32 // how many probes in a row said something else
 	for {
 		select {
 		case <-ctx.Done():
@@ -54,34 +58,30 @@ func (c *container) watch(ctx context.Context, p *corev1.Probe, changed func(ok 
 		case <-next.C:
 		}
 		ok := c.ask(ctx, p)
-		if ctx.Err() != nil {
-			return
-		}
-		if row++; ok == told && once {
+		if row++; once && ok == told {
 			row = 0
 		}
-		enough := max(p.FailureThreshold, 1)
-		if ok {
-			enough = max(p.SuccessThreshold, 1)
-		}
-		if row >= enough {
+		if row >= threshold(p, ok) {
 			told, once, row = ok, true, 0
 			c.pod.note(func() {
-				if ctx.Err() == nil {
+				if ctx.Err() == nil { // or it is about a process that has ended
 					changed(ok)
 				}
 			})
 		}
-		next.Reset(pace(told, period))
+		next.Reset(retry)
+		if told {
+			next.Reset(period(p))
+		}
 	}
 }
 
-// pace returns when to probe again.
-func pace(succeeded bool, period time.Duration) time.Duration {
-	if succeeded {
-		return period
+// threshold returns how many probes in a row have to be like ok.
+func threshold(p *corev1.Probe, ok bool) int32 {
+	if ok {
+		return max(p.SuccessThreshold, 1)
 	}
-	return eager
+	return max(p.FailureThreshold, 1)
 }
 
 // ask probes once. What is not HTTP or TCP succeeds.
