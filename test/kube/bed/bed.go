@@ -17,12 +17,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sluice-mesh/sluice/test/freeport"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/sluice-mesh/sluice/test/freeport"
 	"github.com/sluice-mesh/sluice/test/kube/kubelet"
 )
 
@@ -158,11 +158,16 @@ func (b *Bed) startKubelet(ctx context.Context) error {
 		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- b.kubelet.Run(ctx) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := b.kubelet.Run(ctx); err != nil {
+			b.kubelet.Log.ErrorContext(ctx, "the kubelet ended", "error", err)
+		}
+	}()
 	b.stopKubelet = func() {
 		cancel()
-		<-ended // pods that are left are ended at once, whatever the reason
+		<-ended
 		_ = log.Close()
 	}
 	return nil

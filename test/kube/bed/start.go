@@ -51,23 +51,23 @@ func Main(m *testing.M) int {
 
 // Start returns the bed of this process, which the first call starts. Without
 // the program it skips the test, unless FORBID_SKIPS is set.
-func Start(t testing.TB) *Bed {
-	t.Helper()
+func Start(tb testing.TB) *Bed {
+	tb.Helper()
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
 	if !shared.main {
-		t.Fatal("TestMain does not call bed.Main, so nothing would end the bed")
+		tb.Fatal("TestMain does not call bed.Main, so nothing would end the bed")
 	}
 	if !shared.asked {
 		shared.asked = true
-		// Not t.Context(): the bed outlives the first test.
+		// Not tb.Context(): the bed outlives the first test.
 		shared.bed, shared.err = start(context.Background())
 	}
 	if errors.Is(shared.err, errNoProgram) && os.Getenv("FORBID_SKIPS") == "" {
-		t.Skip(shared.err)
+		tb.Skip(shared.err)
 	}
 	if shared.err != nil {
-		t.Fatal(shared.err)
+		tb.Fatal(shared.err)
 	}
 	return shared.bed
 }

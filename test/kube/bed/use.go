@@ -17,19 +17,19 @@ import (
 
 // Namespace makes a namespace for one test and returns its name. It is deleted
 // with the test.
-func (b *Bed) Namespace(t testing.TB) string {
-	t.Helper()
+func (b *Bed) Namespace(tb testing.TB) string {
+	tb.Helper()
 	namespaces := b.Client.CoreV1().Namespaces()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
-	made, err := namespaces.Create(t.Context(), ns, metav1.CreateOptions{})
+	made, err := namespaces.Create(tb.Context(), ns, metav1.CreateOptions{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), patience)
 		defer cancel()
 		if err := namespaces.Delete(ctx, made.Name, metav1.DeleteOptions{}); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return made.Name
@@ -37,23 +37,23 @@ func (b *Bed) Namespace(t testing.TB) string {
 
 // Kubectl runs kubectl with args and returns what it writes to standard output.
 // The test ends if it fails.
-func (b *Bed) Kubectl(t testing.TB, args ...string) string {
-	t.Helper()
-	return b.kubectl(t, "", args...)
+func (b *Bed) Kubectl(tb testing.TB, args ...string) string {
+	tb.Helper()
+	return b.kubectl(tb, "", args...)
 }
 
 // Apply applies the objects of yaml, those that name no namespace in ns. The
 // test ends if one is refused.
-func (b *Bed) Apply(t testing.TB, ns, yaml string) {
-	t.Helper()
-	b.kubectl(t, yaml, "apply", "--namespace", ns, "--filename", "-")
+func (b *Bed) Apply(tb testing.TB, ns, yaml string) {
+	tb.Helper()
+	b.kubectl(tb, yaml, "apply", "--namespace", ns, "--filename", "-")
 }
 
 // Eventually calls try until it succeeds. If it does not in two minutes, the
 // test ends with what try said last; what says what was waited for.
-func (b *Bed) Eventually(t testing.TB, what string, try func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+func (b *Bed) Eventually(tb testing.TB, what string, try func(context.Context) error) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
 	again := time.NewTicker(glance)
 	defer again.Stop()
@@ -69,21 +69,21 @@ func (b *Bed) Eventually(t testing.TB, what string, try func(context.Context) er
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			t.Fatalf("%s: not in %v: %v; the logs are in %s", what, patience, said, b.Dir)
+			tb.Fatalf("%s: not in %v: %v; the logs are in %s", what, patience, said, b.Dir)
 		}
 	}
 }
 
 // kubectl runs kubectl with args, which reads input.
-func (b *Bed) kubectl(t testing.TB, input string, args ...string) string {
-	t.Helper()
+func (b *Bed) kubectl(tb testing.TB, input string, args ...string) string {
+	tb.Helper()
 	all := append([]string{"kubectl", "--kubeconfig", b.Kubeconfig}, args...)
-	cmd := exec.CommandContext(t.Context(), b.program, all...)
+	cmd := exec.CommandContext(tb.Context(), b.program, all...)
 	cmd.Stdin = strings.NewReader(input)
 	var out, problems strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &problems
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("kubectl %s: %v\n%s%s", strings.Join(args, " "), err, out.String(), problems.String())
+		tb.Fatalf("kubectl %s: %v\n%s%s", strings.Join(args, " "), err, out.String(), problems.String())
 	}
 	return out.String()
 }

@@ -40,7 +40,9 @@ func (c *container) probe(ctx context.Context) {
 }
 
 // period returns the time between probes.
-func period(p *corev1.Probe) time.Duration { return time.Duration(max(p.PeriodSeconds, 1)) * time.Second }
+func period(p *corev1.Probe) time.Duration {
+	return time.Duration(max(p.PeriodSeconds, 1)) * time.Second
+}
 
 // watch probes by p until ctx ends, and has the pod call changed when enough
 // probes in a row say something else than before. Until the first success, and
