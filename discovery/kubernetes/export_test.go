@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kubernetes
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/sluice-mesh/sluice/discovery"
+)
+
+// Cluster lets tests play what happens in a cluster, without one.
+type Cluster struct{ c *cluster }
+
+func NewCluster() Cluster { return Cluster{newCluster()} }
+
+func (c Cluster) PutPod(p *corev1.Pod)         { c.c.setPod(nameOf(&p.ObjectMeta), readPod(p)) }
+func (c Cluster) PutService(s *corev1.Service) { c.c.setService(nameOf(&s.ObjectMeta), readService(s)) }
+
+func (c Cluster) PutSlice(s *discoveryv1.EndpointSlice) {
+	c.c.setSlice(nameOf(&s.ObjectMeta), readSlice(s))
+}
+
+// Delete takes away the object of a kind.
+func (c Cluster) Delete(kind, namespace, called string) {
+	n := name{namespace, called}
+	switch kind {
+	case "Pod":
+		c.c.setPod(n, nil)
+	case "Service":
+		c.c.setService(n, nil)
+	case "EndpointSlice":
+		c.c.setSlice(n, nil)
+	}
+}
+
+func (c Cluster) Take() []discovery.Update { return c.c.take() }
