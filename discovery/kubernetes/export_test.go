@@ -35,3 +35,20 @@ func (c Cluster) Delete(kind, namespace, called string) {
 }
 
 func (c Cluster) Take() []discovery.Update { return c.c.take() }
+
+// ConfigMaps and Gateways let tests put objects that hold artifacts.
+type (
+	ConfigMaps struct{ m configMaps }
+	Gateways   struct{ g gatewayObjects }
+)
+
+func NewConfigMaps() *ConfigMaps { return &ConfigMaps{configMaps{make(texts)}} }
+func NewGateways() *Gateways     { return &Gateways{gatewayObjects{make(texts)}} }
+
+func (m *ConfigMaps) Set(namespace, called string, c *corev1.ConfigMap) []discovery.Update {
+	return m.m.set(name{namespace, called}, c)
+}
+
+func (g *Gateways) Set(namespace, called string, spec []byte) (discovery.Update, bool) {
+	return g.g.set(name{namespace, called}, spec)
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kubernetes_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-mesh/sluice/discovery"
+	"github.com/sluice-mesh/sluice/discovery/kubernetes"
+)
+
+// brief says in a line what updates are.
+func brief(updates ...discovery.Update) string {
+	var parts []string
+	for _, u := range updates {
+		part := u.Key
+		if u.Gone {
+			part += " gone"
+		}
+		for _, d := range u.Documents {
+			part += fmt.Sprintf(" %s@%s", d.Name, strings.TrimPrefix(d.At.String(), u.Key+":"))
+		}
+		for _, d := range u.Kept {
+			part += " kept:" + d.Name
+		}
+		if n := len(u.Faults); n > 0 {
+			part += fmt.Sprintf(" faults:%d", n)
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, "; ")
+}
+
+func TestConfigMapsHoldArtifacts(t *testing.T) {
+	m := kubernetes.NewConfigMaps()
+	marked := map[string]string{kubernetes.LabelGateways: "true"}
+	for _, step := range []struct {
+		name   string
+		labels map[string]string
+		data   map[string]string
+		want   string
+	}{
+		{"without the label it says nothing", nil, map[string]string{"a": "name: shop"}, ""},
+		{
+			"each text is an object with positions", marked, map[string]string{"a": "\n- name: shop\n- name: cart\n", "b": "name: door"},
+			"configmaps/ns/c/a shop@2:3 cart@3:3; configmaps/ns/c/b door@1:1",
+		},
+		{"the same again is nothing new", marked, map[string]string{"a": "\n- name: shop\n- name: cart\n", "b": "name: door"}, ""},
+		{"an unreadable text keeps what it said", marked, map[string]string{"a": "- {", "b": "name: door"}, "configmaps/ns/c/a kept:shop kept:cart faults:1"},
+		{"mended it counts alone", marked, map[string]string{"a": "name: shop", "b": "name: door"}, "configmaps/ns/c/a shop@1:1"},
+		{"a text taken out is gone", marked, map[string]string{"a": "name: shop"}, "configmaps/ns/c/b gone"},
+		{"without the label all are gone", nil, map[string]string{"a": "name: shop"}, "configmaps/ns/c/a gone"},
+	} {
+		c := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Labels: step.labels}, Data: step.data}
+		if got := brief(m.Set("ns", "c", c)...); got != step.want {
+			t.Errorf("%s: got %q, want %q", step.name, got, step.want)
+		}
+	}
+}
+
+func TestGatewaysAreObjects(t *testing.T) {
+	g := kubernetes.NewGateways()
+	for _, step := range []struct{ name, spec, want string }{
+		{
+			"an object is a gateway of its name",
+			`{"port": "9070/http", "routes": [{"name": "[10.0.0.2:80]", "weight": "90%"}, {"name": "[10.0.0.1:80]", "weight": "10%"}]}`,
+			"sluicegateways/ns/shop shop@1:1",
+		},
+		{"a name that no object could bear stands in it", `{"name": "sava/1.0"}`, "sluicegateways/ns/shop sava/1.0@1:1"},
+		{"an empty spec is a gateway", `{}`, "sluicegateways/ns/shop shop@1:1"},
+		{"a route without name is refused, and what was said stays", `{"routes": [{"weight": "1%"}]}`, "sluicegateways/ns/shop kept:shop faults:1"},
+		{"what is wrong in a gateway is told", `{"port": "x/y", "sluice": {"balanze": 1}}`, "sluicegateways/ns/shop shop@1:1 faults:2"},
+		{"an object that is no more is gone", "", "sluicegateways/ns/shop gone"},
+	} {
+		var spec []byte
+		if step.spec != "" {
+			spec = []byte(step.spec)
+		}
+		u, changed := g.Set("ns", "shop", spec)
+		if got := brief(u); got != step.want || !changed {
+			t.Errorf("%s: got %q, %t, want %q; %v", step.name, got, changed, step.want, u.Faults)
+		}
+	}
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kubernetes
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/sluice-mesh/sluice/discovery"
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// Gateways as objects: deploy/kubernetes/sluicegateways.yaml defines them.
+const (
+	GatewayGroup    = "sluice.dev"
+	GatewayVersion  = "v1alpha1"
+	GatewayResource = "sluicegateways"
+)
+
+// codeObject is the code of the fault of an object that is no gateway as a
+// whole.
+const codeObject = "UnreadableObject"
+
+// gatewayObjects is what the objects say that are gateways, each under the
+// key sluicegateways/NAMESPACE/NAME.
+type gatewayObjects struct{ texts texts }
+
+// set takes note of the spec of an object, nil if it is no more, and returns
+// what that comes to; false if that is nothing new.
+func (g *gatewayObjects) set(n name, spec []byte) (discovery.Update, bool) {
+	key := GatewayResource + "/" + n.String()
+	if spec == nil {
+		return g.texts.drop(key)
+	}
+	data, err := gatewayText(n.name, spec)
+	if err != nil {
+		return g.texts.refuse(key, &routing.Fault{Code: codeObject, At: routing.Position{Source: key}, Problem: err.Error()}), true
+	}
+	return g.texts.set(key, string(data))
+}
+
+// gatewayText writes the spec of an object as an artifact: it is one, but for
+// its routes, which are a list with names so that their order counts, and for
+// its name, which is the object's unless spec has one that no object could
+// bear.
+func gatewayText(called string, spec []byte) ([]byte, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(spec, &fields); err != nil {
+		return nil, fmt.Errorf("the spec is no map: %w", err)
+	}
+	if fields == nil {
+		fields = make(map[string]json.RawMessage) // the spec is null
+	}
+	if fields["name"] == nil {
+		fields["name"] = quoted(called)
+	}
+	fields["kind"] = quoted("gateways")
+	if routes := fields["routes"]; routes != nil {
+		keyed, err := keyedRoutes(routes)
+		if err != nil {
+			return nil, err
+		}
+		fields["routes"] = keyed
+	}
+	text, err := json.MarshalIndent(fields, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write the spec: %w", err)
+	}
+	return text, nil
+}
+
+// keyedRoutes makes {NAME: ROUTE} of each ROUTE with a name.
+func keyedRoutes(list []byte) (json.RawMessage, error) {
+	var routes []map[string]json.RawMessage
+	if err := json.Unmarshal(list, &routes); err != nil {
+		return nil, fmt.Errorf("the routes are no list of maps: %w", err)
+	}
+	keyed := make([]map[string]any, len(routes))
+	for i, r := range routes {
+		var key string
+		if err := json.Unmarshal(r["name"], &key); err != nil || key == "" {
+			return nil, fmt.Errorf("routes[%d] has no name", i)
+		}
+		delete(r, "name")
+		keyed[i] = map[string]any{key: r}
+	}
+	var b bytes.Buffer
+	if err := json.NewEncoder(&b).Encode(keyed); err != nil {
+		return nil, fmt.Errorf("write the routes: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// quoted writes a text as JSON.
+func quoted(text string) json.RawMessage {
+	b, err := json.Marshal(text)
+	if err != nil {
+		panic(err) // a text can always be written
+	}
+	return b
+}
