@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kubernetes
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	networkingv1 "k8s.io/api/networking/v1"
+
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// Annotations of ingress-nginx. Others of this prefix are told as faults, as
+// whoever wrote them counts on them.
+const (
+	nginxPrefix = "nginx.ingress.kubernetes.io/"
+	canaryOn    = nginxPrefix + "canary"
+	canaryBy    = nginxPrefix + "canary-by-"
+	canaryShare = nginxPrefix + "canary-weight"
+)
+
+var knownAnnotations = map[string]bool{
+	canaryOn: true, canaryBy + "header": true, canaryBy + "header-value": true, canaryBy + "header-pattern": true,
+	canaryBy + "cookie": true, canaryShare: true, canaryShare + "-total": true,
+	nginxPrefix + "ssl-redirect": true,
+}
+
+func isCanary(i *networkingv1.Ingress) bool { return i.Annotations[canaryOn] == "true" }
+
+// annotations tells which annotations are not understood.
+func (m *ingressMerger) annotations(i *networkingv1.Ingress) {
+	for _, a := range slices.Sorted(maps.Keys(i.Annotations)) {
+		if strings.HasPrefix(a, nginxPrefix) && !knownAnnotations[a] {
+			m.fault(i, routing.Warning, codeAnnotation, "metadata.annotations["+a+"]", "the annotation is not understood and has no effect",
+				"canary, canary-by-header, canary-by-header-value, canary-by-header-pattern, canary-by-cookie, canary-weight, canary-weight-total and ssl-redirect are")
+		}
+	}
+}
+
+// takeCanary adds an Ingress to the rules that others have for its paths.
+func (m *ingressMerger) takeCanary(i *networkingv1.Ingress) {
+	shares, ok := m.canary(i)
+	if !ok {
+		return
+	}
+	for k := range i.Spec.Rules {
+		h := m.hosts[strings.ToLower(i.Spec.Rules[k].Host)]
+		if i.Spec.Rules[k].Host == "" {
+			h = m.hosts[anyHost]
+		}
+		m.paths(i, k, func(at string, r *ingressRule) {
+			var of *ingressRule
+			if h != nil {
+				of = h.find(r)
+			}
+			switch {
+			case of == nil || of.target.namespace != i.Namespace:
+				m.fault(i, routing.Refused, codeCanary, at, "no Ingress of the namespace has the path", "write a canary beside the Ingress whose requests it takes")
+			case len(of.canaries) > 0:
+				m.fault(i, routing.Refused, codeCanary, at, "another canary has the path", "one canary of a path is allowed")
+			default:
+				for _, share := range shares {
+					share.target = r.target
+					of.canaries = append(of.canaries, share)
+				}
+			}
+		})
+	}
+}
+
+// canary returns the shares that a canary takes: by header before by cookie
+// before by weight, where "never" leaves a request to what it is a canary of.
+func (m *ingressMerger) canary(i *networkingv1.Ingress) (shares []ingressCanary, ok bool) {
+	var never []string
+	by := func(always string) {
+		shares = append(shares, ingressCanary{condition: all(append(slices.Clone(never), always)...), strength: 100})
+	}
+	header, cookie := i.Annotations[canaryBy+"header"], i.Annotations[canaryBy+"cookie"]
+	exact, pattern := i.Annotations[canaryBy+"header-value"], i.Annotations[canaryBy+"header-pattern"]
+	for _, text := range []string{header, cookie, exact, pattern} {
+		if text != "" && !writable("/"+text) {
+			m.fault(i, routing.Refused, codeCanary, "metadata.annotations", strconv.Quote(text)+" cannot be asked for", "printable ASCII without blanks and quotes is allowed")
+			return nil, false
+		}
+	}
+	switch {
+	case header == "":
+	case exact != "":
+		by(fmt.Sprintf(`header "%s" == "%s"`, header, exact))
+	case pattern != "":
+		by(fmt.Sprintf(`header "%s" matches "%s"`, header, pattern))
+	default:
+		by(fmt.Sprintf(`header "%s" == always`, header))
+		never = append(never, fmt.Sprintf(`not header "%s" == never`, header))
+	}
+	if cookie != "" {
+		by(fmt.Sprintf(`cookie "%s" == always`, cookie))
+		never = append(never, fmt.Sprintf(`not cookie "%s" == never`, cookie))
+	}
+	share, ok := m.share(i)
+	if share > 0 {
+		shares = append(shares, ingressCanary{condition: all(never...), strength: share})
+	}
+	return shares, ok
+}
+
+// share returns the weight of a canary in percent.
+func (m *ingressMerger) share(i *networkingv1.Ingress) (int, bool) {
+	weight, total := 0, 100
+	for _, n := range []struct {
+		annotation string
+		into       *int
+		least      int
+	}{{canaryShare, &weight, 0}, {canaryShare + "-total", &total, 1}} {
+		text, written := i.Annotations[n.annotation]
+		if !written {
+			continue
+		}
+		number, err := strconv.Atoi(text)
+		if err != nil || number < n.least || number > 1_000_000 {
+			m.fault(i, routing.Refused, codeCanary, "metadata.annotations["+n.annotation+"]", strconv.Quote(text)+" is no weight", fmt.Sprintf("a number from %d to 1000000 is allowed", n.least))
+			return 0, false
+		}
+		*n.into = number
+	}
+	weight = min(weight, total)
+	share := (weight*100 + total/2) / total
+	if weight*100%total != 0 {
+		m.fault(i, routing.Warning, codeCanary, "metadata.annotations["+canaryShare+"]",
+			fmt.Sprintf("the canary takes %d%%, the whole percentage next to %d of %d", share, weight, total), "a whole percentage is allowed")
+	}
+	return share, true
+}
