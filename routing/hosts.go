@@ -11,6 +11,10 @@ import (
 // wildcard begins a virtual host that stands for all names below a domain.
 const wildcard = "*."
 
+// anyHost is the virtual host that stands for all names that no other one
+// stands for.
+var anyHost = []byte("*")
+
 // hostIndex finds gateways by virtual host, and by the path prefix that may
 // stand behind one. What it costs to ask depends on how many labels the host
 // and how many segments the path has, not on how many hosts and paths there
@@ -135,7 +139,7 @@ func isWildcard(host string) bool {
 // keeps its letter case and loses slashes at its end.
 func normalHost(host string) string {
 	host, prefix := splitPrefix(host)
-	if n := len(host) - 1; n > 0 && host[n] == '.' {
+	if n := len(host) - 1; n > 0 && host[n] == '.' && host != wildcard {
 		host = host[:n]
 	}
 	return strings.ToLower(host) + strings.TrimRight(prefix, "/")

@@ -20,7 +20,8 @@ func (s *Snapshot) ByPort(port int) *CompiledGateway { return s.byPort[port] }
 // the end of the name do not count. A host that agrees as a whole comes before
 // a wildcard; of those that cover the host, the one with the most labels
 // counts. *.shop.example covers names of any number of labels below
-// shop.example, not shop.example itself. If several gateways have one host it
+// shop.example, not shop.example itself. The star alone covers what no other
+// does, a request without host too. If several gateways have one host it
 // is the first by number of name segments, then by name. ByHost does not
 // allocate.
 func (s *Snapshot) ByHost(host string) *CompiledGateway { return s.ByHostAndPath(host, "") }
@@ -47,7 +48,10 @@ func (s *Snapshot) ByHostAndPath(host, path string) *CompiledGateway {
 	if n > 1 && lower[n-1] == '.' {
 		n--
 	}
-	return s.hosts.find(lower[:n], path)
+	if g := s.hosts.find(lower[:n], path); g != nil {
+		return g
+	}
+	return s.hosts.under(s.hosts.exact, anyHost, path)
 }
 
 func lowerASCII(c byte) byte {

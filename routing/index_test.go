@@ -70,7 +70,7 @@ func TestByHostOfWildcards(t *testing.T) {
 		withHosts("shop", "*.shop.example.", "www.shop.example"),
 		withHosts("eu", "*.eu.shop.example"),
 		withHosts("bare", "other.test"),
-		withHosts("odd", "*", "*.", "a.*.test", "*b.test", "**.test"),
+		withHosts("odd", "*.", "a.*.test", "*b.test", "**.test"),
 	), routing.CompileOptions{})
 	if len(faults) != 0 {
 		t.Fatal(faults)
@@ -250,6 +250,26 @@ func TestByHostAndPath(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { s.ByHostAndPath("shop.example:80", "/cart/checkout/pay") }); n != 0 {
 		t.Errorf("%v allocations, want none", n)
+	}
+}
+
+func TestByHostOfTheStarAlone(t *testing.T) {
+	s, _ := compile(routingtest.Table(1,
+		withHosts("any", "*"), withHosts("deep", "*/api"), withHosts("shop", "shop.example"), withHosts("below", "*.shop.example"),
+	))
+	for _, tt := range []struct{ name, host, path, want string }{
+		{"what nobody has", "none.test", "/", "any"},
+		{"a request without host", "", "/", "any"},
+		{"an address", "[::1]:80", "/", "any"},
+		{"by the longest prefix", "none.test", "/api/v1", "deep"},
+		{"not what another one has", "shop.example", "/api", "shop"},
+		{"not what a wildcard covers", "a.shop.example", "/api", "below"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if g := s.ByHostAndPath(tt.host, tt.path); g == nil || g.Name != tt.want {
+				t.Errorf("ByHostAndPath(%q, %q) = %v, want %q", tt.host, tt.path, g, tt.want)
+			}
+		})
 	}
 }
 

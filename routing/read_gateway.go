@@ -141,7 +141,7 @@ func (r *reader) checkVirtualHost(v *value, path string) {
 		r.refuse(code, v.place, path, fmt.Sprintf("its path has %d bytes", len(prefix)), fmt.Sprintf("at most %d are allowed", maxPrefix))
 	case strings.ContainsAny(prefix, "?#*") || strings.Contains(prefix, "//") || strings.ContainsFunc(prefix, notInPaths):
 		r.warn(code, v.place, path, quote(v.text)+" never matches", "a path prefix is made of whole segments as requests send them: shop.example/cart")
-	case isIPv6(name):
+	case isIPv6(name), host == string(anyHost):
 	case !isASCII(host):
 		r.refuse(code, v.place, path, quote(v.text)+" has letters beyond ASCII, which no request for it has",
 			"write the name as browsers send it, in Punycode: xn--...")
