@@ -18,20 +18,20 @@ import (
 func brief(updates ...discovery.Update) string {
 	var parts []string
 	for _, u := range updates {
-		part := u.Key
+		words := []string{u.Key}
 		if u.Gone {
-			part += " gone"
+			words = append(words, "gone")
 		}
 		for _, d := range u.Documents {
-			part += fmt.Sprintf(" %s@%s", d.Name, strings.TrimPrefix(d.At.String(), u.Key+":"))
+			words = append(words, d.Name+"@"+strings.TrimPrefix(d.At.String(), u.Key+":"))
 		}
 		for _, d := range u.Kept {
-			part += " kept:" + d.Name
+			words = append(words, "kept:"+d.Name)
 		}
 		if n := len(u.Faults); n > 0 {
-			part += fmt.Sprintf(" faults:%d", n)
+			words = append(words, fmt.Sprintf("faults:%d", n))
 		}
-		parts = append(parts, part)
+		parts = append(parts, strings.Join(words, " "))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -47,7 +47,8 @@ func TestConfigMapsHoldArtifacts(t *testing.T) {
 	}{
 		{"without the label it says nothing", nil, map[string]string{"a": "name: shop"}, ""},
 		{
-			"each text is an object with positions", marked, map[string]string{"a": "\n- name: shop\n- name: cart\n", "b": "name: door"},
+			"each text is an object with positions", marked,
+			map[string]string{"a": "\n- name: shop\n- name: cart\n", "b": "name: door"},
 			"configmaps/ns/c/a shop@2:3 cart@3:3; configmaps/ns/c/b door@1:1",
 		},
 		{"the same again is nothing new", marked, map[string]string{"a": "\n- name: shop\n- name: cart\n", "b": "name: door"}, ""},

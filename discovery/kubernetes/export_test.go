@@ -5,8 +5,10 @@ package kubernetes
 import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/sluice-mesh/sluice/discovery"
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // Cluster lets tests play what happens in a cluster, without one.
@@ -51,4 +53,14 @@ func (m *ConfigMaps) Set(namespace, called string, c *corev1.ConfigMap) []discov
 
 func (g *Gateways) Set(namespace, called string, spec []byte) (discovery.Update, bool) {
 	return g.g.set(name{namespace, called}, spec)
+}
+
+// ReadIngresses reads Ingresses of the class sluice, and those without class
+// if byDefault.
+func ReadIngresses(list []*networkingv1.Ingress, byDefault bool, look func(namespace, service string, port networkingv1.ServiceBackendPort) ([]int, bool)) (gateways map[string][]byte, faults map[string][]*routing.Fault) {
+	r := readIngresses(list, ingressClasses{ours: map[string]bool{"sluice": true}, byDefault: byDefault},
+		func(n name, port networkingv1.ServiceBackendPort) ([]int, bool) {
+			return look(n.namespace, n.name, port)
+		})
+	return r.Gateways, r.Faults
 }

@@ -56,7 +56,7 @@ type lookPorts func(service name, port networkingv1.ServiceBackendPort) (numbers
 
 // ingressReading is what Ingresses ask for.
 type ingressReading struct {
-	Gateways map[string][]byte           // by host, as artifacts
+	Gateways map[string][]byte           // by name, as artifacts
 	Faults   map[string][]*routing.Fault // by key of the Ingress
 }
 
@@ -103,10 +103,10 @@ type ingressHost struct {
 
 // ingressRule is one path of a host.
 type ingressRule struct {
-	exact    bool
-	path     string // without slash at its end, if it is a prefix
-	target   ingressTarget
-	canaries []ingressCanary
+	exact  bool
+	path   string // without slash at its end, if it is a prefix
+	target ingressTarget
+	canary *ingressCanary // nil if there is none
 }
 
 // ingressTarget is where a rule leads.
@@ -116,11 +116,12 @@ type ingressTarget struct {
 	selector  string
 }
 
-// ingressCanary is a share of a rule that goes elsewhere.
+// ingressCanary is what takes a share of the requests of a rule.
 type ingressCanary struct {
-	target    ingressTarget
-	condition string // besides that of the rule; may be empty
-	strength  int    // percent
+	target ingressTarget
+	always string // condition of what it takes; may be empty
+	never  string // condition of what it does not take; may be empty
+	share  int    // percent of all others
 }
 
 func (m *ingressMerger) fault(i *networkingv1.Ingress, severity routing.Severity, code, path, problem, allowed string) {
@@ -268,7 +269,12 @@ func (m *ingressMerger) reading() ingressReading {
 	for _, called := range slices.Sorted(maps.Keys(m.hosts)) {
 		h := m.hosts[called]
 		h.fallback = cmp.Or(h.fallback, general)
-		reading.Gateways[called] = h.gateway(called)
+		reading.Gateways["ingress/"+called] = h.gateway(called)
+		for _, r := range h.rules {
+			if r.canary != nil {
+				reading.Gateways[r.split()] = r.splitGateway()
+			}
+		}
 	}
 	return reading
 }
@@ -283,27 +289,45 @@ func (h *ingressHost) gateway(called string) []byte {
 		return cmp.Or(cmp.Compare(len(b.path), len(a.path)), strings.Compare(a.path, b.path))
 	})
 	var routes []map[string]ingressRoute
-	add := func(suffix string, t ingressTarget, condition string, strength, weight int) {
-		r := ingressRoute{Selector: t.selector, Condition: condition, Weight: percent(weight)}
-		if condition != "" {
-			r.Strength = percent(strength)
-		}
-		routes = append(routes, map[string]ingressRoute{t.route + suffix: r})
-	}
 	for _, r := range h.rules {
-		own := all(oneLabel(called), r.condition())
-		for k, c := range r.canaries {
-			add("."+strconv.Itoa(k), c.target, all(own, c.condition), c.strength, 0)
+		one := ingressRoute{Selector: r.target.selector, Condition: all(oneLabel(called), r.condition()), Strength: "100%", Weight: "0%"}
+		key := r.target.route
+		if r.canary != nil {
+			key, one.Selector = r.split(), ""
 		}
-		add("", r.target, own, 100, 0)
+		routes = append(routes, map[string]ingressRoute{key: one})
 	}
 	if h.fallback != nil {
-		add("", *h.fallback, "", 0, 100)
+		routes = append(routes, map[string]ingressRoute{h.fallback.route: {Selector: h.fallback.selector, Weight: "100%"}})
 	}
-	gateway := map[string]any{
+	return written(map[string]any{
 		"kind": "gateways", "name": "ingress/" + called, "virtual_hosts": []string{called},
 		"routes": routes, "sluice": h.settings(),
+	})
+}
+
+// split names the gateway that a rule with a canary leads to. Its three
+// segments make it internal.
+func (r *ingressRule) split() string { return "ingress/" + r.target.namespace + "/" + r.target.route }
+
+// splitGateway writes the gateway of a rule with a canary.
+func (r *ingressRule) splitGateway() []byte {
+	c := r.canary
+	share := func(t ingressTarget, condition string, weight int) map[string]ingressRoute {
+		one := ingressRoute{Selector: t.selector, Condition: condition, Weight: strconv.Itoa(weight) + "%"}
+		if condition != "" {
+			one.Strength = "100%"
+		}
+		return map[string]ingressRoute{t.route: one}
 	}
+	return written(map[string]any{
+		"kind": "gateways", "name": r.split(),
+		"routes": []map[string]ingressRoute{share(c.target, c.always, c.share), share(r.target, c.never, 100-c.share)},
+	})
+}
+
+// written writes a gateway as JSON.
+func written(gateway map[string]any) []byte {
 	text, err := json.MarshalIndent(gateway, "", "  ")
 	if err != nil {
 		panic(err) // it holds texts alone
@@ -313,13 +337,11 @@ func (h *ingressHost) gateway(called string) []byte {
 
 // ingressRoute is a route as it is written.
 type ingressRoute struct {
-	Selector  string `json:"selector"`
+	Selector  string `json:"selector,omitempty"`
 	Condition string `json:"condition,omitempty"`
 	Strength  string `json:"condition_strength,omitempty"`
 	Weight    string `json:"weight"`
 }
-
-func percent(n int) string { return strconv.Itoa(n) + "%" }
 
 // settings are those of every gateway of Ingresses. Certificates are files
 // named after their Secrets; whoever reads Secrets puts them there.
@@ -361,7 +383,7 @@ func oneLabel(host string) string {
 	return fmt.Sprintf(`header Host matches "(?i)^[^.]+\.%s\.?(:[0-9]+)?$"`, regexp.QuoteMeta(below))
 }
 
-// all joins conditions of which some may be empty.
+// all joins conditions by "and"; some may be empty.
 func all(conditions ...string) string {
 	return strings.Join(slices.DeleteFunc(conditions, func(c string) bool { return c == "" }), " and ")
 }

@@ -43,7 +43,7 @@ func (m *ingressMerger) annotations(i *networkingv1.Ingress) {
 
 // takeCanary adds an Ingress to the rules that others have for its paths.
 func (m *ingressMerger) takeCanary(i *networkingv1.Ingress) {
-	shares, ok := m.canary(i)
+	canary, ok := m.canary(i)
 	if !ok {
 		return
 	}
@@ -60,52 +60,54 @@ func (m *ingressMerger) takeCanary(i *networkingv1.Ingress) {
 			switch {
 			case of == nil || of.target.namespace != i.Namespace:
 				m.fault(i, routing.Refused, codeCanary, at, "no Ingress of the namespace has the path", "write a canary beside the Ingress whose requests it takes")
-			case len(of.canaries) > 0:
+			case of.canary != nil:
 				m.fault(i, routing.Refused, codeCanary, at, "another canary has the path", "one canary of a path is allowed")
 			default:
-				for _, share := range shares {
-					share.target = r.target
-					of.canaries = append(of.canaries, share)
-				}
+				of.canary = &ingressCanary{target: r.target, always: canary.always, never: canary.never, share: canary.share}
 			}
 		})
 	}
 }
 
-// canary returns the shares that a canary takes: by header before by cookie
-// before by weight, where "never" leaves a request to what it is a canary of.
-func (m *ingressMerger) canary(i *networkingv1.Ingress) (shares []ingressCanary, ok bool) {
-	var never []string
-	by := func(always string) {
-		shares = append(shares, ingressCanary{condition: all(append(slices.Clone(never), always)...), strength: 100})
-	}
+// canary returns what a canary takes, without where it leads: by header
+// before by cookie before by weight, where "never" leaves a request to what
+// it is a canary of.
+func (m *ingressMerger) canary(i *networkingv1.Ingress) (c ingressCanary, ok bool) {
 	header, cookie := i.Annotations[canaryBy+"header"], i.Annotations[canaryBy+"cookie"]
 	exact, pattern := i.Annotations[canaryBy+"header-value"], i.Annotations[canaryBy+"header-pattern"]
 	for _, text := range []string{header, cookie, exact, pattern} {
 		if text != "" && !writable("/"+text) {
 			m.fault(i, routing.Refused, codeCanary, "metadata.annotations", strconv.Quote(text)+" cannot be asked for", "printable ASCII without blanks and quotes is allowed")
-			return nil, false
+			return c, false
 		}
 	}
 	switch {
 	case header == "":
 	case exact != "":
-		by(fmt.Sprintf(`header "%s" == "%s"`, header, exact))
+		c.always = fmt.Sprintf(`header "%s" == "%s"`, header, exact)
 	case pattern != "":
-		by(fmt.Sprintf(`header "%s" matches "%s"`, header, pattern))
+		c.always = fmt.Sprintf(`header "%s" matches "%s"`, header, pattern)
 	default:
-		by(fmt.Sprintf(`header "%s" == always`, header))
-		never = append(never, fmt.Sprintf(`not header "%s" == never`, header))
+		c.always = fmt.Sprintf(`header "%s" == always`, header)
+		c.never = fmt.Sprintf(`header "%s" == never`, header)
 	}
 	if cookie != "" {
-		by(fmt.Sprintf(`cookie "%s" == always`, cookie))
-		never = append(never, fmt.Sprintf(`not cookie "%s" == never`, cookie))
+		always, never := fmt.Sprintf(`cookie "%s" == always`, cookie), fmt.Sprintf(`cookie "%s" == never`, cookie)
+		if c.never != "" {
+			always = "(not " + c.never + " and " + always + ")"
+		}
+		c.always, c.never = either(c.always, always), either(c.never, never)
 	}
-	share, ok := m.share(i)
-	if share > 0 {
-		shares = append(shares, ingressCanary{condition: all(never...), strength: share})
+	c.share, ok = m.share(i)
+	return c, ok
+}
+
+// either joins conditions by "or"; the first may be empty.
+func either(a, b string) string {
+	if a == "" {
+		return b
 	}
-	return shares, ok
+	return a + " or " + b
 }
 
 // share returns the weight of a canary in percent.

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kubernetes_test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/sluice-mesh/sluice/discovery/kubernetes"
+	"github.com/sluice-mesh/sluice/routing"
+	"github.com/sluice-mesh/sluice/routing/routingtest"
+)
+
+// look knows the Services of the tests: each has the port 80, called http,
+// but none, which is missing, and idle, which leads nowhere.
+func look(_, service string, port networkingv1.ServiceBackendPort) ([]int, bool) {
+	switch {
+	case service == "none" || port.Name != "http" && port.Number != 80:
+		return nil, false
+	case service == "idle":
+		return nil, true
+	default:
+		return []int{8080}, true
+	}
+}
+
+// asked is what Ingresses ask for, with the selectors of routes by path.
+type asked struct {
+	*routing.Snapshot
+	selectors map[string]string
+}
+
+// ingresses reads the Ingresses of a text, and compiles what they ask for.
+func ingresses(t *testing.T, text string) (asked, []string) {
+	t.Helper()
+	var list []*networkingv1.Ingress
+	for d := yaml.NewYAMLReader(bufio.NewReader(strings.NewReader(text))); ; {
+		one, err := d.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		list = append(list, read(t, bytes.TrimSpace(one), new(networkingv1.Ingress)))
+	}
+	gateways, faults := kubernetes.ReadIngresses(list, false, look)
+	var docs []*routing.Document
+	for _, called := range slices.Sorted(maps.Keys(gateways)) {
+		read, wrong := routing.Read(called, gateways[called])
+		for _, f := range wrong {
+			t.Errorf("what was made of Ingresses is refused: %v\n%s", f, gateways[called])
+		}
+		docs = append(docs, read...)
+	}
+	table, wrong := routing.Resolve(docs)
+	s, more := routing.Compile(nil, table, routing.CompileOptions{})
+	for _, f := range append(wrong, more...) {
+		if f.Severity == routing.Refused {
+			t.Errorf("what was made of Ingresses does not compile: %v", f)
+		}
+	}
+	var told []string
+	for _, key := range slices.Sorted(maps.Keys(faults)) {
+		for _, f := range faults[key] {
+			told = append(told, f.Error())
+		}
+	}
+	selectors := make(map[string]string)
+	for _, g := range table.Gateways {
+		for _, r := range g.Routes {
+			selectors[r.Path] = r.Selector
+		}
+	}
+	return asked{s, selectors}, told
+}
+
+// serves returns the selector of the route that serves a request.
+func serves(s asked, host, path string, fields ...string) string {
+	g := s.ByHostAndPath(host, path)
+	if g == nil {
+		return "no gateway"
+	}
+	var d routing.Decision
+	s.Decide(g, routingtest.NewRequest("GET", host, path, append(fields, "Host: "+host)...), &routingtest.Counters{}, &d)
+	if d.Last().Route == nil {
+		return d.Reason.String()
+	}
+	_, after, _ := strings.Cut(s.selectors[d.Last().Route.Path], "label(sluice:service)(")
+	service, _, _ := strings.Cut(after, ")")
+	return service
+}
+
+// ingress writes an Ingress of one host, with paths such as "Exact /foo web".
+func ingress(called, class, host string, paths ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "metadata: {name: %s, namespace: shop}\nspec:\n  ingressClassName: %s\n  rules:\n  - host: %q\n    http:\n      paths:\n", called, class, host)
+	for _, p := range paths {
+		f := strings.Fields(p)
+		fmt.Fprintf(&b, "      - {pathType: %s, path: %q, backend: {service: {name: %s, port: {name: http}}}}\n", f[0], f[1], f[2])
+	}
+	return b.String()
+}
+
+func TestIngressesDecide(t *testing.T) {
+	for _, tt := range []struct {
+		name, text, host, path, want string
+	}{
+		{"another class is not ours", ingress("a", "nginx", "a.test", "Prefix / web"), "a.test", "/", "no gateway"},
+		{"a host has its rules", ingress("a", "sluice", "a.test", "Prefix / web"), "a.test", "/x", "web"},
+		{"another host has not", ingress("a", "sluice", "a.test", "Prefix / web"), "b.test", "/", "no gateway"},
+		{"a wildcard stands for one label", ingress("a", "sluice", "*.a.test", "Prefix / web"), "x.a.test", "/", "web"},
+		{"with a port, in any letter case", ingress("a", "sluice", "*.a.test", "Prefix / web"), "X.A.test:8080", "/", "web"},
+		{"and not for none", ingress("a", "sluice", "*.a.test", "Prefix / web"), "a.test", "/", "no gateway"},
+		{"and not for two", ingress("a", "sluice", "*.a.test", "Prefix / web"), "x.y.a.test", "/", "no_route"},
+		{"an exact path matches", ingress("a", "sluice", "a.test", "Exact /foo web"), "a.test", "/foo", "web"},
+		{"not with a slash", ingress("a", "sluice", "a.test", "Exact /foo web"), "a.test", "/foo/", "no_route"},
+		{"not without its slash", ingress("a", "sluice", "a.test", "Exact /foo/ web"), "a.test", "/foo", "no_route"},
+		{"not in another letter case", ingress("a", "sluice", "a.test", "Exact /foo web"), "a.test", "/FOO", "no_route"},
+		{"not another path", ingress("a", "sluice", "a.test", "Exact /foo web"), "a.test", "/bar", "no_route"},
+		{"a prefix matches itself", ingress("a", "sluice", "a.test", "Prefix /foo web"), "a.test", "/foo", "web"},
+		{"and with a slash", ingress("a", "sluice", "a.test", "Prefix /foo web"), "a.test", "/foo/", "web"},
+		{"and without the slash that it has", ingress("a", "sluice", "a.test", "Prefix /foo/ web"), "a.test", "/foo", "web"},
+		{"and what is below it", ingress("a", "sluice", "a.test", "Prefix /foo web"), "a.test", "/foo/bar", "web"},
+		{"but not as text alone", ingress("a", "sluice", "a.test", "Prefix /foo web"), "a.test", "/foobar", "no_route"},
+		{"not in another letter case", ingress("a", "sluice", "a.test", "Prefix /foo web"), "a.test", "/FOO", "no_route"},
+		{"the longest prefix wins", ingress("a", "sluice", "a.test", "Prefix / root", "Prefix /aaa/bbb deep", "Prefix /aaa web"), "a.test", "/aaa/bbb/c", "deep"},
+		{"and the next longest what it lacks", ingress("a", "sluice", "a.test", "Prefix / root", "Prefix /aaa/bbb deep", "Prefix /aaa web"), "a.test", "/aaa/bbbc", "web"},
+		{"and / all the rest", ingress("a", "sluice", "a.test", "Prefix / root", "Prefix /aaa web"), "a.test", "/ccc", "root"},
+		{"exact comes before prefix", ingress("a", "sluice", "a.test", "Prefix /foo web", "Exact /foo exact"), "a.test", "/foo", "exact"},
+		{"what our instances do not have is still its", ingress("a", "sluice", "a.test", "Prefix / root", "Prefix /foo idle"), "a.test", "/foo", "idle"},
+		{
+			"several objects make one host", ingress("a", "sluice", "a.test", "Prefix / root") + "---\n" + ingress("b", "sluice", "a.test", "Prefix /foo web"),
+			"a.test", "/foo", "web",
+		},
+		{
+			"the default backend has the rest of a host",
+			ingress("a", "sluice", "a.test", "Prefix /foo web") + "  defaultBackend: {service: {name: rest, port: {number: 80}}}\n", "a.test", "/", "rest",
+		},
+		{
+			"and what no host has",
+			ingress("a", "sluice", "a.test", "Prefix /foo web") + "  defaultBackend: {service: {name: rest, port: {number: 80}}}\n", "b.test", "/", "rest",
+		},
+		{"a default backend alone has everything", "metadata: {name: a, namespace: shop}\nspec: {ingressClassName: sluice, defaultBackend: {service: {name: rest, port: {number: 80}}}}\n", "b.test", "/x", "rest"},
+		{"a rule without host is for all that no other has", ingress("a", "sluice", "", "Exact /foo web"), "b.test", "/foo", "web"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, faults := ingresses(t, tt.text)
+			if got := serves(s, tt.host, tt.path); got != tt.want || len(faults) > 0 {
+				t.Errorf("%s%s is served by %q, want %q; faults %q\n%s", tt.host, tt.path, got, tt.want, faults, tt.text)
+			}
+		})
+	}
+}
+
+// canary writes an Ingress beside one of a.test, with annotations of
+// ingress-nginx.
+func canary(annotations string) string {
+	text := ingress("z", "sluice", "a.test", "Prefix / new")
+	return ingress("a", "sluice", "a.test", "Prefix / web") + "---\n" +
+		strings.Replace(text, "namespace: shop", "namespace: shop, annotations: {"+strings.ReplaceAll(annotations, "~", "nginx.ingress.kubernetes.io/canary")+"}", 1)
+}
+
+func TestIngressCanaries(t *testing.T) {
+	both := canary(`~: "true", ~-by-header: X-New, ~-by-cookie: new, ~-weight: "10"`)
+	for _, tt := range []struct {
+		name, text, field string
+		want              int // of 100 requests, those of the canary
+	}{
+		{"a weight is a share", both, "X-Other: 1", 10},
+		{"a total makes it a share of that", canary(`~: "true", ~-weight: "1", ~-weight-total: "4"`), "X-Other: 1", 25},
+		{"a header says always", both, "X-New: always", 100},
+		{"or never", both, "X-New: never", 0},
+		{"a cookie says always", both, "Cookie: new=always", 100},
+		{"or never", both, "Cookie: new=never", 0},
+		{"what else they say leaves it to the weight", both, "X-New: perhaps", 10},
+		{"a header has a value", canary(`~: "true", ~-by-header: X-New, ~-by-header-value: yes please`), "X-New: always", 0},
+		{"a header has the value", canary(`~: "true", ~-by-header: X-New, ~-by-header-value: "on"`), "X-New: on", 100},
+		{"a header matches", canary(`~: "true", ~-by-header: X-New, ~-by-header-pattern: "^b.ta$"`), "X-New: beta", 100},
+		{"without anything it takes nothing", canary(`~: "true"`), "X-New: always", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, _ := ingresses(t, tt.text)
+			got := 0
+			for range 100 {
+				switch by := serves(s, "a.test", "/", tt.field); by {
+				case "new":
+					got++
+				case "web":
+				default:
+					t.Fatalf("served by %q", by)
+				}
+			}
+			if got != tt.want {
+				t.Errorf("the canary has %d of 100, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestIngressesTellWhatIsWrong(t *testing.T) {
+	good := ingress("a", "sluice", "a.test", "Prefix / web")
+	for _, tt := range []struct{ name, text, want string }{
+		{"a missing Service", ingress("a", "sluice", "a.test", "Prefix / none"), "there is no Service none"},
+		{"a path that another has", good + "---\n" + ingress("b", "sluice", "a.test", "Prefix / other"), "another rule of the host has the path"},
+		{"a path with a quote", ingress("a", "sluice", "a.test", "Exact /'x web"), "the path cannot be asked for"},
+		{"an annotation", strings.Replace(good, "namespace: shop", `namespace: shop, annotations: {nginx.ingress.kubernetes.io/rewrite-target: /}`, 1), "not understood"},
+		{"a canary of nothing", strings.ReplaceAll(canary(`~: "true"`), "path: \"/\", backend: {service: {name: new", "path: \"/x\", backend: {service: {name: new"), "no Ingress of the namespace"},
+		{"a weight that is none", canary(`~: "true", ~-weight: many`), "is no weight"},
+		{"a share that is no whole percentage", canary(`~: "true", ~-weight: "1", ~-weight-total: "3"`), "takes 33%"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, faults := ingresses(t, tt.text)
+			if len(faults) != 1 || !strings.Contains(faults[0], tt.want) || !strings.HasPrefix(faults[0], "ingresses/shop/") {
+				t.Errorf("faults %q, want one about %q", faults, tt.want)
+			}
+		})
+	}
+}
