@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-mesh/sluice/discovery"
 	"github.com/sluice-mesh/sluice/discovery/kubernetes"
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // brief says in a line what updates are.
@@ -86,5 +87,22 @@ func TestGatewaysAreObjects(t *testing.T) {
 		if got := brief(u); got != step.want || !changed {
 			t.Errorf("%s: got %q, %t, want %q; %v", step.name, got, changed, step.want, u.Faults)
 		}
+	}
+}
+
+func TestGatewayObjectsKeepTheOrderOfRoutes(t *testing.T) {
+	u, _ := kubernetes.NewGateways().Set("ns", "shop", []byte(`{"routes": [
+		{"name": "zebra", "selector": "label(v)(2)", "weight": "30%"},
+		{"name": "ant", "selector": "label(v)(1)", "weight": "70%", "condition": {"condition": "has cookie beta"}, "condition_strength": "50%"}]}`))
+	table, faults := routing.Resolve(u.Documents)
+	if len(faults)+len(u.Faults) > 0 || len(table.Gateways) != 1 {
+		t.Fatalf("faults %v, %v", u.Faults, faults)
+	}
+	var got []string
+	for _, r := range table.Gateways[0].Routes {
+		got = append(got, r.Path+" "+r.Weight.String())
+	}
+	if want := "zebra 30%, ant 70%"; strings.Join(got, ", ") != want {
+		t.Errorf("routes %q, want %q", got, want)
 	}
 }

@@ -64,3 +64,8 @@ func ReadIngresses(list []*networkingv1.Ingress, byDefault bool, look func(names
 		})
 	return r.Gateways, r.Faults
 }
+
+// Ports returns where a port of a Service leads.
+func (c Cluster) Ports(namespace, service string, port networkingv1.ServiceBackendPort) ([]int, bool) {
+	return c.c.ports(name{namespace, service}, port)
+}
