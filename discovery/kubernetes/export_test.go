@@ -69,3 +69,33 @@ func ReadIngresses(list []*networkingv1.Ingress, byDefault bool, look func(names
 func (c Cluster) Ports(namespace, service string, port networkingv1.ServiceBackendPort) ([]int, bool) {
 	return c.c.ports(name{namespace, service}, port)
 }
+
+// Shelf lets tests fill one of texts.
+type Shelf struct {
+	s  *shelf[string]
+	On map[string]string // by name
+}
+
+func NewShelf() *Shelf {
+	s := &Shelf{On: make(map[string]string)}
+	s.s = newShelf(func(n name, text *string) {
+		if text == nil {
+			delete(s.On, n.name)
+		} else {
+			s.On[n.name] = *text
+		}
+	})
+	return s
+}
+
+func (s *Shelf) Put(called, text string) { s.s.put(name{"ns", called}, &text) }
+func (s *Shelf) Remove(called string)    { s.s.remove(name{"ns", called}) }
+func (s *Shelf) Release() int            { return s.s.release() }
+
+func (s *Shelf) Replace(list map[string]string) int {
+	full := make(map[name]*string)
+	for called, text := range list {
+		full[name{"ns", called}] = &text
+	}
+	return s.s.replace(full)
+}
