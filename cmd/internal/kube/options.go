@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/sluice-mesh/sluice/cmd/internal/boot"
+	"github.com/sluice-mesh/sluice/control/store"
+	"github.com/sluice-mesh/sluice/discovery/kubernetes"
+)
+
+// Options say how a process takes part in a Kubernetes cluster. The zero
+// Options are those of one that does not.
+type Options struct {
+	// On is set if it takes part; so it does if File or Context are set.
+	On bool
+	// File is a kubeconfig file and Context one of its contexts; without
+	// either, the process is that of a pod, or its user has such a file.
+	File, Context string
+	// Namespaces are the Kubernetes namespaces that are watched; none means
+	// all.
+	Namespaces []string
+	// Environments are ORGANISATION/ENVIRONMENT=NAMESPACE each: what stands in
+	// that Kubernetes namespace belongs to the namespace before it.
+	Environments []string
+	// Home is the Kubernetes namespace of what is made for the namespace of
+	// all others; empty means that of the pod, or of the context.
+	Home string
+}
+
+// Flags adds the flags of every verb that may take part in a cluster.
+func (o *Options) Flags(flags *pflag.FlagSet) {
+	flags.BoolVar(&o.On, "kubernetes", false, "find instances and gateways in the Kubernetes cluster of the pod, or of the kubeconfig file")
+	flags.StringVar(&o.File, "kubeconfig", "", "kubeconfig file that says where the cluster is; implies --kubernetes")
+	flags.StringVar(&o.Context, "kube-context", "", "context of the kubeconfig file; implies --kubernetes")
+	flags.StringSliceVar(&o.Namespaces, "kubernetes-namespaces", nil, "Kubernetes namespaces that are watched, separated by commas (default all)")
+	flags.StringArrayVar(&o.Environments, "kubernetes-environment", nil, "ORGANISATION/ENVIRONMENT=NAMESPACE: what stands in that Kubernetes namespace belongs to that environment, and its Services are made there; may be repeated")
+	flags.StringVar(&o.Home, "kubernetes-home", "", "Kubernetes namespace in which Services and the lease are made (default that of the pod, or of the context)")
+}
+
+// Enabled reports whether the process takes part in a cluster.
+func (o Options) Enabled() bool { return o.On || o.File != "" || o.Context != "" }
+
+// Cluster is a cluster that a process takes part in.
+type Cluster struct {
+	// Client is the way to its API server.
+	Client *kubernetes.Client
+	// Namespaces are those Kubernetes namespaces that are watched; none means
+	// all.
+	Namespaces []string
+	// Environments tell by Kubernetes namespace whose is what stands in it.
+	Environments map[string]string
+
+	home string
+}
+
+// Open finds the way to the cluster, which need not answer; nil without one.
+// Wrong flags are errors that name them.
+func (o Options) Open() (*Cluster, error) {
+	if !o.Enabled() {
+		if len(o.Namespaces)+len(o.Environments) > 0 || o.Home != "" {
+			return nil, fmt.Errorf("%s: of which cluster? add --kubernetes, or name a file by --kubeconfig", o.first())
+		}
+		return nil, nil
+	}
+	environments, err := o.environments()
+	if err != nil {
+		return nil, err
+	}
+	for _, ns := range append(slices.Clone(o.Namespaces), cmp.Or(o.Home, "default")) {
+		if !dnsLabel.MatchString(ns) {
+			return nil, fmt.Errorf("--kubernetes-namespaces, --kubernetes-home: %q is no name of a Kubernetes namespace", ns)
+		}
+	}
+	client, err := kubernetes.Connect(kubernetes.Access{File: o.File, Context: o.Context, Agent: "sluice/" + boot.ReadBuild().Version})
+	if err != nil {
+		return nil, err
+	}
+	namespaces := slices.Sorted(slices.Values(o.Namespaces))
+	return &Cluster{
+		Client: client, Namespaces: slices.Compact(namespaces), Environments: environments,
+		home: cmp.Or(o.Home, client.Home),
+	}, nil
+}
+
+// first names the first flag that says something of a cluster.
+func (o Options) first() string {
+	switch {
+	case len(o.Namespaces) > 0:
+		return "--kubernetes-namespaces"
+	case len(o.Environments) > 0:
+		return "--kubernetes-environment"
+	}
+	return "--kubernetes-home"
+}
+
+// dnsLabel is what a Kubernetes namespace may be called.
+var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+// environments reads Environments, by Kubernetes namespace.
+func (o Options) environments() (map[string]string, error) {
+	environments := make(map[string]string, len(o.Environments))
+	places := make(map[string]string, len(o.Environments))
+	for _, text := range o.Environments {
+		of, place, ok := strings.Cut(text, "=")
+		if !ok || !dnsLabel.MatchString(place) {
+			return nil, fmt.Errorf("--kubernetes-environment: %q is not ORGANISATION/ENVIRONMENT=NAMESPACE", text)
+		}
+		if err := store.CheckNamespace(of); err != nil {
+			return nil, fmt.Errorf("--kubernetes-environment: %q: %w", text, err)
+		}
+		if len(o.Namespaces) > 0 && !slices.Contains(o.Namespaces, place) {
+			return nil, fmt.Errorf("--kubernetes-environment: %s is not watched: name it in --kubernetes-namespaces, too", place)
+		}
+		if other, taken := environments[place]; taken && other != of {
+			return nil, fmt.Errorf("--kubernetes-environment: what stands in %s cannot be of %s and of %s", place, other, of)
+		}
+		if other, taken := places[of]; taken && other != place {
+			return nil, fmt.Errorf("--kubernetes-environment: the Services of %s cannot be made in %s and in %s", of, other, place)
+		}
+		environments[place], places[of] = of, place
+	}
+	return environments, nil
+}
+
+// Home returns the Kubernetes namespace in which is made what a namespace,
+// organisation/environment, needs.
+func (c *Cluster) Home(namespace string) string {
+	for place, of := range c.Environments {
+		if of == namespace {
+			return place
+		}
+	}
+	return c.home
+}
+
+// Options returns those of a source of what the cluster says, which remembers
+// it in a file; empty means that it does not.
+func (c *Cluster) Options(file string, log *slog.Logger) kubernetes.Options {
+	return kubernetes.Options{
+		Client: c.Client, Namespaces: c.Namespaces, Environments: c.Environments, File: file, Log: log,
+	}
+}

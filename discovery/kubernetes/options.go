@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kubernetes
+
+import (
+	"cmp"
+	"log/slog"
+	"time"
+)
+
+// Origin is the origin of what a Source tells.
+const Origin = "kubernetes"
+
+// Options shape a Source. All but Client may be zero.
+type Options struct {
+	// Client is the way to the API server. It must be set.
+	Client *Client
+	// Namespaces are the Kubernetes namespaces that are watched; none means
+	// all.
+	Namespaces []string
+	// Environments tell by Kubernetes namespace whose is what stands in it,
+	// organisation/environment. What stands elsewhere is of whoever runs the
+	// source.
+	Environments map[string]string
+	// Patience is how long the first listing waits for the API server. What
+	// it has not told by then is told as File remembers it, and later as it
+	// is. Zero means 10 s.
+	Patience time.Duration
+	// Hold is how long an absence that only seems so is held back.
+	// Zero means 60 s.
+	Hold time.Duration
+	// File remembers what was told, for a start while the API server does not
+	// answer. It is made if it is not there; empty means that nothing is
+	// remembered.
+	File string
+	// Gateway is called with each object that is a gateway as it is now, and
+	// with gone set when it is no more. Calls do not overlap; they must not
+	// block. Nil means that nobody asks.
+	Gateway func(o GatewayObject, gone bool)
+	// Log takes what concerns the watching itself; what is wrong with objects
+	// is told to the sink. Nil discards it.
+	Log *slog.Logger
+}
+
+// GatewayObject is an object that is a gateway, for whoever writes its status.
+type GatewayObject struct {
+	Namespace, Name string
+	UID             string
+	Generation      int64
+	// Status is as it was written last, as JSON; nil if it never was.
+	Status []byte
+}
+
+// Key is the key of the updates about the object, which is the source of the
+// positions of its faults.
+func (o GatewayObject) Key() string { return GatewayResource + "/" + o.Namespace + "/" + o.Name }
+
+func (o Options) withDefaults() Options {
+	o.Patience = cmp.Or(o.Patience, 10*time.Second)
+	o.Hold = cmp.Or(o.Hold, time.Minute)
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	return o
+}
