@@ -90,6 +90,7 @@ conformers: # h2spec, and the client and server of gRPC's interoperability tests
 .PHONY: lint
 lint: linter ## run the linters
 	bin/golangci-lint run ./...
+	cd test/kube && $(CURDIR)/bin/golangci-lint run ./...
 
 .PHONY: fmt
 fmt: linter ## format the code

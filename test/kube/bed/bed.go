@@ -38,7 +38,8 @@ const (
 var controllers = []string{
 	"clusterrole-aggregation-controller", "daemonset-controller", "deployment-controller", "disruption-controller",
 	"endpoints-controller", "endpointslice-controller", "endpointslice-mirroring-controller",
-	"garbage-collector-controller", "job-controller", "namespace-controller", "pod-garbage-collector-controller",
+	"garbage-collector-controller", "job-controller", "namespace-controller",
+	"persistentvolumeclaim-protection-controller", "pod-garbage-collector-controller",
 	"replicaset-controller", "root-ca-certificate-publisher-controller", "serviceaccount-controller",
 	"serviceaccount-token-controller", "statefulset-controller",
 }
@@ -150,7 +151,8 @@ func (b *Bed) startKubelet(ctx context.Context) error {
 	}
 	b.kubelet = &kubelet.Kubelet{
 		Client: b.Client, Network: b.network, Images: &b.Images, Dir: b.in("pods"),
-		Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Server: netip.AddrPortFrom(b.Gateway, uint16(b.port)).String(),
+		Log:    slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for i, zone := range []string{"zone-a", "zone-b"} {
 		if err := b.kubelet.AddNode(ctx, "node-"+strconv.Itoa(i+1), zone); err != nil {

@@ -14,6 +14,8 @@
 //		b.Apply(t, ns, shop)
 //	}
 //
-// Tests keep out of each other's way by namespaces. There is no kube-proxy and
-// no DNS: addresses of Services lead nowhere, those of pods do.
+// Tests keep out of each other's way by namespaces. There is no kube-proxy:
+// addresses of Services lead nowhere, those of pods do. Names of Services have
+// the addresses of their ready pods, for programs that are sealed; see package
+// kubelet.
 package bed

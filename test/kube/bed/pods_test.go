@@ -6,11 +6,13 @@ package bed_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
@@ -58,14 +60,28 @@ metadata: {name: shop}
 spec: {selector: {app: shop}, ports: [{port: 80, targetPort: web}]}
 `
 
-// runShop answers with its version and node. GET /break has it fail its
-// liveness probe. After SIGTERM it lingers, still serving, for a second.
+// runShop answers with its version and node, with variables below /env/ and
+// with files of its pod below /file/. GET /break has it fail its liveness probe.
+// After SIGTERM it lingers, still serving, for a second. In a version "once" it
+// writes that it ran to /shared/log and ends.
 func runShop(version string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	root := os.Getenv("BED_ROOT")
+	if version == "once" {
+		return appendLine(filepath.Join(root, "shared/log"), os.Getenv("NAME"))
+	}
 	mux := http.NewServeMux()
 	broken := make(chan struct{}, 1)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%s on %s", version, os.Getenv("NODE")) })
+	mux.HandleFunc("/env/{name}", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, os.Getenv(r.PathValue("name"))) })
+	mux.HandleFunc("/file/{path...}", func(w http.ResponseWriter, r *http.Request) {
+		text, err := os.ReadFile(inRoot(root, r.PathValue("path")))
+		if err != nil {
+			text = []byte(err.Error())
+		}
+		_, _ = w.Write(text)
+	})
 	mux.HandleFunc("/ready", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/break", func(http.ResponseWriter, *http.Request) { broken <- struct{}{} })
 	mux.HandleFunc("/alive", func(w http.ResponseWriter, _ *http.Request) {
@@ -88,8 +104,44 @@ func runShop(version string) int {
 	return 0
 }
 
+// inRoot returns where a path of a pod is, whose mounts are links in its root.
+func inRoot(root, path string) string {
+	dir, err := os.Readlink(filepath.Join(root, filepath.Dir(path)))
+	if err != nil {
+		return err.Error()
+	}
+	return filepath.Join(root, dir, filepath.Base(path))
+}
+
+// appendLine adds a line to a file of a pod.
+func appendLine(path, line string) int {
+	root := os.Getenv("BED_ROOT")
+	rel, err := filepath.Rel(root, path)
+	if err != nil {
+		return 1
+	}
+	f, err := os.OpenFile(inRoot(root, rel), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	_, err = fmt.Fprintln(f, line)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return 1
+	}
+	return 0
+}
+
 // shop deploys two pods of the shop in a namespace of their own.
 func shop(t *testing.T) (b *bed.Bed, ns string) {
+	t.Helper()
+	b, ns = stocked(t)
+	b.Apply(t, ns, shopYAML)
+	return b, ns
+}
+
+// stocked returns a bed that has an image of the shop, and a namespace.
+func stocked(t *testing.T) (b *bed.Bed, ns string) {
 	t.Helper()
 	b = bed.Start(t)
 	self, err := os.Executable()
@@ -97,9 +149,7 @@ func shop(t *testing.T) (b *bed.Bed, ns string) {
 		t.Fatal(err)
 	}
 	b.Images.Set("example.com:5000/shop", kubelet.Image{Path: self})
-	ns = b.Namespace(t)
-	b.Apply(t, ns, shopYAML)
-	return b, ns
+	return b, b.Namespace(t)
 }
 
 // endpoints waits until the endpoints of the shop are as right says, and
@@ -139,20 +189,26 @@ func ready(n int) func([]discoveryv1.Endpoint) bool {
 // get returns the answer of an endpoint of the shop.
 func get(t *testing.T, e discoveryv1.Endpoint, path string) string {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+e.Addresses[0]+":8080"+path, http.NoBody)
+	text, err := fetch(t.Context(), e, path)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return text
+}
+
+// fetch is get for those who wait for another answer.
+func fetch(ctx context.Context, e discoveryv1.Endpoint, path string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+e.Addresses[0]+":8080"+path, http.NoBody)
+	if err != nil {
+		return "", err
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+	return string(text), err
 }
 
 func TestPodsOfADeploymentAnswerOnTheirOwnAddresses(t *testing.T) {

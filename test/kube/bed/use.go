@@ -6,7 +6,11 @@ package bed
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +52,24 @@ func (b *Bed) Apply(tb testing.TB, ns, yaml string) {
 	tb.Helper()
 	b.kubectl(tb, yaml, "apply", "--namespace", ns, "--filename", "-")
 }
+
+// Logs returns what a container of a pod has written so far.
+func (b *Bed) Logs(tb testing.TB, ns, pod, container string) string {
+	tb.Helper()
+	object, err := b.Client.CoreV1().Pods(ns).Get(tb.Context(), pod, metav1.GetOptions{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	text, err := os.ReadFile(b.in(filepath.Join("pods", string(object.UID), container+".log")))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		tb.Fatal(err)
+	}
+	return string(text)
+}
+
+// Program returns the path of kubebed, which is linked statically and is
+// kubectl, too: kubebed kubectl ARGS.
+func (b *Bed) Program() string { return b.program }
 
 // Eventually calls try until it succeeds. If it does not in two minutes, the
 // test ends with what try said last; what says what was waited for.

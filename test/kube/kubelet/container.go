@@ -6,12 +6,13 @@ package kubelet
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -26,11 +27,14 @@ import (
 type container struct {
 	pod  *pod
 	spec *corev1.Container
+	role role
 
+	up       bool               // it runs, be it without a process
 	cmd      *exec.Cmd          // nil if no process runs
 	ended    chan struct{}      // closed when the process has ended
 	unprobe  context.CancelFunc // ends the probes of the process
 	began    metav1.Time
+	started  bool // its startup probe has succeeded, if it has one
 	ready    bool
 	restarts int32
 	exit     *corev1.ContainerStateTerminated // how the last process ended
@@ -38,9 +42,18 @@ type container struct {
 	message  string
 }
 
+// role is what a container is to its pod.
+type role int
+
+const (
+	application role = iota
+	initial          // runs to its end before those behind it
+	sidecar          // runs before those behind it, and as long as applications
+)
+
 // start starts the container's process, or says why there is none.
 func (c *container) start(ctx context.Context) {
-	if c.pod.deadline != nil || c.cmd != nil {
+	if c.pod.deadline != nil || c.up {
 		return
 	}
 	image, ok := c.pod.kubelet.Images.find(c.spec.Image)
@@ -48,7 +61,11 @@ func (c *container) start(ctx context.Context) {
 		c.fail(ctx, "ErrImagePull", "no program stands for "+c.spec.Image)
 		return
 	}
-	cmd, err := c.command(image)
+	if image.Path == "" {
+		c.up, c.started, c.ready, c.began, c.waiting, c.message = true, true, true, metav1.Now(), "", ""
+		return
+	}
+	cmd, err := c.command(ctx, image)
 	if err != nil {
 		c.fail(ctx, "CreateContainerConfigError", err.Error())
 		return
@@ -78,11 +95,10 @@ func (c *container) launched(ctx context.Context, cmd *exec.Cmd) {
 	if c.exit != nil {
 		c.restarts++
 	}
-	c.cmd, c.ended, c.began, c.waiting, c.message = cmd, make(chan struct{}), metav1.Now(), "", ""
-	c.ready = c.spec.ReadinessProbe == nil
+	c.up, c.cmd, c.ended, c.began, c.waiting, c.message = true, cmd, make(chan struct{}), metav1.Now(), "", ""
 	probing, stop := context.WithCancel(ctx)
 	c.unprobe = stop
-	c.probe(probing)
+	c.probe(ctx, probing)
 	ended := c.ended
 	c.pod.kubelet.wait.Go(func() {
 		_ = cmd.Wait() // how it ended stands in ProcessState
@@ -104,22 +120,38 @@ func (c *container) over(ctx context.Context, state *os.ProcessState) {
 		reason = "Error"
 	}
 	c.exit = &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason, StartedAt: c.began, FinishedAt: metav1.Now()}
-	c.cmd, c.ready = nil, false
+	c.up, c.cmd, c.started, c.ready = false, nil, false, false
 	if c.again() {
 		c.fail(ctx, "CrashLoopBackOff", fmt.Sprintf("ended with %d", code))
 	}
+	c.pod.advance(ctx)
 }
 
 // again reports whether a container that has ended is to be started again.
 func (c *container) again() bool {
-	switch c.pod.spec.Spec.RestartPolicy {
-	case corev1.RestartPolicyNever:
+	policy := c.pod.spec.Spec.RestartPolicy
+	switch {
+	case c.role == sidecar:
+		return !c.pod.served()
+	case policy == corev1.RestartPolicyNever:
 		return false
-	case corev1.RestartPolicyOnFailure:
+	case policy == corev1.RestartPolicyOnFailure || c.role == initial:
 		return c.exit.ExitCode != 0
 	default:
 		return true
 	}
+}
+
+// done reports whether the container has ended for good.
+func (c *container) done() bool { return !c.up && c.exit != nil && !c.again() }
+
+// passed reports whether the containers behind this one, which is initial or a
+// sidecar, may start.
+func (c *container) passed() bool {
+	if c.role == sidecar {
+		return c.started
+	}
+	return c.done() && c.exit.ExitCode == 0
 }
 
 // log returns the path of the container's log.
@@ -128,12 +160,9 @@ func (c *container) log() string {
 }
 
 // command returns what image and the container say is to be run.
-func (c *container) command(image Image) (*exec.Cmd, error) {
+func (c *container) command(ctx context.Context, image Image) (*exec.Cmd, error) {
 	dir := filepath.Dir(c.log())
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	values, err := c.environment()
+	values, err := c.environment(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -145,6 +174,13 @@ func (c *container) command(image Image) (*exec.Cmd, error) {
 	cmd := exec.Command(image.Path, args...) //nolint:noctx // it ends as pods do, by signals
 	cmd.Dir = dir
 	cmd.Env = append(cmd.Env, image.Env...)
+	if image.Sealed {
+		if err := c.seal(cmd, image.User); err != nil {
+			return nil, err
+		}
+	} else {
+		cmd.Env = append(cmd.Env, "BED_ROOT="+c.pod.volumes.root)
+	}
 	for name, value := range values {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
@@ -152,73 +188,67 @@ func (c *container) command(image Image) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// environment returns the container's variables.
-func (c *container) environment() (map[string]string, error) {
-	values := map[string]string{"PATH": os.Getenv("PATH"), "HOSTNAME": c.pod.spec.Name}
-	for _, e := range c.spec.Env {
-		switch {
-		case e.ValueFrom == nil:
-			values[e.Name] = expand(e.Value, values)
-		case e.ValueFrom.FieldRef != nil:
-			values[e.Name] = c.pod.field(e.ValueFrom.FieldRef.FieldPath)
-		default:
-			return nil, fmt.Errorf("variable %s: its source is not implemented", e.Name)
+// seal has cmd run in the root of the pod, as the user whom the pod names.
+func (c *container) seal(cmd *exec.Cmd, user int) error {
+	program := filepath.Join("/", ".programs", c.spec.Name, filepath.Base(cmd.Path))
+	if err := provide(cmd.Path, c.pod.volumes.in(program)); err != nil {
+		return err
+	}
+	who := &syscall.Credential{Uid: uint32(user), Gid: uint32(user)} //nolint:gosec // tests say who
+	nonRoot := false
+	if s := c.pod.spec.Spec.SecurityContext; s != nil {
+		set(&who.Uid, s.RunAsUser)
+		set(&who.Gid, s.RunAsGroup)
+		if s.FSGroup != nil {
+			who.Groups = append(who.Groups, uint32(*s.FSGroup)) //nolint:gosec // as above
+		}
+		nonRoot = s.RunAsNonRoot != nil && *s.RunAsNonRoot
+	}
+	if s := c.spec.SecurityContext; s != nil {
+		set(&who.Uid, s.RunAsUser)
+		set(&who.Gid, s.RunAsGroup)
+		if s.RunAsNonRoot != nil {
+			nonRoot = *s.RunAsNonRoot
 		}
 	}
-	return values, nil
+	if nonRoot && who.Uid == 0 {
+		return errors.New("it is not to run as root, and neither the image nor the pod names another user")
+	}
+	cmd.Path, cmd.Dir = program, "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: c.pod.volumes.root, Credential: who}
+	return nil
 }
 
-// expand puts values in the place of $(NAME). Names that nobody knows stay, as
-// Kubernetes has it.
-func expand(text string, values map[string]string) string {
-	for name, value := range values {
-		text = strings.ReplaceAll(text, "$("+name+")", value)
+// set sets an id that is said.
+func set(id *uint32, said *int64) {
+	if said != nil {
+		*id = uint32(*said) //nolint:gosec // the API server bounds it
 	}
-	return text
 }
 
-// expandAll expands each of texts.
-func expandAll(texts []string, values map[string]string) []string {
-	var all []string
-	for _, text := range texts {
-		all = append(all, expand(text, values))
+// provide has a program at another path, too.
+func provide(program, path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
 	}
-	return all
-}
-
-// field returns what the path of a fieldRef leads to, "" for what is not there.
-func (p *pod) field(path string) string {
-	switch path {
-	case "metadata.name":
-		return p.spec.Name
-	case "metadata.namespace":
-		return p.spec.Namespace
-	case "metadata.uid":
-		return string(p.spec.UID)
-	case "spec.nodeName":
-		return p.spec.Spec.NodeName
-	case "spec.serviceAccountName":
-		return p.spec.Spec.ServiceAccountName
-	case "status.podIP":
-		return p.box.ip.String()
-	case "status.hostIP":
-		return p.kubelet.Network.Gateway().String()
+	if err := os.Link(program, path); err == nil || errors.Is(err, fs.ErrExist) {
+		return nil
 	}
-	for prefix, values := range map[string]map[string]string{
-		"metadata.labels['": p.spec.Labels, "metadata.annotations['": p.spec.Annotations,
-	} {
-		if key, ok := strings.CutPrefix(path, prefix); ok {
-			return values[strings.TrimSuffix(key, "']")]
-		}
+	// Another file system: it has to be copied.
+	text, err := os.ReadFile(program)
+	if err != nil {
+		return err
 	}
-	return ""
+	return os.WriteFile(path, text, 0o755) //nolint:gosec // everybody may run it
 }
 
 // signal sends s to the container's processes.
 func (c *container) signal(s syscall.Signal) {
 	if c.cmd != nil {
 		_ = syscall.Kill(-c.cmd.Process.Pid, s)
+		return
 	}
+	c.up, c.ready = false, false // nobody is there who could linger
 }
 
 // destroy ends the process at once and waits until it has.

@@ -9,11 +9,21 @@ import (
 	"sync"
 )
 
-// Image is the local program that stands for an image of containers.
+// Image is the local program that stands for an image of containers. The zero
+// Image has no program: its containers are ready at once and run nothing, which
+// costs next to nothing. Pods of such containers alone have addresses that lead
+// nowhere.
 type Image struct {
 	Path string   // of the program, absolute
 	Args []string // come before those of the container
 	Env  []string // NAME=value, come before those of the container
+	// Sealed shuts the program up in a directory that has nothing but itself,
+	// the volumes of its pod, and what a kubelet adds below /etc. It must be
+	// linked statically. Programs that are not sealed run as root, see the
+	// files of this machine, and find that directory in BED_ROOT.
+	Sealed bool
+	// User and group of a sealed program, unless the pod names others.
+	User int
 }
 
 // Images says which programs stand for which images. The zero Images know
@@ -44,6 +54,16 @@ func (s *Images) find(reference string) (Image, bool) {
 	}
 	image, ok := s.known[untagged(reference)]
 	return image, ok
+}
+
+// hollow reports whether none of the containers has a program.
+func (s *Images) hollow(containers []*container) bool {
+	for _, c := range containers {
+		if image, ok := s.find(c.spec.Image); !ok || image.Path != "" {
+			return false
+		}
+	}
+	return true
 }
 
 // untagged returns a reference without its tag and digest. A colon before the

@@ -7,6 +7,7 @@ package kubelet
 import (
 	"context"
 	"log/slog"
+	"path/filepath"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,7 +24,8 @@ type Kubelet struct {
 	Client  kubernetes.Interface
 	Network *Network
 	Images  *Images
-	Dir     string // logs of containers, UID/NAME.log
+	Dir     string // logs of containers, UID/NAME.log, and roots of pods, UID/root
+	Server  string // of the API, HOST:PORT
 	Log     *slog.Logger
 
 	mu    sync.Mutex // guards what follows
@@ -31,7 +33,8 @@ type Kubelet struct {
 	turn  int // which node is next
 	bound map[types.UID]bool
 	pods  map[types.UID]*pod
-	wait  sync.WaitGroup // for the goroutines of pods
+	held  map[string]*pod // who has which claim, by NAMESPACE/NAME
+	wait  sync.WaitGroup  // for the goroutines of pods
 }
 
 // AddNode registers a node in a zone, which is ready at once.
@@ -45,14 +48,9 @@ func (k *Kubelet) AddNode(ctx context.Context, name, zone string) error {
 	if err != nil {
 		return err
 	}
-	capacity := corev1.ResourceList{
-		corev1.ResourceCPU:    resource.MustParse("64"),
-		corev1.ResourceMemory: resource.MustParse("256Gi"),
-		corev1.ResourcePods:   resource.MustParse("10000"),
-	}
 	now := metav1.Now()
 	node.Status = corev1.NodeStatus{
-		Capacity: capacity, Allocatable: capacity,
+		Capacity: capacity(), Allocatable: capacity(),
 		Addresses: []corev1.NodeAddress{
 			{Type: corev1.NodeInternalIP, Address: k.Network.Gateway().String()},
 			{Type: corev1.NodeHostName, Address: name},
@@ -71,10 +69,40 @@ func (k *Kubelet) AddNode(ctx context.Context, name, zone string) error {
 	return nil
 }
 
+// capacity is what each node says it has.
+func capacity() corev1.ResourceList {
+	return corev1.ResourceList{
+		corev1.ResourceCPU:    resource.MustParse("64"),
+		corev1.ResourceMemory: resource.MustParse("256Gi"),
+		corev1.ResourcePods:   resource.MustParse("100000"),
+	}
+}
+
+// claimDir returns where what a claim keeps is while no pod has it.
+func (k *Kubelet) claimDir(claim string) string { return filepath.Join(k.Dir, "claims", claim) }
+
+// takeClaim gives a claim to a pod, unless another one has it.
+func (k *Kubelet) takeClaim(claim string, p *pod) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if by := k.held[claim]; by != nil && by != p {
+		return false
+	}
+	k.held[claim] = p
+	return true
+}
+
+// dropClaim takes a claim back.
+func (k *Kubelet) dropClaim(claim string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.held, claim)
+}
+
 // Run runs pods until ctx ends, and ends their processes before it returns.
 func (k *Kubelet) Run(ctx context.Context) error {
 	k.mu.Lock()
-	k.bound, k.pods = make(map[types.UID]bool), make(map[types.UID]*pod)
+	k.bound, k.pods, k.held = make(map[types.UID]bool), make(map[types.UID]*pod), make(map[string]*pod)
 	k.mu.Unlock()
 	factory := informers.NewSharedInformerFactory(k.Client, 0)
 	_, err := factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -85,6 +113,11 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	names, err := listenNames(ctx, k.Network.Gateway(), factory)
+	if err != nil {
+		return err
+	}
+	k.wait.Go(func() { names.answer(ctx) })
 	factory.Start(ctx.Done())
 	<-ctx.Done()
 	factory.Shutdown() // no pod begins after this

@@ -5,6 +5,7 @@
 package kubelet
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -37,10 +38,11 @@ type Network struct {
 	gateway netip.Prefix // the host's address, and how much belongs to the network
 	bridge  *netlink.Bridge
 
-	mu    sync.Mutex // guards what follows
-	used  map[netip.Addr]bool
-	next  netip.Addr
-	plugs int
+	mu     sync.Mutex // guards what follows
+	used   map[netip.Addr]bool
+	next   netip.Addr
+	plugs  int
+	hollow uint32 // how many addresses lead nowhere
 }
 
 // NewNetwork makes a bridge with a network that nothing on this host uses.
@@ -163,6 +165,23 @@ func (n *Network) sandbox() (*sandbox, error) {
 		return nil, fmt.Errorf("network of a pod: %w", err)
 	}
 	return s, nil
+}
+
+// hollowNetwork has the addresses of pods without processes. RFC 6598 sets it
+// aside; a route to it goes to the host's gateway, if anywhere.
+var hollowNetwork = netip.AddrFrom4([4]byte{100, 64, 0, 0})
+
+// nowhere returns the network of a pod that has no process. Each has an address
+// of its own, up to four million of them.
+func (n *Network) nowhere() *sandbox {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.hollow++
+	base := hollowNetwork.As4()
+	at := binary.BigEndian.Uint32(base[:]) + n.hollow
+	var ip [4]byte
+	binary.BigEndian.PutUint32(ip[:], at)
+	return &sandbox{network: n, ip: netip.AddrFrom4(ip), namespace: netns.None()}
 }
 
 // newNamespace makes a network namespace on a thread that ends with it.

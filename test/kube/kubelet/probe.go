@@ -22,21 +22,42 @@ import (
 // real kubelet takes the period that is asked for, which is a second at least.
 const eager = 50 * time.Millisecond
 
-// probe probes the container's process until ctx ends.
-func (c *container) probe(ctx context.Context) {
+// probe probes the container's process until probing ends. Until a startup
+// probe has succeeded there are no others.
+func (c *container) probe(ctx, probing context.Context) {
+	c.started, c.ready = false, false
+	p := c.spec.StartupProbe
+	if p == nil {
+		c.begun(ctx, probing)
+		return
+	}
+	c.pod.kubelet.wait.Go(func() {
+		c.watch(probing, p, eager, func(ok bool) {
+			if ok && !c.started {
+				c.begun(ctx, probing)
+			}
+		})
+	})
+}
+
+// begun notes that the container has started, and begins with its other
+// probes.
+func (c *container) begun(ctx, probing context.Context) {
+	c.started, c.ready = true, c.spec.ReadinessProbe == nil
 	wait := &c.pod.kubelet.wait
 	if p := c.spec.ReadinessProbe; p != nil {
-		wait.Go(func() { c.watch(ctx, p, eager, func(ok bool) { c.ready = ok }) })
+		wait.Go(func() { c.watch(probing, p, eager, func(ok bool) { c.ready = ok }) })
 	}
 	if p := c.spec.LivenessProbe; p != nil {
 		wait.Go(func() {
-			c.watch(ctx, p, period(p), func(ok bool) {
+			c.watch(probing, p, period(p), func(ok bool) {
 				if !ok && c.pod.deadline == nil {
 					c.signal(syscall.SIGTERM)
 				}
 			})
 		})
 	}
+	c.pod.advance(ctx)
 }
 
 // period returns the time between probes.

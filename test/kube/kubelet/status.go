@@ -47,17 +47,22 @@ func (p *pod) status() corev1.PodStatus {
 		s.PodIP = p.box.ip.String()
 		s.PodIPs = []corev1.PodIP{{IP: s.PodIP}}
 	}
-	ready := true
+	ready, initialized := true, true
 	for _, c := range p.containers {
-		s.ContainerStatuses = append(s.ContainerStatuses, c.status())
-		ready = ready && c.ready
+		if c.role == application {
+			s.ContainerStatuses = append(s.ContainerStatuses, c.status())
+		} else {
+			s.InitContainerStatuses = append(s.InitContainerStatuses, c.status())
+			initialized = initialized && c.passed()
+		}
+		ready = ready && (c.ready || c.role == initial)
 	}
 	s.Phase = p.phase()
 	for _, claim := range []struct {
 		kind corev1.PodConditionType
 		ok   bool
 	}{
-		{corev1.PodInitialized, true},
+		{corev1.PodInitialized, initialized},
 		{corev1.ContainersReady, ready},
 		{corev1.PodReady, ready && p.gatesOpen()},
 	} {
@@ -68,19 +73,22 @@ func (p *pod) status() corev1.PodStatus {
 
 // phase sums up what the containers do.
 func (p *pod) phase() corev1.PodPhase {
-	over, failed := 0, false
-	begun := false
+	over, failed, begun := true, false, false
 	for _, c := range p.containers {
-		begun = begun || c.cmd != nil || c.exit != nil
-		if c.cmd == nil && c.exit != nil && !c.again() {
-			over++
-			failed = failed || c.exit.ExitCode != 0
+		failed = failed || c.role != sidecar && c.done() && c.exit.ExitCode != 0
+		if c.role == application {
+			begun = begun || c.up || c.exit != nil
+			over = over && c.done()
+		}
+		over = over && (c.role != sidecar || !c.up)
+		if c.role == initial && c.done() && c.exit.ExitCode != 0 {
+			return corev1.PodFailed
 		}
 	}
 	switch {
-	case over == len(p.containers) && failed:
+	case over && failed:
 		return corev1.PodFailed
-	case over == len(p.containers):
+	case over:
 		return corev1.PodSucceeded
 	case begun:
 		return corev1.PodRunning
@@ -118,13 +126,13 @@ func (p *pod) condition(kind corev1.PodConditionType, ok bool) corev1.PodConditi
 
 // status returns the status of the container as it is.
 func (c *container) status() corev1.ContainerStatus {
-	started := c.cmd != nil
+	started := c.started
 	s := corev1.ContainerStatus{
 		Name: c.spec.Name, Image: c.spec.Image, ImageID: c.spec.Image,
 		Ready: c.ready, Started: &started, RestartCount: c.restarts,
 	}
 	switch {
-	case c.cmd != nil:
+	case c.up:
 		s.State.Running = &corev1.ContainerStateRunning{StartedAt: c.began}
 		s.ContainerID = "process://" + string(c.pod.spec.UID) + "/" + c.spec.Name
 	case c.exit != nil && (c.pod.deadline != nil || !c.again()):
