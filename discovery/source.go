@@ -90,6 +90,9 @@ type Update struct {
 	// Origin names the kind of source, such as api or files, by which sources
 	// are ranked; empty ranks last.
 	Origin string
+	// Generation is the number by which the origin knows what the object says
+	// now; 0 if it has none.
+	Generation int64
 	// Documents is what the object says now, in the order written.
 	Documents []*routing.Document
 	// Kept is what the object said last as far as that still counts, although

@@ -52,13 +52,16 @@ type Status struct {
 
 // Object is how one object of a source, such as a file, fares.
 type Object struct {
-	Key       string   `json:"key"`
-	Origin    string   `json:"origin,omitempty"`
-	State     State    `json:"state"` // Good, Faulty or HeldBack
-	Documents int      `json:"documents"`
-	Instances int      `json:"instances,omitempty"` // that selectors may find
-	Kept      int      `json:"kept,omitempty"`      // documents of earlier texts that still count
-	Faults    []string `json:"faults,omitempty"`    // as their Error, warnings among them
+	Key    string `json:"key"`
+	Origin string `json:"origin,omitempty"`
+	State  State  `json:"state"` // Good, Faulty or HeldBack
+	// Generation is the number by which its origin knows what was planned of
+	// it; 0 if it has none.
+	Generation int64    `json:"generation,omitempty"`
+	Documents  int      `json:"documents"`
+	Instances  int      `json:"instances,omitempty"` // that selectors may find
+	Kept       int      `json:"kept,omitempty"`      // documents of earlier texts that still count
+	Faults     []string `json:"faults,omitempty"`    // as their Error, warnings among them
 	// Conflicts are those of Faults that say that a document does not count,
 	// as an object before this one has one of its name.
 	Conflicts []string `json:"conflicts,omitempty"`
@@ -176,7 +179,7 @@ func held(h *discovery.Held, now time.Time) *Held {
 // unless nothing was planned since it was told, and beside others.
 func (o *object) status(now time.Time, faults []*routing.Fault) Object {
 	s := Object{
-		Key: o.Key, Origin: o.Origin, State: Good,
+		Key: o.Key, Origin: o.Origin, State: Good, Generation: o.Generation,
 		Documents: len(o.Documents), Instances: len(o.Instances), Kept: len(o.Kept),
 	}
 	for _, f := range faults {
