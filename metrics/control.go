@@ -28,6 +28,10 @@ var (
 		"Streams of events that are open.")
 	ControlEventStreamsEnded = family(KindCounter, "sluice_control_event_streams_ended_total",
 		"Streams of events that ended, or were not begun, by reason.", "reason")
+	KubernetesLeader = family(KindGauge, "sluice_kubernetes_leader",
+		"Whether this control plane is the one that writes to Kubernetes: 1 or 0.")
+	KubernetesWrites = family(KindCounter, "sluice_kubernetes_writes_total",
+		"Writes to Kubernetes, by kind of object and result.", "object", "result")
 )
 
 // ControlProxies makes each what tells how many proxies are in which state.
@@ -98,4 +102,16 @@ func (r *Registry) ControlEventStreams() *Gauge {
 // for a reason, such as slow.
 func (r *Registry) ControlEventStreamsEnded(reason string) *Counter {
 	return r.Counter(ControlEventStreamsEnded.Name, ControlEventStreamsEnded.Help, Label{"reason", reason})
+}
+
+// KubernetesLeader returns the gauge of whether this control plane writes to
+// Kubernetes.
+func (r *Registry) KubernetesLeader() *Gauge {
+	return r.Gauge(KubernetesLeader.Name, KubernetesLeader.Help)
+}
+
+// KubernetesWrites returns the counter of writes to a kind of objects, such as
+// service, that came to a result: done or failed.
+func (r *Registry) KubernetesWrites(object, result string) *Counter {
+	return r.Counter(KubernetesWrites.Name, KubernetesWrites.Help, Label{"object", object}, Label{"result", result})
 }

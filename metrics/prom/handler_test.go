@@ -71,6 +71,8 @@ func sample() *metrics.Registry {
 	r.ControlEvents("stored").Add(0, 8)
 	r.ControlEventStreams().Add(0, 2)
 	r.ControlEventStreamsEnded("slow").Add(0, 1)
+	r.KubernetesLeader().Set(1)
+	r.KubernetesWrites("service", "done").Add(0, 3)
 	for _, took := range []time.Duration{20 * time.Millisecond, 30 * time.Millisecond, 3 * time.Minute} {
 		r.ControlConvergence("config").Observe(took)
 	}

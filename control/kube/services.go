@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
+)
+
+// manager is the name under which we write.
+const manager = "sluice"
+
+// Service returns where the Service of a gateway can be reached, and whether it
+// has one that can.
+func (w *Writer) Service(namespace, gateway string) (Address, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.addressOf(namespace, gateway)
+}
+
+// addressOf is Service with w locked.
+func (w *Writer) addressOf(namespace, gateway string) (Address, bool) {
+	place, ok := w.places[namespace]
+	if !ok {
+		return Address{}, false
+	}
+	live := w.services[objectKey{place, ServiceName(gateway)}]
+	if live == nil || !isOurs(live, namespace) {
+		return Address{}, false
+	}
+	return addressOf(live)
+}
+
+// Trouble returns why a gateway has no Service as it should; empty if it has,
+// or is to have none.
+func (w *Writer) Trouble(namespace, gateway string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.troubles[gatewayKey{namespace, gateway}]
+}
+
+// serviceWatches returns what is to be known of Services: all of the
+// namespaces that ours are in, since others may have their names.
+func (w *Writer) serviceWatches() []watch {
+	if w.shape.off {
+		return nil
+	}
+	var all []watch
+	for _, place := range slices.Sorted(maps.Values(w.places)) {
+		if n := len(all); n > 0 && all[n-1].namespace == place {
+			continue
+		}
+		services := w.client.CoreV1().Services(place)
+		all = append(all, watch{
+			resource: "services", namespace: place, example: &corev1.Service{},
+			lister: cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+				ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+					return services.List(ctx, o)
+				},
+				WatchFuncWithContext: services.Watch,
+			}, w.client),
+			trim:    func(o runtime.Object) runtime.Object { return trimService(o.(*corev1.Service)) },
+			changed: w.serviceChanged,
+			listed:  func() { w.servicesListed(place) },
+		})
+	}
+	return all
+}
+
+func (w *Writer) serviceChanged(key objectKey, now runtime.Object) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if now == nil {
+		delete(w.services, key)
+	} else {
+		w.services[key] = now.(*corev1.Service)
+	}
+	w.enqueue(item{serviceItem, key})
+	for _, s := range w.spaces { // the address is told in a status
+		if want, ok := s.wants[key]; ok && isObject(want.gateway.At.Source) {
+			w.enqueue(item{statusItem, objectOf(want.gateway.At.Source)})
+		}
+	}
+}
+
+func (w *Writer) servicesListed(place string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.listed[place] = true
+	w.lookAtAll()
+}
+
+// matter is all there is to know about one Service.
+type matter struct {
+	live  *corev1.Service // trimmed; nil if there is none
+	want  want            // of the gateway that is to have it
+	asked bool            // there is such a gateway
+	// rivals are gateways of other namespaces whose Service would have the
+	// same name.
+	rivals []want
+	// stays says that nobody asks for it, but that it is not to be deleted.
+	stays bool
+}
+
+// matterOf gathers what there is to know about a Service; false if that is not
+// known yet.
+func (w *Writer) matterOf(key objectKey) (m matter, known bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.listed[key.namespace] {
+		return m, false
+	}
+	m.live = w.services[key]
+	m.stays = true
+	for _, name := range slices.Sorted(maps.Keys(w.places)) {
+		if w.places[name] != key.namespace {
+			continue
+		}
+		ours := m.live != nil && isOurs(m.live, name)
+		s := w.spaces[name]
+		if s == nil {
+			if ours {
+				return m, false
+			}
+			continue
+		}
+		if ours {
+			m.stays = s.broken[m.live.Labels[labelVampLookup]]
+		}
+		want, ok := s.wants[key]
+		switch {
+		case !ok:
+		case !m.asked:
+			m.want, m.asked = want, true
+		case ours: // who has it keeps it
+			m.rivals, m.want = append(m.rivals, m.want), want
+		default:
+			m.rivals = append(m.rivals, want)
+		}
+	}
+	return m, true
+}
+
+// lookAtService has a Service be as it is to be.
+func (w *Writer) lookAtService(ctx context.Context, key objectKey) error {
+	m, known := w.matterOf(key)
+	if !known {
+		return nil // it is looked at when it is
+	}
+	for _, rival := range m.rivals {
+		w.trouble(rival, fmt.Sprintf("the Service %s is that of a gateway of the namespace %s", key, m.want.namespace))
+	}
+	switch {
+	case !m.asked && (m.live == nil || m.stays):
+		return nil
+	case !m.asked:
+		return w.deleteService(ctx, m.live)
+	case m.live == nil:
+		return w.settle(m.want, w.createService(ctx, m.want))
+	case !isOurs(m.live, m.want.namespace):
+		w.trouble(m.want, fmt.Sprintf("there is a Service %s that was not made for this gateway: "+
+			"rename or delete it, or rename the gateway", key))
+		return nil
+	case m.want.fits(m.live, w.shape):
+		return w.settle(m.want, nil)
+	default:
+		return w.settle(m.want, w.updateService(ctx, m.want))
+	}
+}
+
+func (w *Writer) createService(ctx context.Context, want want) error {
+	services := w.client.CoreV1().Services(want.key.namespace)
+	_, err := services.Create(ctx, want.service(w.shape), metav1.CreateOptions{FieldManager: manager})
+	w.count("service", err)
+	if err == nil {
+		w.o.Log.InfoContext(ctx, "made a Service", "service", want.key.String(), "gateway", want.gateway.Name, "namespace", want.namespace)
+	}
+	if apierrors.IsAlreadyExists(err) {
+		return nil // the watch will tell of it
+	}
+	return err
+}
+
+// updateService changes what is ours to say of a Service. What others changed
+// meanwhile is a conflict, and it is looked at again.
+func (w *Writer) updateService(ctx context.Context, want want) error {
+	services := w.client.CoreV1().Services(want.key.namespace)
+	live, err := services.Get(ctx, want.key.name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil // the watch will tell
+	case err != nil:
+		w.count("service", err)
+		return err
+	case !isOurs(live, want.namespace) || live.DeletionTimestamp != nil:
+		return nil
+	}
+	want.apply(live, w.shape)
+	_, err = services.Update(ctx, live, metav1.UpdateOptions{FieldManager: manager})
+	w.count("service", err)
+	if err == nil {
+		w.o.Log.InfoContext(ctx, "changed a Service", "service", want.key.String(), "gateway", want.gateway.Name, "namespace", want.namespace)
+	}
+	return err
+}
+
+// deleteService deletes exactly the Service that was seen.
+func (w *Writer) deleteService(ctx context.Context, live *corev1.Service) error {
+	services := w.client.CoreV1().Services(live.Namespace)
+	err := services.Delete(ctx, live.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{
+		UID: &live.UID, ResourceVersion: &live.ResourceVersion,
+	}})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	w.count("service", err)
+	if err != nil {
+		w.complain(explainWrite(err, "delete the Service "+live.Namespace+"/"+live.Name, "services", "delete"))
+		return err
+	}
+	w.o.Log.InfoContext(ctx, "deleted a Service", "service", live.Namespace+"/"+live.Name)
+	return nil
+}
+
+// settle notes what became of the Service of a gateway, and returns err.
+func (w *Writer) settle(want want, err error) error {
+	switch {
+	case err == nil:
+		w.trouble(want, "")
+	case apierrors.IsConflict(err): // it is looked at again
+	default:
+		err = explainWrite(err, "the Service "+want.key.String(), "services", "get, create and update")
+		w.complain(err)
+		w.trouble(want, err.Error())
+	}
+	return err
+}
+
+// trouble notes why a gateway has no Service as it should, or that it has.
+func (w *Writer) trouble(want want, text string) {
+	key := gatewayKey{want.namespace, want.gateway.Name}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.troubles[key] == text {
+		return
+	}
+	if text == "" {
+		delete(w.troubles, key)
+	} else {
+		w.troubles[key] = text
+		w.o.Log.Warn("a gateway has no Service as it should",
+			"gateway", want.gateway.Name, "namespace", want.namespace, "why", text)
+	}
+	if isObject(want.gateway.At.Source) {
+		w.enqueue(item{statusItem, objectOf(want.gateway.At.Source)})
+	}
+}
+
+// count counts a write.
+func (w *Writer) count(object string, err error) {
+	result := "done"
+	if err != nil {
+		result = "failed"
+	}
+	w.o.Registry.KubernetesWrites(object, result).Add(0, 1)
+}

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+
+	"github.com/sluice-mesh/sluice/control/planner"
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+const (
+	// writers is how many writes are under way at most.
+	writers = 4
+	// firstRetry and lastRetry bound how long it takes until what failed is
+	// tried again; it doubles each time.
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = time.Minute
+	// complainEvery is how often the same trouble is logged.
+	complainEvery = time.Minute
+)
+
+// Writer writes to a cluster what plans ask for. It is made by New, and safe
+// for concurrent use.
+type Writer struct {
+	o      Options
+	shape  shape
+	client kubernetes.Interface
+	custom dynamic.Interface
+	places map[string]string // namespaces of Kubernetes, by organisation/environment
+	wake   chan struct{}     // holds a token if a plan was put
+	events *Events
+
+	mu       sync.Mutex // guards the fields below
+	put      map[string]planner.Plan
+	spaces   map[string]*space // by organisation/environment
+	services map[objectKey]*corev1.Service
+	objects  map[objectKey]*gatewayObject
+	listed   map[string]bool // namespaces of Kubernetes whose Services are known
+	troubles map[gatewayKey]string
+	waiting  map[objectKey]bool                         // objects whose present form was not planned yet
+	queue    workqueue.TypedRateLimitingInterface[item] // nil while another leads
+	said     map[string]time.Time                       // by what was logged
+}
+
+// gatewayKey names a gateway.
+type gatewayKey struct{ namespace, name string }
+
+// space is what the newest plan of a namespace comes to.
+type space struct {
+	plan     planner.Plan
+	wants    map[objectKey]want
+	bySource map[string]*routing.Gateway // by the key of the object that asks for it
+	broken   map[string]bool             // lookup names of gateways that have no form
+}
+
+// item is something to be looked at.
+type item struct {
+	kind itemKind
+	key  objectKey
+}
+
+type itemKind uint8
+
+const (
+	serviceItem itemKind = iota // the Service of a name
+	statusItem                  // the status of an object that is a gateway
+)
+
+// New returns a Writer that writes once Run does. It asks nothing of the API
+// server yet.
+func New(o Options) (*Writer, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	o = o.withDefaults()
+	s, err := o.Services.resolve()
+	if err != nil {
+		return nil, err
+	}
+	w := &Writer{
+		o: o, shape: s, client: o.Client.API, custom: o.Client.Dynamic,
+		places: map[string]string{o.Namespace: o.Home}, wake: make(chan struct{}, 1),
+		put: make(map[string]planner.Plan), spaces: make(map[string]*space),
+		services: make(map[objectKey]*corev1.Service), objects: make(map[objectKey]*gatewayObject),
+		listed: make(map[string]bool), troubles: make(map[gatewayKey]string), waiting: make(map[objectKey]bool), said: make(map[string]time.Time),
+	}
+	for place, namespace := range o.Environments {
+		w.places[namespace] = place
+	}
+	w.events = newEvents(w)
+	return w, nil
+}
+
+// Put hands over the newest plan of a namespace. It does not block: of several
+// that wait, the newest counts.
+func (w *Writer) Put(plan planner.Plan) {
+	w.mu.Lock()
+	w.put[plan.Namespace] = plan
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default: // a token that is there says the same
+	}
+}
+
+// Events returns what tells objects of a cluster what is wrong with them. It
+// does so while this control plane leads.
+func (w *Writer) Events() *Events { return w.events }
+
+// Run follows the cluster, and writes while this control plane leads, until ctx
+// ends. Trouble with the API server is logged, counted and tried again; it is
+// no error.
+func (w *Writer) Run(ctx context.Context) error {
+	// What client-go logs by itself is told by us, with what to do about it.
+	ctx = klog.NewContext(ctx, logr.Discard())
+	g, ctx := errgroup.WithContext(ctx)
+	for _, x := range w.watches() {
+		g.Go(func() error { return x.run(ctx, w.complain) })
+	}
+	g.Go(func() error { return w.digest(ctx) })
+	g.Go(func() error { return w.compete(ctx) })
+	return g.Wait()
+}
+
+// Leading reports whether this control plane is the one that writes.
+func (w *Writer) Leading() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.queue != nil
+}
+
+// lead looks at everything once, and then at what changes, while t lasts.
+func (w *Writer) lead(ctx context.Context, t term) {
+	w.o.Log.InfoContext(ctx, "this control plane writes to Kubernetes", "lease", w.o.Home+"/"+LeaseName)
+	w.o.Registry.KubernetesLeader().Set(1)
+	queue := workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[item](firstRetry, lastRetry))
+	w.mu.Lock()
+	w.queue = queue
+	w.lookAtAll()
+	w.mu.Unlock()
+	var parts sync.WaitGroup
+	for range writers {
+		parts.Go(func() { w.work(ctx, t, queue) })
+	}
+	for _, run := range w.o.Leading {
+		parts.Go(func() { run(ctx) })
+	}
+	parts.Go(func() { w.events.run(ctx, t) })
+	parts.Go(func() { w.lookAgain(ctx) })
+	<-ctx.Done()
+	w.mu.Lock()
+	w.queue = nil
+	w.mu.Unlock()
+	queue.ShutDown()
+	parts.Wait()
+	w.o.Registry.KubernetesLeader().Set(0)
+	w.o.Log.InfoContext(ctx, "this control plane writes to Kubernetes no more")
+}
+
+// work looks at what is to be looked at.
+func (w *Writer) work(ctx context.Context, t term, queue workqueue.TypedRateLimitingInterface[item]) {
+	for {
+		it, over := queue.Get()
+		if over {
+			return
+		}
+		if ctx.Err() == nil && t.lasts() {
+			if err := w.look(ctx, it); err != nil {
+				queue.AddRateLimited(it)
+			} else {
+				queue.Forget(it)
+			}
+		}
+		queue.Done(it)
+	}
+}
+
+// look brings one thing into the form that it is to have. What went wrong was
+// told; the error only says that it is to be tried again.
+func (w *Writer) look(ctx context.Context, it item) error {
+	ctx, cancel := context.WithTimeout(ctx, w.writeTimeout())
+	defer cancel()
+	if it.kind == serviceItem {
+		return w.lookAtService(ctx, it.key)
+	}
+	return w.lookAtStatus(ctx, it.key)
+}
+
+// lookAgain looks where gateways are served, of which nobody tells.
+func (w *Writer) lookAgain(ctx context.Context) {
+	again := time.NewTicker(w.o.Interval)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-again.C:
+			w.mu.Lock()
+			for key := range w.objects {
+				w.enqueue(item{statusItem, key})
+			}
+			w.mu.Unlock()
+		}
+	}
+}
+
+// Look has the statuses of all objects looked at now.
+func (w *Writer) Look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for key := range w.objects {
+		w.enqueue(item{statusItem, key})
+	}
+}
+
+// enqueue has something looked at, if this control plane leads. w is locked.
+func (w *Writer) enqueue(it item) {
+	if w.queue != nil {
+		w.queue.Add(it)
+	}
+}
+
+// lookAtAll enqueues all there is. w is locked.
+func (w *Writer) lookAtAll() {
+	for _, s := range w.spaces {
+		for key := range s.wants {
+			w.enqueue(item{serviceItem, key})
+		}
+	}
+	for key := range w.services {
+		w.enqueue(item{serviceItem, key})
+	}
+	for key := range w.objects {
+		w.enqueue(item{statusItem, key})
+	}
+}
+
+// digest takes plans in as they are put.
+func (w *Writer) digest(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.wake:
+		}
+		w.mu.Lock()
+		plans := w.put
+		w.put = make(map[string]planner.Plan)
+		for _, name := range slices.Sorted(maps.Keys(plans)) {
+			w.take(plans[name])
+		}
+		w.mu.Unlock()
+	}
+}
+
+// take takes a plan in and enqueues what differs from the one before. w is
+// locked.
+func (w *Writer) take(plan planner.Plan) {
+	next := w.spaceOf(plan)
+	before := w.spaces[plan.Namespace]
+	if before == nil {
+		before = &space{}
+		for key := range w.services { // what is there may have to go
+			if key.namespace == w.places[plan.Namespace] {
+				w.enqueue(item{serviceItem, key})
+			}
+		}
+	}
+	w.spaces[plan.Namespace] = next
+	for key, want := range next.wants {
+		if before.wants[key].gateway != want.gateway {
+			w.enqueue(item{serviceItem, key})
+		}
+	}
+	for key, want := range before.wants {
+		if _, still := next.wants[key]; !still {
+			delete(w.troubles, gatewayKey{want.namespace, want.gateway.Name})
+			w.enqueue(item{serviceItem, key})
+		}
+	}
+	w.takeObjects(before, next)
+}
+
+// takeObjects enqueues the objects whose gateways or faults differ between two
+// plans, and those that waited for a plan. w is locked.
+func (w *Writer) takeObjects(before, next *space) {
+	differ := maps.Clone(w.waiting)
+	for source, g := range next.bySource {
+		if before.bySource[source] != g {
+			differ[objectOf(source)] = true
+		}
+	}
+	for source := range before.bySource {
+		if next.bySource[source] == nil {
+			differ[objectOf(source)] = true
+		}
+	}
+	if !slices.Equal(before.plan.Faults, next.plan.Faults) {
+		for _, f := range slices.Concat(before.plan.Faults, next.plan.Faults) {
+			if isObject(f.At.Source) {
+				differ[objectOf(f.At.Source)] = true
+			}
+		}
+	}
+	for key := range differ {
+		w.enqueue(item{statusItem, key})
+	}
+}
+
+// spaceOf returns what a plan comes to.
+func (w *Writer) spaceOf(plan planner.Plan) *space {
+	s := &space{
+		plan: plan, wants: make(map[objectKey]want),
+		bySource: make(map[string]*routing.Gateway), broken: make(map[string]bool),
+	}
+	place, placed := w.places[plan.Namespace]
+	for _, g := range plan.Table.Gateways {
+		if isObject(g.At.Source) {
+			s.bySource[g.At.Source] = g
+		}
+		if placed && !w.shape.off && g.Port.Number != 0 && !isIngress(g.At.Source) {
+			key := objectKey{place, ServiceName(g.Name)}
+			s.wants[key] = want{key, plan.Namespace, g}
+		}
+	}
+	for _, name := range plan.Table.Broken {
+		s.broken[routing.GatewayID(name)] = true
+	}
+	return s
+}
+
+// spaceNameOf returns whose objects those of a namespace of Kubernetes are.
+func (w *Writer) spaceNameOf(place string) string {
+	if name, ok := w.o.Environments[place]; ok {
+		return name
+	}
+	return w.o.Namespace
+}
+
+// complain logs what goes wrong, the same once a minute.
+func (w *Writer) complain(err error) {
+	if err == nil {
+		return
+	}
+	now, text := time.Now(), err.Error()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if now.Sub(w.said[text]) < complainEvery {
+		return
+	}
+	maps.DeleteFunc(w.said, func(_ string, at time.Time) bool { return now.Sub(at) >= complainEvery })
+	w.said[text] = now
+	w.o.Log.Warn("Kubernetes cannot be followed as it should be", "error", err)
+}
+
+// explainWrite says what a write lacks.
+func explainWrite(err error, what, resource, verbs string) error {
+	if apierrors.IsForbidden(err) {
+		return fmt.Errorf("%s: %w; a rule with the verbs %s on %s is needed", what, err, verbs, resource)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
