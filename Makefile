@@ -25,6 +25,22 @@ help: ## print what can be made
 build: ## build bin/sluice, and bin/sluice-proxy, the data plane alone
 	CGO_ENABLED=0 go build -trimpath -pgo cmd/sluice/default.pgo -ldflags '$(LDFLAGS)' -o bin/ ./cmd/sluice ./cmd/sluice-proxy
 
+# For which machines images are made, and what programs in them trust.
+PLATFORMS   ?= amd64 arm64
+AUTHORITIES ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
+
+.PHONY: images
+images: ## images of sluice and sluice-proxy as OCI layouts in bin/images, without Docker
+	@for arch in $(PLATFORMS); do \
+		CGO_ENABLED=0 GOARCH=$$arch go build -trimpath -pgo cmd/sluice/default.pgo -ldflags '$(LDFLAGS)' -o bin/images/$$arch/ ./cmd/sluice ./cmd/sluice-proxy; \
+	done
+	@for program in sluice sluice-proxy; do \
+		rm -rf bin/images/$$program; \
+		go run ./deploy/oci -out bin/images/$$program -tag $(VERSION) $(if $(AUTHORITIES),-authorities $(AUTHORITIES)) \
+			$$(for arch in $(PLATFORMS); do echo linux/$$arch=bin/images/$$arch/$$program; done); \
+		echo "bin/images/$$program:$(VERSION)"; \
+	done
+
 .PHONY: run
 run: build ## build, then start the lab: a shop in two versions behind a gateway
 	@exec bin/sluice lab
