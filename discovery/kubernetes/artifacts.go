@@ -15,9 +15,19 @@ type texts map[string]*text
 
 // text is what is believed of one text.
 type text struct {
-	data string
-	docs []*routing.Document // of the present text
-	kept []*routing.Document // of earlier texts
+	data   string
+	docs   []*routing.Document // of the present text
+	kept   []*routing.Document // of earlier texts
+	faults []*routing.Fault
+	held   *discovery.Held // while its absence is held back
+}
+
+// data returns a text; empty if there is none.
+func (ts texts) data(key string) string {
+	if t := ts[key]; t != nil {
+		return t.data
+	}
+	return ""
 }
 
 // set takes note of a text, and returns what that comes to; false if it says
@@ -38,8 +48,8 @@ func (ts texts) set(key, data string) (discovery.Update, bool) {
 	} else {
 		t.kept = nil
 	}
-	t.data, t.docs = data, docs
-	return discovery.Update{Key: key, Documents: docs, Kept: t.kept, Faults: faults}, true
+	t.data, t.docs, t.faults = data, docs, faults
+	return t.update(key), true
 }
 
 // refuse takes note that a text cannot be had: what it said before stays.
@@ -50,8 +60,27 @@ func (ts texts) refuse(key string, fault *routing.Fault) discovery.Update {
 		ts[key] = t
 	}
 	t.kept = append(without(t.kept, t.docs), t.docs...)
-	t.data, t.docs = "", nil
-	return discovery.Update{Key: key, Kept: t.kept, Faults: []*routing.Fault{fault}}
+	t.data, t.docs, t.faults = "", nil, []*routing.Fault{fault}
+	return t.update(key)
+}
+
+// hold takes note that the absence of a text is held back, nil that it is not
+// any more, and returns what that comes to; false if that is nothing.
+func (ts texts) hold(key string, held *discovery.Held) (discovery.Update, bool) {
+	t := ts[key]
+	if t == nil || t.held == held || len(t.docs)+len(t.kept) == 0 {
+		return discovery.Update{}, false
+	}
+	t.held = held
+	return t.update(key), true
+}
+
+// update tells of a text as it is.
+func (t *text) update(key string) discovery.Update {
+	if t.held != nil {
+		return discovery.Update{Key: key, Kept: append(without(t.kept, t.docs), t.docs...), Held: t.held}
+	}
+	return discovery.Update{Key: key, Documents: t.docs, Kept: t.kept, Faults: t.faults}
 }
 
 // drop takes note that a text is no more; false if there was none.

@@ -28,7 +28,29 @@ type cluster struct {
 	staleWorkloads map[string]bool // by key
 	staleServices  map[name]bool
 
-	told map[string][]*routing.Instance // by key
+	held map[object]*discovery.Held // objects whose absence is held back
+	told map[string]telling         // by key
+}
+
+// object names an object of a cluster.
+type object struct {
+	kind kind
+	name name
+}
+
+// kind is a kind of objects that instances come from.
+type kind uint8
+
+const (
+	ofPods kind = iota
+	ofServices
+	ofSlices
+)
+
+// telling is what was told under a key.
+type telling struct {
+	instances []*routing.Instance
+	held      *discovery.Held
 }
 
 // index finds names by something that they have in common.
@@ -59,7 +81,8 @@ func newCluster() *cluster {
 		pods: make(map[name]*pod), services: make(map[name]*service), slices: make(map[name]*slice),
 		replicas: make(index[string]), parts: make(index[name]), leading: make(index[name]),
 		staleWorkloads: make(map[string]bool), staleServices: make(map[name]bool),
-		told: make(map[string][]*routing.Instance),
+		held: make(map[object]*discovery.Held),
+		told: make(map[string]telling),
 	}
 }
 
@@ -129,6 +152,65 @@ func (c *cluster) setSlice(n name, s *slice) {
 	}
 }
 
+// withhold returns what takes note that the absence of an object of a kind is
+// held back, nil that it is not any more.
+func (c *cluster) withhold(k kind) func(name, *discovery.Held) {
+	return func(n name, held *discovery.Held) {
+		if held == nil {
+			delete(c.held, object{k, n})
+		} else {
+			c.held[object{k, n}] = held
+		}
+		switch k {
+		case ofPods:
+			c.stalePod(n)
+		case ofServices:
+			c.staleServices[n] = true
+		case ofSlices:
+			if s := c.slices[n]; s != nil {
+				c.staleServices[s.service] = true
+				c.eachPod(s, c.stalePod)
+			}
+		}
+	}
+}
+
+// heldWorkload returns the absence that is held back of a pod of a workload or
+// of a slice that leads to one, nil if there is none.
+func (c *cluster) heldWorkload(key string) *discovery.Held {
+	if len(c.held) == 0 {
+		return nil
+	}
+	for _, p := range c.replicas.sorted(key) {
+		if held := c.held[object{ofPods, p}]; held != nil {
+			return held
+		}
+		for _, s := range c.leading.sorted(p) {
+			if held := c.held[object{ofSlices, s}]; held != nil {
+				return held
+			}
+		}
+	}
+	return nil
+}
+
+// heldService returns the absence that is held back of a Service or of one of
+// its slices, nil if there is none.
+func (c *cluster) heldService(n name) *discovery.Held {
+	if len(c.held) == 0 {
+		return nil
+	}
+	if held := c.held[object{ofServices, n}]; held != nil {
+		return held
+	}
+	for _, s := range c.parts.sorted(n) {
+		if held := c.held[object{ofSlices, s}]; held != nil {
+			return held
+		}
+	}
+	return nil
+}
+
 // eachPod calls f with each pod that a slice leads to.
 func (c *cluster) eachPod(s *slice, f func(name)) {
 	for i := range s.endpoints {
@@ -142,10 +224,10 @@ func (c *cluster) eachPod(s *slice, f func(name)) {
 func (c *cluster) take() []discovery.Update {
 	var updates []discovery.Update
 	for _, key := range slices.Sorted(maps.Keys(c.staleWorkloads)) {
-		updates = c.tell(updates, key, c.workload(key))
+		updates = c.tell(updates, key, telling{c.workload(key), c.heldWorkload(key)})
 	}
 	for _, n := range slices.SortedFunc(maps.Keys(c.staleServices), name.compare) {
-		updates = c.tell(updates, serviceKey(n), c.serviceInstances(n))
+		updates = c.tell(updates, serviceKey(n), telling{c.serviceInstances(n), c.heldService(n)})
 	}
 	clear(c.staleWorkloads)
 	clear(c.staleServices)
@@ -155,13 +237,19 @@ func (c *cluster) take() []discovery.Update {
 
 // tell adds the update of one object if it differs from what was told of it.
 // An instance that is still the same stays the same value.
-func (c *cluster) tell(updates []discovery.Update, key string, now []*routing.Instance) []discovery.Update {
+func (c *cluster) tell(updates []discovery.Update, key string, now telling) []discovery.Update {
 	before := c.told[key]
-	same := keep(before, now)
-	if same {
+	if len(now.instances) == 0 {
+		now.held = nil // there is nothing that would be gone
+	}
+	same := keep(before.instances, now.instances)
+	if same && before.held == now.held {
 		return updates
 	}
-	u := discovery.Update{Key: key, Instances: now, Gone: len(now) == 0, Urgent: missing(before, now)}
+	u := discovery.Update{
+		Key: key, Instances: now.instances, Held: now.held,
+		Gone: len(now.instances) == 0, Urgent: missing(before.instances, now.instances),
+	}
 	if u.Gone {
 		u.Instances = nil
 		delete(c.told, key)

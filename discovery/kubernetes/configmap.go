@@ -52,3 +52,19 @@ func (m *configMaps) change(key string, now map[string]string) (discovery.Update
 	}
 	return m.texts.drop(key)
 }
+
+// withhold takes note that the absence of a ConfigMap is held back, nil that
+// it is not any more, and returns what that comes to, sorted by key.
+func (m *configMaps) withhold(n name, held *discovery.Held) []discovery.Update {
+	prefix := "configmaps/" + n.String() + "/"
+	var updates []discovery.Update
+	for _, key := range slices.Sorted(maps.Keys(m.texts)) {
+		if !strings.HasPrefix(key, prefix) {
+			continue
+		}
+		if u, changed := m.texts.hold(key, held); changed {
+			updates = append(updates, u)
+		}
+	}
+	return updates
+}

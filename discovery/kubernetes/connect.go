@@ -58,14 +58,22 @@ func Connect(a Access) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.QPS, config.Burst = queriesPerSecond, queriesAtOnce
 	config.UserAgent = cmp.Or(a.Agent, config.UserAgent)
+	return NewClient(config, home)
+}
+
+// NewClient returns the way that a configuration describes, for a process
+// that is at home in a Kubernetes namespace.
+func NewClient(config *rest.Config, home string) (*Client, error) {
+	config = rest.CopyConfig(config)
+	config.QPS, config.Burst = queriesPerSecond, queriesAtOnce
 	// What is wrong with a request is told by its error.
 	config.WarningHandlerWithContext = rest.NoWarnings{}
 	c := &Client{Config: config, Home: home}
 	packed := rest.CopyConfig(config)
 	packed.ContentType = "application/vnd.kubernetes.protobuf"
 	packed.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+	var err error
 	if c.API, err = kubernetes.NewForConfig(packed); err != nil {
 		return nil, fmt.Errorf("kubernetes: %w", err)
 	}

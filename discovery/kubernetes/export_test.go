@@ -74,15 +74,22 @@ func (c Cluster) Ports(namespace, service string, port networkingv1.ServiceBacke
 type Shelf struct {
 	s  *shelf[string]
 	On map[string]string // by name
+
+	Held map[string]*discovery.Held
 }
 
 func NewShelf() *Shelf {
-	s := &Shelf{On: make(map[string]string)}
+	s := &Shelf{On: make(map[string]string), Held: make(map[string]*discovery.Held)}
 	s.s = newShelf(func(n name, text *string) {
 		if text == nil {
 			delete(s.On, n.name)
 		} else {
 			s.On[n.name] = *text
+		}
+	}, func(n name, held *discovery.Held) {
+		delete(s.Held, n.name)
+		if held != nil {
+			s.Held[n.name] = held
 		}
 	})
 	return s
@@ -90,12 +97,15 @@ func NewShelf() *Shelf {
 
 func (s *Shelf) Put(called, text string) { s.s.put(name{"ns", called}, &text) }
 func (s *Shelf) Remove(called string)    { s.s.remove(name{"ns", called}) }
-func (s *Shelf) Release() int            { return s.s.release() }
+
+// Release believes what is held back.
+func (s *Shelf) Release() int { return s.s.release(func(*discovery.Held) bool { return true }) }
 
 func (s *Shelf) Replace(list map[string]string) int {
 	full := make(map[name]*string)
 	for called, text := range list {
 		full[name{"ns", called}] = &text
 	}
-	return s.s.replace(full)
+	s.s.replace(full, &discovery.Held{})
+	return len(s.Held)
 }

@@ -40,6 +40,12 @@ func (g *gatewayObjects) set(n name, spec []byte) (discovery.Update, bool) {
 	return g.texts.set(key, string(data))
 }
 
+// withhold takes note that the absence of an object is held back, nil that it
+// is not any more, and returns what that comes to; false if that is nothing.
+func (g *gatewayObjects) withhold(n name, held *discovery.Held) (discovery.Update, bool) {
+	return g.texts.hold(GatewayResource+"/"+n.String(), held)
+}
+
 // gatewayText writes the spec of an object as an artifact: it is one, but for
 // its routes, which are a list with names so that their order counts, and for
 // its name, which is the object's unless spec has one that no object could

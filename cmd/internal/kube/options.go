@@ -47,7 +47,7 @@ func (o *Options) Flags(flags *pflag.FlagSet) {
 }
 
 // Enabled reports whether the process takes part in a cluster.
-func (o Options) Enabled() bool { return o.On || o.File != "" || o.Context != "" }
+func (o *Options) Enabled() bool { return o.On || o.File != "" || o.Context != "" }
 
 // Cluster is a cluster that a process takes part in.
 type Cluster struct {
@@ -64,7 +64,7 @@ type Cluster struct {
 
 // Open finds the way to the cluster, which need not answer; nil without one.
 // Wrong flags are errors that name them.
-func (o Options) Open() (*Cluster, error) {
+func (o *Options) Open() (*Cluster, error) {
 	if !o.Enabled() {
 		if len(o.Namespaces)+len(o.Environments) > 0 || o.Home != "" {
 			return nil, fmt.Errorf("%s: of which cluster? add --kubernetes, or name a file by --kubeconfig", o.first())
@@ -92,7 +92,7 @@ func (o Options) Open() (*Cluster, error) {
 }
 
 // first names the first flag that says something of a cluster.
-func (o Options) first() string {
+func (o *Options) first() string {
 	switch {
 	case len(o.Namespaces) > 0:
 		return "--kubernetes-namespaces"
@@ -106,7 +106,7 @@ func (o Options) first() string {
 var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
 // environments reads Environments, by Kubernetes namespace.
-func (o Options) environments() (map[string]string, error) {
+func (o *Options) environments() (map[string]string, error) {
 	environments := make(map[string]string, len(o.Environments))
 	places := make(map[string]string, len(o.Environments))
 	for _, text := range o.Environments {

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kubernetes
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/sluice-mesh/sluice/discovery"
+)
+
+// newGroup returns a group of which nothing is watched yet.
+func newGroup(prefixes ...string) *group {
+	return &group{
+		prefixes: prefixes, remembered: make(map[string]discovery.Update), held: make(map[string]discovery.Update),
+	}
+}
+
+// instances is the group of what runs.
+func (s *Source) instances() *group {
+	g := newGroup("pods/", "services/")
+	c := s.cluster
+	s.eachNamespace(func(ns string) {
+		api := s.o.Client.API
+		g.watched = append(
+			g.watched,
+			newWatched(s, resource{name: "pods"}, ns, api.CoreV1().Pods(ns), metav1.ListOptions{},
+				&corev1.Pod{}, readPod, newShelf(c.setPod, c.withhold(ofPods))),
+			newWatched(s, resource{name: "services"}, ns, api.CoreV1().Services(ns), metav1.ListOptions{},
+				&corev1.Service{}, readService, newShelf(c.setService, c.withhold(ofServices))),
+			newWatched(s, resource{"discovery.k8s.io", "endpointslices"}, ns, api.DiscoveryV1().EndpointSlices(ns), metav1.ListOptions{},
+				&discoveryv1.EndpointSlice{}, readSlice, newShelf(c.setSlice, c.withhold(ofSlices))),
+		)
+	})
+	g.take = c.take
+	return g
+}
+
+// waiting is what is to be told of objects, the newest of each.
+type waiting map[string]discovery.Update
+
+func (w waiting) add(updates ...discovery.Update) {
+	for _, u := range updates {
+		w[u.Key] = u
+	}
+}
+
+// take returns what waits, sorted by key.
+func (w waiting) take() []discovery.Update {
+	var updates []discovery.Update
+	for _, key := range slices.Sorted(maps.Keys(w)) {
+		updates = append(updates, w[key])
+	}
+	clear(w)
+	return updates
+}
+
+// configMaps is the group of the artifacts in ConfigMaps.
+func (s *Source) configMaps() *group {
+	g := newGroup("configmaps/")
+	m := configMaps{make(texts)}
+	news := make(waiting)
+	only := metav1.ListOptions{LabelSelector: LabelGateways + "=true"}
+	s.eachNamespace(func(ns string) {
+		g.watched = append(g.watched, newWatched(s, resource{name: "configmaps"}, ns, s.o.Client.API.CoreV1().ConfigMaps(ns), only,
+			&corev1.ConfigMap{}, readConfigMap, newShelf(
+				func(n name, c *corev1.ConfigMap) { news.add(m.set(n, c)...) },
+				func(n name, held *discovery.Held) { news.add(m.withhold(n, held)...) },
+			)))
+	})
+	g.take, g.text = news.take, m.texts.data
+	return g
+}
+
+// readConfigMap cuts a ConfigMap to what counts.
+func readConfigMap(c *corev1.ConfigMap) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Labels: c.Labels}, Data: c.Data}
+}
+
+// gateways is the group of the objects that are gateways.
+func (s *Source) gateways() *group {
+	g := newGroup(GatewayResource + "/")
+	objects := gatewayObjects{make(texts)}
+	news := make(waiting)
+	known := make(map[name]*gatewayState)
+	at := schema.GroupVersionResource{Group: GatewayGroup, Version: GatewayVersion, Resource: GatewayResource}
+	s.eachNamespace(func(ns string) {
+		g.watched = append(g.watched, newWatched(s, resource{GatewayGroup, GatewayResource}, ns, s.o.Client.Dynamic.Resource(at).Namespace(ns), metav1.ListOptions{},
+			&unstructured.Unstructured{}, readGateway, newShelf(
+				func(n name, o *gatewayState) {
+					var spec []byte
+					if o != nil {
+						spec = o.spec
+					}
+					if u, changed := objects.set(n, spec); changed {
+						news.add(u)
+					}
+					s.show(known, n, o)
+				},
+				func(n name, held *discovery.Held) {
+					if u, changed := objects.withhold(n, held); changed {
+						news.add(u)
+					}
+				},
+			)))
+	})
+	g.take, g.text = news.take, objects.texts.data
+	return g
+}
+
+// show tells whoever asks of an object that is a gateway.
+func (s *Source) show(known map[name]*gatewayState, n name, o *gatewayState) {
+	if s.o.Gateway == nil {
+		return
+	}
+	before := known[n]
+	switch {
+	case o != nil:
+		known[n] = o
+		s.o.Gateway(o.GatewayObject, false)
+	case before != nil:
+		delete(known, n)
+		s.o.Gateway(before.GatewayObject, true)
+	}
+}
+
+// gatewayState is what counts of an object that is a gateway.
+type gatewayState struct {
+	GatewayObject
+
+	spec []byte // never nil
+}
+
+// readGateway cuts an object to what counts.
+func readGateway(u *unstructured.Unstructured) *gatewayState {
+	g := &gatewayState{
+		GatewayObject: GatewayObject{
+			Namespace: u.GetNamespace(), Name: u.GetName(),
+			UID: string(u.GetUID()), Generation: u.GetGeneration(),
+		},
+		spec: jsonOf(u.Object["spec"]),
+	}
+	if status := u.Object["status"]; status != nil {
+		g.Status = jsonOf(status)
+	}
+	return g
+}
+
+// jsonOf writes a part of an object.
+func jsonOf(part any) []byte {
+	text, err := json.Marshal(part)
+	if err != nil {
+		panic(err) // it was JSON
+	}
+	return text
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kubernetes
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sluice-mesh/sluice/discovery"
+	"github.com/sluice-mesh/sluice/routing"
+)
+
+// saveEvery is how often it is looked whether there is anything new to be
+// remembered. What is known after an end in bad order is older by that much
+// at most.
+const saveEvery = time.Minute
+
+// maxRemembered bounds the file: more than what 100,000 pods come to.
+const maxRemembered = 256 << 20
+
+// memory is what the file holds.
+type memory struct {
+	Format  int
+	Updates []remembered
+}
+
+// memoryFormat is that of the file. Another one says nothing.
+const memoryFormat = 1
+
+// remembered is one update that was told.
+type remembered struct {
+	Key       string
+	Namespace string              `json:",omitempty"`
+	Text      string              `json:",omitempty"`
+	Instances []*routing.Instance `json:",omitempty"`
+}
+
+// recall reads what was told by the process before, if it is to be had.
+func (s *Source) recall(ctx context.Context) {
+	if s.o.File == "" {
+		return
+	}
+	list, err := readMemory(s.o.File)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return
+	case err != nil:
+		s.o.Log.WarnContext(ctx, "what the cluster said before the start is not known", "file", s.o.File, "error", err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range list {
+		r := &list[i]
+		u := discovery.Update{Key: r.Key, Namespace: r.Namespace, Instances: r.Instances}
+		if r.Text != "" {
+			u.Documents, u.Faults = routing.Read(r.Key, []byte(r.Text))
+		}
+		for _, g := range s.groups {
+			if g.has(r.Key) {
+				g.remembered[r.Key] = u
+			}
+		}
+	}
+}
+
+// readMemory reads the file.
+func readMemory(file string) ([]remembered, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxRemembered {
+		return nil, fmt.Errorf("it has %d bytes, more than the %d that are read", info.Size(), maxRemembered)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var m memory
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, err
+	}
+	if m.Format != memoryFormat {
+		return nil, fmt.Errorf("it is of format %d, not %d", m.Format, memoryFormat)
+	}
+	for i := range m.Updates {
+		if err := m.Updates[i].check(); err != nil {
+			return nil, fmt.Errorf("update %d: %w", i, err)
+		}
+	}
+	return m.Updates, nil
+}
+
+// check refuses what the source would not have told.
+func (r *remembered) check() error {
+	for _, i := range r.Instances {
+		if i == nil || !i.Address.IsValid() || i.Port < 1 || i.Port > 65535 {
+			return fmt.Errorf("%s: an instance without an address", r.Key)
+		}
+	}
+	return nil
+}
+
+// save writes what is told now, once it is all known. What cannot be written
+// is tried again later: traffic does not wait for it.
+func (s *Source) save(ctx context.Context) {
+	if s.o.File == "" {
+		return
+	}
+	m, ok := s.remember()
+	if !ok {
+		return
+	}
+	if err := m.write(s.o.File); err != nil {
+		s.mu.Lock()
+		s.changed = true
+		s.mu.Unlock()
+		s.o.Log.WarnContext(ctx, "what the cluster says is not remembered for the next start", "file", s.o.File, "error", err)
+	}
+}
+
+// remember returns what is to be written; false if that is in the file.
+func (s *Source) remember() (m memory, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.changed || slices.ContainsFunc(s.groups, func(g *group) bool { return !g.live }) {
+		return m, false
+	}
+	s.changed = false
+	m.Format = memoryFormat
+	for _, key := range slices.Sorted(maps.Keys(s.told)) {
+		u := s.told[key]
+		r := remembered{Key: key, Namespace: u.Namespace, Instances: u.Instances}
+		for _, g := range s.groups {
+			if g.text != nil && g.has(key) {
+				r.Text = g.text(key)
+			}
+		}
+		if r.Text != "" || len(r.Instances) > 0 {
+			m.Updates = append(m.Updates, r)
+		}
+	}
+	return m, true
+}
+
+// write writes the file, or leaves the one before.
+func (m memory) write(file string) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*") // of mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	w := bufio.NewWriter(f)
+	err = errors.Join(json.NewEncoder(w).Encode(m), w.Flush(), f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), file)
+}
+
+// has reports whether a key is of the group.
+func (g *group) has(key string) bool {
+	return slices.ContainsFunc(g.prefixes, func(p string) bool { return strings.HasPrefix(key, p) })
+}
+
+// fallBack adds what was remembered of a group to what is told.
+func (s *Source) fallBack(g *group, fresh map[string]discovery.Update) {
+	for key, u := range g.remembered {
+		if _, told := s.told[key]; !told {
+			fresh[key] = u
+		}
+	}
+}
+
+// succeed lets what is known of a group now take the place of what was
+// remembered: that is gone of which a list knows nothing, held back of which
+// the list is empty, and stays while there is none.
+func (s *Source) succeed(g *group, fresh map[string]discovery.Update, now time.Time) {
+	for key, u := range g.remembered {
+		listed, known := g.witness(key)
+		_, told := s.told[key]
+		switch {
+		case !listed && !told:
+			fresh[key] = u
+		case !listed:
+		case known == 0:
+			u.Held = &discovery.Held{Since: now, Until: now.Add(s.o.Hold), Why: "nothing of this was found after the start, where there was something before it"}
+			u.Documents, u.Kept, u.Faults = nil, u.Documents, nil
+			if len(u.Kept)+len(u.Instances) > 0 {
+				fresh[key], g.held[key] = u, u
+			}
+			delete(g.remembered, key)
+		default:
+			if told {
+				fresh[key] = discovery.Update{Key: key, Gone: true, Urgent: len(u.Instances) > 0}
+			}
+			delete(g.remembered, key)
+		}
+	}
+	for key, u := range g.held {
+		if u.Gone {
+			fresh[key] = u
+			delete(g.held, key)
+		}
+	}
+}
+
+// witness reports whether a list says whether there is an object of a key, and
+// how many objects such lists know of.
+func (g *group) witness(key string) (listed bool, known int) {
+	of, rest, _ := strings.Cut(key, "/")
+	place, _, _ := strings.Cut(rest, "/")
+	listed = true
+	for _, w := range g.watched {
+		if w.resource.name != of || w.namespace != "" && w.namespace != place {
+			continue
+		}
+		listed = listed && (w.listed || w.absent)
+		n, _ := w.count()
+		known += n
+	}
+	return listed, known
+}

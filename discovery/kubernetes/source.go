@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kubernetes
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-mesh/sluice/discovery"
+)
+
+// Source tells what a cluster says. It implements discovery.Source and
+// discovery.Confirmer. The key of an update is the resource, the Kubernetes
+// namespace and the name of what it is about, such as services/shop/cart.
+//
+// While the API server does not answer, everything stays as it is known;
+// Watches says since when. All methods are safe for concurrent use.
+type Source struct {
+	o    Options
+	wake chan struct{} // holds a token when there is news for Run
+
+	mu      sync.Mutex // guards the fields below, and what groups are made of
+	cluster *cluster
+	groups  []*group
+	told    map[string]discovery.Update // by key; those that are not gone
+	listed  bool                        // the end of the first listing was told
+	changed bool                        // something was told that File does not remember
+}
+
+// group is what resources say that mean something together only: none of it
+// is told before all of them were listed. Until then stands what was
+// remembered.
+type group struct {
+	prefixes []string // of its keys
+	watched  []*watched
+	// take returns what is to be told since it was called last, sorted by
+	// key. It is called after every change of any group.
+	take func() []discovery.Update
+	// text returns the text of what was told under a key, to be remembered;
+	// nil if instances are all that is.
+	text func(key string) string
+
+	live       bool
+	remembered map[string]discovery.Update // what File said, until it is known whether that still holds
+	held       map[string]discovery.Update // remembered, and missing from a list that was empty
+}
+
+// New returns a source of what the cluster says to which Options.Client is the
+// way.
+func New(o Options) *Source {
+	s := &Source{
+		o: o.withDefaults(), wake: make(chan struct{}, 1),
+		cluster: newCluster(), told: make(map[string]discovery.Update),
+	}
+	s.groups = []*group{s.instances(), s.configMaps(), s.gateways()}
+	return s
+}
+
+// eachNamespace calls f with each Kubernetes namespace that is watched by
+// itself: the empty one stands for all.
+func (s *Source) eachNamespace(f func(namespace string)) {
+	if len(s.o.Namespaces) == 0 {
+		f(metav1.NamespaceAll)
+	}
+	for _, ns := range s.o.Namespaces {
+		f(ns)
+	}
+}
+
+// Run implements discovery.Source. It returns nil when ctx ends: a cluster
+// that cannot be reached is no reason to give up.
+func (s *Source) Run(ctx context.Context, sink func(discovery.Batch)) error {
+	s.recall(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	for _, group := range s.groups {
+		for _, w := range group.watched {
+			g.Go(func() error {
+				w.run(ctx)
+				return nil
+			})
+		}
+	}
+	g.Go(func() error {
+		s.tell(ctx, sink)
+		return nil
+	})
+	return g.Wait()
+}
+
+// tell tells what there is until ctx ends.
+func (s *Source) tell(ctx context.Context, sink func(discovery.Batch)) {
+	patience := time.NewTimer(s.o.Patience)
+	defer patience.Stop()
+	due := time.NewTimer(time.Hour)
+	defer due.Stop()
+	save := time.NewTicker(saveEvery)
+	defer save.Stop()
+	defer s.save(context.WithoutCancel(ctx))
+	over := false
+	for {
+		b, next := s.batch(time.Now(), over)
+		if len(b.Updates) > 0 || b.Listed {
+			sink(b)
+		}
+		if b.Listed {
+			s.save(ctx)
+		}
+		due.Stop()
+		if !next.IsZero() {
+			due.Reset(max(0, time.Until(next)))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		case <-due.C:
+		case <-patience.C:
+			over = true
+		case <-save.C:
+			s.save(ctx)
+		}
+	}
+}
+
+// batch returns what is to be told, and when to look again; the zero time
+// means when there is news. over says that the patience is.
+func (s *Source) batch(now time.Time, over bool) (b discovery.Batch, next time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.release(func(held *discovery.Held) bool { return !now.Before(held.Until) }, false)
+	fresh := make(map[string]discovery.Update)
+	ready := true
+	for _, g := range s.groups {
+		g.live = g.live || !slices.ContainsFunc(g.watched, func(w *watched) bool { return !w.settled() })
+		switch {
+		case g.live:
+			for _, u := range g.take() {
+				fresh[u.Key] = u
+				delete(g.remembered, u.Key)
+				delete(g.held, u.Key)
+			}
+			s.succeed(g, fresh, now)
+		case over:
+			s.fallBack(g, fresh)
+		}
+		ready = ready && g.live
+	}
+	for _, key := range slices.Sorted(maps.Keys(fresh)) {
+		b.Updates = append(b.Updates, s.sign(fresh[key]))
+	}
+	b.Listed = !s.listed && (ready || over)
+	s.listed = s.listed || b.Listed
+	return b, s.until()
+}
+
+// sign says whose an update is, and takes note that it is told.
+func (s *Source) sign(u discovery.Update) discovery.Update {
+	s.changed = true
+	if u.Gone {
+		delete(s.told, u.Key)
+		return u
+	}
+	u.Origin = Origin
+	if u.Namespace == "" {
+		_, rest, _ := strings.Cut(u.Key, "/")
+		place, _, _ := strings.Cut(rest, "/")
+		u.Namespace = s.o.Environments[place]
+	}
+	s.told[u.Key] = u
+	return u
+}
+
+// nudge wakes Run. A token that is there already says the same.
+func (s *Source) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// hold returns an absence that begins now.
+func (s *Source) hold(why string) *discovery.Held {
+	now := time.Now()
+	return &discovery.Held{Since: now, Until: now.Add(s.o.Hold), Why: why}
+}
+
+// Confirm implements discovery.Confirmer.
+func (s *Source) Confirm() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.release(func(*discovery.Held) bool { return true }, true)
+	s.nudge()
+	return n
+}
+
+// release believes absences that are due. While a resource cannot be watched,
+// nobody can tell whether its objects are still absent, so that they wait if
+// nobody confirms it.
+func (s *Source) release(due func(*discovery.Held) bool, confirmed bool) (n int) {
+	for _, g := range s.groups {
+		for _, w := range g.watched {
+			if confirmed || w.why == nil {
+				n += w.release(due)
+			}
+		}
+		for key, u := range g.held {
+			if due(u.Held) {
+				g.held[key] = discovery.Update{Key: key, Gone: true, Urgent: true}
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// until returns when the next absence is to be believed; the zero time if none
+// is.
+func (s *Source) until() (next time.Time) {
+	earlier := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	for _, g := range s.groups {
+		for _, w := range g.watched {
+			if w.why == nil {
+				earlier(w.until())
+			}
+		}
+		for _, u := range g.held {
+			earlier(u.Held.Until)
+		}
+	}
+	return next
+}
