@@ -11,6 +11,7 @@ type Document struct {
 	At     Position // where the document begins
 	Broken bool     // it has a Refused fault and does not take effect
 
+	within  string // the namespace whose Secrets it may name; empty for all
 	body    *value
 	imports []importRef // what body is merged over; it is decoded only then
 	content
@@ -137,6 +138,7 @@ const (
 	codeBalance         = "UnknownBalance"
 	codeBound           = "OutOfBounds"
 	codeBoundPort       = "BoundPortTypeError"
+	codeForeignSecret   = "ForeignSecretError"
 	codeHSTSPreload     = "HSTSPreloadWithoutEffect"
 	codeBalancePort     = "BalancePortTypeError"
 	codeConditionSyntax = "ConditionSyntaxError"

@@ -33,11 +33,20 @@ func Read(source string, data []byte) (docs []*Document, faults []*Fault) {
 // ReadAs reads what Read does, but for artifacts without kind, which are of
 // the given plural kind: what a text is about may be said beside it.
 func ReadAs(kind, source string, data []byte) (docs []*Document, faults []*Fault) {
+	return (&reader{unsaid: kind}).read(source, data)
+}
+
+// ReadWithin reads what Read does, of an object in a namespace of Kubernetes:
+// the Secrets that it names must be of that namespace.
+func ReadWithin(namespace, source string, data []byte) (docs []*Document, faults []*Fault) {
+	return (&reader{unsaid: kindGateways, within: namespace}).read(source, data)
+}
+
+func (r *reader) read(source string, data []byte) (docs []*Document, faults []*Fault) {
 	roots, fault := parseYAML(source, data)
 	if fault != nil {
 		return nil, []*Fault{fault}
 	}
-	r := &reader{unsaid: kind}
 	for _, root := range roots {
 		artifacts := []*value{root}
 		if root.kind == listValue && !root.hasOwnMark() {
@@ -58,6 +67,7 @@ func (v *value) hasOwnMark() bool { return len(v.marks) > 0 }
 // reader decodes values and collects what is wrong with them.
 type reader struct {
 	unsaid     string // the kind of artifacts that do not say it
+	within     string // the namespace whose Secrets may be named; empty for all
 	kind, name string // of the artifact at hand; may be empty
 	faults     []*Fault
 	omitted    int  // faults beyond maxFaults
@@ -172,7 +182,7 @@ func (r *reader) document(v *value) *Document {
 	if v.kind == nullValue {
 		return nil
 	}
-	d := &Document{At: v.place.position(), body: v}
+	d := &Document{At: v.place.position(), body: v, within: r.within}
 	known := r.documentHead(d)
 	r.marks(v, "", make(map[*value]bool))
 	if !known {

@@ -83,13 +83,16 @@ func (r *reader) checkClientCA(t *ListenTLS, v *value, path string) {
 func (r *reader) keyPairs(v *value, path string) []KeyPair {
 	var pairs []KeyPair
 	r.each(v, path, func(v *value, path string) {
-		if v.kind != mapValue {
-			if !r.pem(v, path) {
-				r.wrongType(codeUnexpectedType, v, path, pairsAllowed)
-			}
-			return
+		switch {
+		case v.kind == mapValue:
+			pairs = append(pairs, r.keyPair(v, path))
+		case v.kind == textValue && strings.HasPrefix(v.text, secretScheme):
+			// A Secret has both.
+			secret := r.file(v, path)
+			pairs = append(pairs, KeyPair{Certificate: secret, Key: secret})
+		case !r.pem(v, path):
+			r.wrongType(codeUnexpectedType, v, path, pairsAllowed)
 		}
-		pairs = append(pairs, r.keyPair(v, path))
 	})
 	switch {
 	case v.kind == listValue && len(v.items) == 0:
@@ -126,6 +129,10 @@ func (r *reader) file(v *value, path string) string {
 	text, ok := r.text(v, path, fileAllowed)
 	switch {
 	case !ok:
+	case strings.HasPrefix(text, secretScheme):
+		if r.secretFile(v, text, path) {
+			return text
+		}
 	case text == "" || strings.ContainsFunc(text, unicode.IsControl):
 		r.refuse(codeUnexpectedType, v.place, path, quote(text)+" is no name of a file", fileAllowed)
 	case len(text) > maxFileName:

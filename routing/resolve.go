@@ -81,7 +81,7 @@ type begun struct {
 
 // begin turns to a document, so that its faults bear its name.
 func (s *resolver) begin(d *Document) {
-	s.kind, s.name, s.refused, s.at = d.Kind, d.Name, false, d
+	s.kind, s.name, s.within, s.refused, s.at = d.Kind, d.Name, d.within, false, d
 	if s.looked != nil {
 		s.begun = append(s.begun, begun{len(s.faults), d})
 	}

@@ -113,7 +113,7 @@ const (
 	slowStartMeaning         = "how long an instance that is new, or comes back, takes to get its whole share; from 10% on it grows evenly"
 	minVersionForm           = `"1.2" or "1.3"`
 	minVersionMeaning        = "the oldest version of TLS that is spoken"
-	fileForm                 = "PEM file, below --tls-dir unless it is absolute"
+	fileForm                 = "PEM file, below --tls-dir unless it is absolute, or secret:NAMESPACE/NAME"
 	totalMeaning             = "the whole exchange, from the end of the head; then 504, or the answer is cut"
 	halfClosedMeaning        = "how long an exchange goes on, while nothing comes from its instance, for a client that has ended its own direction"
 )
@@ -158,7 +158,7 @@ var schema = []Key{
 	{SectionGatewayOwn, keyHTTP2, Supported, "map, or none", "the map with its defaults", "http ports only", "how clients are spoken to by HTTP/2: over TLS if they agree to h2, otherwise if they begin with it; none: by HTTP/1 alone"},
 	{SectionGatewayOwn, keyExplain, Supported, "header or none", "header", "http ports only", "whether a request that carries the header of explanations gets its own one; none: the answers of this gateway never tell, whoever asks"},
 
-	{SectionTLS, "certificates", Supported, "map of certificate and key, or a list of them", "", "1 to 100", "what the gateway shows: the one whose names fit the server name that the client asks for, otherwise the first; required"},
+	{SectionTLS, "certificates", Supported, "map of certificate and key, secret:NAMESPACE/NAME for both, or a list of them", "", "1 to 100", "what the gateway shows: the one whose names fit the server name that the client asks for, otherwise the first; required"},
 	{SectionTLS, "min_version", Supported, minVersionForm, `"1.2"`, "", minVersionMeaning},
 	{SectionTLS, "client_auth", Supported, "none, optional or required", "none", "", "whether clients are asked for a certificate: optional ones are verified if they are sent"},
 	{SectionTLS, "client_ca", Supported, fileForm, "", "with client_auth", "who vouches for clients; required then"},
