@@ -30,6 +30,9 @@ type Options struct {
 	// TLSDir is the directory that the relative names of certificates and keys
 	// are below. Empty means the working directory.
 	TLSDir string
+	// SecretsDir is the folder of the Secrets that gateways name, as
+	// tlsconf.Secrets keeps it. Empty means that there are none.
+	SecretsDir string
 	// Resolver is the DNS server, host:port, that is asked for the names of
 	// targets. Empty means the system's.
 	Resolver string

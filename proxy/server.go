@@ -56,7 +56,7 @@ func New(o Options) *Server {
 	o = o.withDefaults()
 	s := &Server{options: o, panics: live.NewPanics(o.Metrics.Panics(), o.Log), draining: make(chan struct{})}
 	s.life, s.endLife = context.WithCancel(context.Background())
-	s.store = tlsconf.New(tlsconf.Options{Dir: o.TLSDir, Metrics: o.Metrics, Log: o.Log})
+	s.store = tlsconf.New(tlsconf.Options{Dir: o.TLSDir, SecretsDir: o.SecretsDir, Metrics: o.Metrics, Log: o.Log})
 	s.pool = upstream.New(upstream.Options{
 		TLS: s.dialing, Handshakes: upstream.NewHandshakes(o.Metrics),
 		Sweeper:  &s.sweeper,

@@ -100,6 +100,9 @@ func (s *source) read(now time.Time) (r reading) {
 		if err != nil {
 			at.settled = false // a right to read it that is given later shows in no stamp
 		}
+		if _, _, secret := routing.SecretOf(s.name(i)); secret && errors.Is(err, fs.ErrNotExist) {
+			err = errNoSecret
+		}
 		if err != nil && r.err == nil {
 			r.err = fmt.Errorf("%s: %w", s.name(i), err)
 		}

@@ -22,6 +22,9 @@ type Options struct {
 	// Dir is the directory that relative names are below. Empty means the
 	// working directory.
 	Dir string
+	// SecretsDir is the folder of what Secrets keeps. Empty means that no
+	// Secrets come.
+	SecretsDir string
 	// Every is how often the files are looked at. Zero means 2 s.
 	Every time.Duration
 	// Metrics holds the series. Nil means that nothing is counted.
@@ -240,7 +243,7 @@ func (s *Store) source(pair routing.KeyPair) *source {
 		src = &source{pair: pair}
 		for _, name := range []string{pair.Certificate, pair.Key} {
 			if name != "" {
-				src.paths = append(src.paths, s.path(name))
+				src.paths = append(src.paths, s.path(name, pair.Key == ""))
 			}
 		}
 		src.stamps = make([]stamp, len(src.paths))
@@ -254,7 +257,11 @@ func (s *Store) source(pair routing.KeyPair) *source {
 	return src
 }
 
-func (s *Store) path(name string) string {
+// path returns where a file is; authority says that it is of authorities.
+func (s *Store) path(name string, authority bool) string {
+	if namespace, called, ok := routing.SecretOf(name); ok {
+		return secretPath(s.options.SecretsDir, namespace, called, authority)
+	}
 	if filepath.IsAbs(name) || s.options.Dir == "" {
 		return name
 	}

@@ -4,6 +4,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -21,6 +22,7 @@ import (
 	"github.com/sluice-mesh/sluice/proxy/admin"
 	"github.com/sluice-mesh/sluice/proxy/http1"
 	"github.com/sluice-mesh/sluice/proxy/live"
+	"github.com/sluice-mesh/sluice/proxy/tlsconf"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
@@ -38,6 +40,11 @@ type Options struct {
 	// TLSDir is the directory that relative names of certificates and keys are
 	// below; empty means the working directory.
 	TLSDir string
+	// Secrets says that Secrets may come, by PutSecrets. SecretsDir is the
+	// folder in which they are kept as files; empty means one that goes with
+	// the process.
+	Secrets    bool
+	SecretsDir string
 	// VirtualHostsDomain, if not empty, gives every gateway an automatic
 	// virtual host below it.
 	VirtualHostsDomain string
@@ -91,7 +98,9 @@ type Node struct {
 	server   *proxy.Server
 	admin    *admin.Server
 	compile  routing.CompileOptions
-	first    chan struct{} // closed when the first table was published
+	secrets  *tlsconf.Secrets // nil if none may come
+	passing  string           // their folder, if it goes with the process
+	first    chan struct{}    // closed when the first table was published
 
 	publishing sync.Mutex // held while a table is compiled and handed over
 
@@ -124,10 +133,12 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	}
 	n.registry.BuildInfo(n.build.Version, n.build.Revision)
 	n.registry.TableAge(n.tableAge)
+	n.openSecrets()
 	n.server = proxy.New(proxy.Options{
 		GatewayAddress:   o.GatewayAddress,
 		VirtualHostsPort: o.VirtualHostsPort,
 		TLSDir:           o.TLSDir,
+		SecretsDir:       n.secretsDir(),
 		Resolver:         o.Resolver,
 		Connections:      o.Connections,
 		Requests:         o.Requests,
@@ -155,7 +166,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 		Log:     log,
 	})
 	if err := n.admin.Listen(ctx); err != nil {
-		return nil, err
+		return nil, errors.Join(err, n.closeSecrets())
 	}
 	return n, nil
 }
@@ -182,14 +193,14 @@ func (n *Node) Run(ctx context.Context, feed func(context.Context) error) error 
 		return n.server.Run(serving)
 	})
 	g.Go(func() error { return n.admin.Run(watching) })
-	return g.Wait()
+	return errors.Join(g.Wait(), n.closeSecrets())
 }
 
 // Cut ends a drain at once: requests in flight are cut.
 func (n *Node) Cut() { n.server.Stop() }
 
 // Close lets go of the admin address if Run is not to be called.
-func (n *Node) Close() error { return n.admin.Close() }
+func (n *Node) Close() error { return errors.Join(n.admin.Close(), n.closeSecrets()) }
 
 // First is closed when the first table was handed to the proxy.
 func (n *Node) First() <-chan struct{} { return n.first }
@@ -251,6 +262,7 @@ func (n *Node) serve(s *routing.Snapshot, faults []*routing.Fault) {
 	if changed {
 		n.server.Publish(s)
 		n.registry.TableVersion().Set(int64(s.Version().Revision)) // far below 2^63
+		n.tidySecrets(s)
 	}
 	n.mu.Lock()
 	n.snapshot, n.faults = s, slices.Clip(faults)
