@@ -103,6 +103,9 @@ type Update struct {
 	// Instances is what the object says runs where, with what it said last as
 	// far as that still counts.
 	Instances []*routing.Instance
+	// Secrets are the Secrets that the object is, which gateways of its namespace
+	// may name. They are never shown or logged.
+	Secrets []*routing.Secret
 	// Faults is what is wrong with the object now, in the order of its text.
 	Faults []*routing.Fault
 	// Gone says that the object is no more. Nothing but Key and Urgent is set

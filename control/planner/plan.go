@@ -18,6 +18,10 @@ type Plan struct {
 	// Snapshot is the table, compiled. Gateways that did not change are the
 	// same pointers as in the snapshot before.
 	Snapshot *routing.Snapshot
+	// Secrets are those of the namespace that gateways of the table name, sorted.
+	// They may differ from those of the plan before while the table does not.
+	// They are for the proxies of the namespace alone, and for no eye or log.
+	Secrets []*routing.Secret
 	// Faults are all that stand, those of compiling among them, in the order
 	// of their places.
 	Faults []*routing.Fault

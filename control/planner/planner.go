@@ -125,8 +125,8 @@ func (p *Planner) space(name string) *space {
 // src does, and returns what src returned; before that it loads what Memory
 // has, and returns an error if that is not possible. Nothing is published
 // before the first listing of src is complete. Then each namespace is, even if
-// its table is empty, and again whenever its table or faults changed or a
-// change was taken in. Calls do not overlap, and the plans of one namespace
+// its table is empty, and again whenever its table, its Secrets or its faults
+// changed or a change was taken in. Calls do not overlap, and the plans of one namespace
 // come in the order of their versions; publish may call the planner's methods,
 // but should not take long. The first change after quiet is published at once,
 // and at most one plan a namespace each interval while changes keep coming. A
@@ -251,7 +251,7 @@ func (p *Planner) plan(ctx context.Context, s *space, now time.Time) (Plan, bool
 		p.failed = err // and traffic comes first
 	}
 	if first || s.last.Table != before.Table || len(s.last.Changes) > 0 ||
-		!sameFaults(before.Faults, s.last.Faults) {
+		!sameFaults(before.Faults, s.last.Faults) || !slices.Equal(before.Secrets, s.last.Secrets) {
 		return s.last, true
 	}
 	return Plan{}, false

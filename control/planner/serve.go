@@ -49,6 +49,7 @@ func (s *space) take(asked *routing.Table, snapshot *routing.Snapshot, faults []
 		changed = true
 		s.p.planned++
 	}
+	next.Secrets = s.vault.named(next.Table)
 	s.countNew(s.last.Faults, next.Faults)
 	s.last = next
 	return changed

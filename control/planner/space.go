@@ -46,6 +46,7 @@ type space struct {
 	waning    map[string]time.Time // when they are to, as what they remember ends
 
 	ports  ports
+	vault  vault
 	faults ledger // all but those of compiling
 	memory keepsakes
 	trial  *trial // while updates are only tried; else nil
@@ -157,6 +158,9 @@ func (s *space) say(o *object, u discovery.Update) {
 	}
 	if !slices.Equal(was.Documents, u.Documents) || !slices.Equal(was.Kept, u.Kept) {
 		s.document(o, was, u)
+	}
+	if !slices.Equal(was.Secrets, u.Secrets) {
+		s.vault.tell(o, was.Secrets, u.Secrets)
 	}
 	if !slices.Equal(was.Instances, u.Instances) {
 		s.roster.tell(o, was.Instances, u.Instances)
