@@ -824,6 +824,7 @@ type ToProxy struct {
 	//	*ToProxy_Update
 	//	*ToProxy_Ping
 	//	*ToProxy_Leave
+	//	*ToProxy_Secrets
 	Message       isToProxy_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -902,6 +903,15 @@ func (x *ToProxy) GetLeave() *Leave {
 	return nil
 }
 
+func (x *ToProxy) GetSecrets() *Secrets {
+	if x != nil {
+		if x, ok := x.Message.(*ToProxy_Secrets); ok {
+			return x.Secrets
+		}
+	}
+	return nil
+}
+
 type isToProxy_Message interface {
 	isToProxy_Message()
 }
@@ -922,6 +932,10 @@ type ToProxy_Leave struct {
 	Leave *Leave `protobuf:"bytes,4,opt,name=leave,proto3,oneof"`
 }
 
+type ToProxy_Secrets struct {
+	Secrets *Secrets `protobuf:"bytes,5,opt,name=secrets,proto3,oneof"`
+}
+
 func (*ToProxy_Welcome) isToProxy_Message() {}
 
 func (*ToProxy_Update) isToProxy_Message() {}
@@ -929,6 +943,8 @@ func (*ToProxy_Update) isToProxy_Message() {}
 func (*ToProxy_Ping) isToProxy_Message() {}
 
 func (*ToProxy_Leave) isToProxy_Message() {}
+
+func (*ToProxy_Secrets) isToProxy_Message() {}
 
 // Version orders tables. Revisions of different epochs do not compare.
 type Version struct {
@@ -2137,6 +2153,154 @@ func (x *Update) GetComplete() bool {
 	return false
 }
 
+// Secret is what a gateway names by secret:NAMESPACE/NAME. Nobody logs it.
+type Secret struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"` // of Kubernetes
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Hash          []byte                 `protobuf:"bytes,3,opt,name=hash,proto3" json:"hash,omitempty"`               // 16 bytes; equal contents have equal hashes
+	Held          bool                   `protobuf:"varint,4,opt,name=held,proto3" json:"held,omitempty"`              // the session has brought what follows before
+	Certificate   []byte                 `protobuf:"bytes,5,opt,name=certificate,proto3" json:"certificate,omitempty"` // PEM, as is all that follows
+	Key           []byte                 `protobuf:"bytes,6,opt,name=key,proto3" json:"key,omitempty"`
+	Ca            []byte                 `protobuf:"bytes,7,opt,name=ca,proto3" json:"ca,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Secret) Reset() {
+	*x = Secret{}
+	mi := &file_control_controlpb_control_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Secret) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Secret) ProtoMessage() {}
+
+func (x *Secret) ProtoReflect() protoreflect.Message {
+	mi := &file_control_controlpb_control_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Secret.ProtoReflect.Descriptor instead.
+func (*Secret) Descriptor() ([]byte, []int) {
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Secret) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Secret) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Secret) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+func (x *Secret) GetHeld() bool {
+	if x != nil {
+		return x.Held
+	}
+	return false
+}
+
+func (x *Secret) GetCertificate() []byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+func (x *Secret) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Secret) GetCa() []byte {
+	if x != nil {
+		return x.Ca
+	}
+	return nil
+}
+
+// Secrets are all that the gateways of the proxy name, sorted. They come
+// before the update whose gateways need them, and take the place of those
+// before. They may come in parts, which take effect together.
+type Secrets struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Secrets       []*Secret              `protobuf:"bytes,1,rep,name=secrets,proto3" json:"secrets,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"` // another part follows
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Secrets) Reset() {
+	*x = Secrets{}
+	mi := &file_control_controlpb_control_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Secrets) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Secrets) ProtoMessage() {}
+
+func (x *Secrets) ProtoReflect() protoreflect.Message {
+	mi := &file_control_controlpb_control_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Secrets.ProtoReflect.Descriptor instead.
+func (*Secrets) Descriptor() ([]byte, []int) {
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Secrets) GetSecrets() []*Secret {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+func (x *Secrets) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
 // Position is a place in a source text.
 type Position struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2149,7 +2313,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_control_controlpb_control_proto_msgTypes[20]
+	mi := &file_control_controlpb_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2161,7 +2325,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[20]
+	mi := &file_control_controlpb_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2174,7 +2338,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{20}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Position) GetSource() string {
@@ -2217,7 +2381,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_control_controlpb_control_proto_msgTypes[21]
+	mi := &file_control_controlpb_control_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2393,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[21]
+	mi := &file_control_controlpb_control_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2406,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{21}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Value) GetKind() isValue_Kind {
@@ -2370,7 +2534,7 @@ type Values struct {
 
 func (x *Values) Reset() {
 	*x = Values{}
-	mi := &file_control_controlpb_control_proto_msgTypes[22]
+	mi := &file_control_controlpb_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2382,7 +2546,7 @@ func (x *Values) String() string {
 func (*Values) ProtoMessage() {}
 
 func (x *Values) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[22]
+	mi := &file_control_controlpb_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2395,7 +2559,7 @@ func (x *Values) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Values.ProtoReflect.Descriptor instead.
 func (*Values) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{22}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Values) GetValues() []*Value {
@@ -2415,7 +2579,7 @@ type Entries struct {
 
 func (x *Entries) Reset() {
 	*x = Entries{}
-	mi := &file_control_controlpb_control_proto_msgTypes[23]
+	mi := &file_control_controlpb_control_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2427,7 +2591,7 @@ func (x *Entries) String() string {
 func (*Entries) ProtoMessage() {}
 
 func (x *Entries) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[23]
+	mi := &file_control_controlpb_control_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2440,7 +2604,7 @@ func (x *Entries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entries.ProtoReflect.Descriptor instead.
 func (*Entries) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{23}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Entries) GetEntries() []*Entry {
@@ -2460,7 +2624,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_control_controlpb_control_proto_msgTypes[24]
+	mi := &file_control_controlpb_control_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2472,7 +2636,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[24]
+	mi := &file_control_controlpb_control_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2485,7 +2649,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{24}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Entry) GetKey() string {
@@ -2513,7 +2677,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_control_controlpb_control_proto_msgTypes[25]
+	mi := &file_control_controlpb_control_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2525,7 +2689,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[25]
+	mi := &file_control_controlpb_control_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2538,7 +2702,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{25}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Port) GetNumber() uint32 {
@@ -2572,7 +2736,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_control_controlpb_control_proto_msgTypes[26]
+	mi := &file_control_controlpb_control_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2584,7 +2748,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[26]
+	mi := &file_control_controlpb_control_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2597,7 +2761,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{26}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Service) GetHost() string {
@@ -2651,7 +2815,7 @@ type Gateway struct {
 
 func (x *Gateway) Reset() {
 	*x = Gateway{}
-	mi := &file_control_controlpb_control_proto_msgTypes[27]
+	mi := &file_control_controlpb_control_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2663,7 +2827,7 @@ func (x *Gateway) String() string {
 func (*Gateway) ProtoMessage() {}
 
 func (x *Gateway) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[27]
+	mi := &file_control_controlpb_control_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2676,7 +2840,7 @@ func (x *Gateway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gateway.ProtoReflect.Descriptor instead.
 func (*Gateway) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{27}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Gateway) GetName() string {
@@ -2907,7 +3071,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_control_controlpb_control_proto_msgTypes[28]
+	mi := &file_control_controlpb_control_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2919,7 +3083,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[28]
+	mi := &file_control_controlpb_control_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2932,7 +3096,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{28}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Route) GetPath() string {
@@ -3107,7 +3271,7 @@ type Rewrite struct {
 
 func (x *Rewrite) Reset() {
 	*x = Rewrite{}
-	mi := &file_control_controlpb_control_proto_msgTypes[29]
+	mi := &file_control_controlpb_control_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3119,7 +3283,7 @@ func (x *Rewrite) String() string {
 func (*Rewrite) ProtoMessage() {}
 
 func (x *Rewrite) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[29]
+	mi := &file_control_controlpb_control_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3132,7 +3296,7 @@ func (x *Rewrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rewrite.ProtoReflect.Descriptor instead.
 func (*Rewrite) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{29}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Rewrite) GetPath() string {
@@ -3166,7 +3330,7 @@ type Field struct {
 
 func (x *Field) Reset() {
 	*x = Field{}
-	mi := &file_control_controlpb_control_proto_msgTypes[30]
+	mi := &file_control_controlpb_control_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3178,7 +3342,7 @@ func (x *Field) String() string {
 func (*Field) ProtoMessage() {}
 
 func (x *Field) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[30]
+	mi := &file_control_controlpb_control_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3191,7 +3355,7 @@ func (x *Field) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Field.ProtoReflect.Descriptor instead.
 func (*Field) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{30}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Field) GetName() string {
@@ -3219,7 +3383,7 @@ type HeaderChanges struct {
 
 func (x *HeaderChanges) Reset() {
 	*x = HeaderChanges{}
-	mi := &file_control_controlpb_control_proto_msgTypes[31]
+	mi := &file_control_controlpb_control_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3231,7 +3395,7 @@ func (x *HeaderChanges) String() string {
 func (*HeaderChanges) ProtoMessage() {}
 
 func (x *HeaderChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[31]
+	mi := &file_control_controlpb_control_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3244,7 +3408,7 @@ func (x *HeaderChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderChanges.ProtoReflect.Descriptor instead.
 func (*HeaderChanges) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{31}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *HeaderChanges) GetRemove() []string {
@@ -3278,7 +3442,7 @@ type Headers struct {
 
 func (x *Headers) Reset() {
 	*x = Headers{}
-	mi := &file_control_controlpb_control_proto_msgTypes[32]
+	mi := &file_control_controlpb_control_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3290,7 +3454,7 @@ func (x *Headers) String() string {
 func (*Headers) ProtoMessage() {}
 
 func (x *Headers) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[32]
+	mi := &file_control_controlpb_control_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3303,7 +3467,7 @@ func (x *Headers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Headers.ProtoReflect.Descriptor instead.
 func (*Headers) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{32}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Headers) GetRequest() *HeaderChanges {
@@ -3330,7 +3494,7 @@ type Redirect struct {
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_control_controlpb_control_proto_msgTypes[33]
+	mi := &file_control_controlpb_control_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3342,7 +3506,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[33]
+	mi := &file_control_controlpb_control_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3355,7 +3519,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{33}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Redirect) GetTo() string {
@@ -3388,7 +3552,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_control_controlpb_control_proto_msgTypes[34]
+	mi := &file_control_controlpb_control_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3400,7 +3564,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[34]
+	mi := &file_control_controlpb_control_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3413,7 +3577,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{34}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Limits) GetHeadBytes() int64 {
@@ -3476,7 +3640,7 @@ type Rate struct {
 
 func (x *Rate) Reset() {
 	*x = Rate{}
-	mi := &file_control_controlpb_control_proto_msgTypes[35]
+	mi := &file_control_controlpb_control_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3488,7 +3652,7 @@ func (x *Rate) String() string {
 func (*Rate) ProtoMessage() {}
 
 func (x *Rate) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[35]
+	mi := &file_control_controlpb_control_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3501,7 +3665,7 @@ func (x *Rate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rate.ProtoReflect.Descriptor instead.
 func (*Rate) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{35}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Rate) GetBytes() int64 {
@@ -3536,7 +3700,7 @@ type Timeouts struct {
 
 func (x *Timeouts) Reset() {
 	*x = Timeouts{}
-	mi := &file_control_controlpb_control_proto_msgTypes[36]
+	mi := &file_control_controlpb_control_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3548,7 +3712,7 @@ func (x *Timeouts) String() string {
 func (*Timeouts) ProtoMessage() {}
 
 func (x *Timeouts) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[36]
+	mi := &file_control_controlpb_control_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3561,7 +3725,7 @@ func (x *Timeouts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
 func (*Timeouts) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{36}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Timeouts) GetHeadNs() int64 {
@@ -3641,7 +3805,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_control_controlpb_control_proto_msgTypes[37]
+	mi := &file_control_controlpb_control_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3653,7 +3817,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[37]
+	mi := &file_control_controlpb_control_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3666,7 +3830,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{37}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Load) GetRequests() int64 {
@@ -3723,7 +3887,7 @@ type RequestRate struct {
 
 func (x *RequestRate) Reset() {
 	*x = RequestRate{}
-	mi := &file_control_controlpb_control_proto_msgTypes[38]
+	mi := &file_control_controlpb_control_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3735,7 +3899,7 @@ func (x *RequestRate) String() string {
 func (*RequestRate) ProtoMessage() {}
 
 func (x *RequestRate) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[38]
+	mi := &file_control_controlpb_control_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3748,7 +3912,7 @@ func (x *RequestRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRate.ProtoReflect.Descriptor instead.
 func (*RequestRate) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{38}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RequestRate) GetRequests() int64 {
@@ -3789,7 +3953,7 @@ type ClientKey struct {
 
 func (x *ClientKey) Reset() {
 	*x = ClientKey{}
-	mi := &file_control_controlpb_control_proto_msgTypes[39]
+	mi := &file_control_controlpb_control_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3801,7 +3965,7 @@ func (x *ClientKey) String() string {
 func (*ClientKey) ProtoMessage() {}
 
 func (x *ClientKey) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[39]
+	mi := &file_control_controlpb_control_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3814,7 +3978,7 @@ func (x *ClientKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientKey.ProtoReflect.Descriptor instead.
 func (*ClientKey) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{39}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ClientKey) GetSource() KeySource {
@@ -3847,7 +4011,7 @@ type Breaker struct {
 
 func (x *Breaker) Reset() {
 	*x = Breaker{}
-	mi := &file_control_controlpb_control_proto_msgTypes[40]
+	mi := &file_control_controlpb_control_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3859,7 +4023,7 @@ func (x *Breaker) String() string {
 func (*Breaker) ProtoMessage() {}
 
 func (x *Breaker) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[40]
+	mi := &file_control_controlpb_control_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3872,7 +4036,7 @@ func (x *Breaker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Breaker.ProtoReflect.Descriptor instead.
 func (*Breaker) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{40}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Breaker) GetNever() bool {
@@ -3943,7 +4107,7 @@ type Affinity struct {
 
 func (x *Affinity) Reset() {
 	*x = Affinity{}
-	mi := &file_control_controlpb_control_proto_msgTypes[41]
+	mi := &file_control_controlpb_control_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3955,7 +4119,7 @@ func (x *Affinity) String() string {
 func (*Affinity) ProtoMessage() {}
 
 func (x *Affinity) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[41]
+	mi := &file_control_controlpb_control_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3968,7 +4132,7 @@ func (x *Affinity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Affinity.ProtoReflect.Descriptor instead.
 func (*Affinity) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{41}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Affinity) GetKey() KeySource {
@@ -4009,7 +4173,7 @@ type Locality struct {
 
 func (x *Locality) Reset() {
 	*x = Locality{}
-	mi := &file_control_controlpb_control_proto_msgTypes[42]
+	mi := &file_control_controlpb_control_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4021,7 +4185,7 @@ func (x *Locality) String() string {
 func (*Locality) ProtoMessage() {}
 
 func (x *Locality) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[42]
+	mi := &file_control_controlpb_control_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4034,7 +4198,7 @@ func (x *Locality) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locality.ProtoReflect.Descriptor instead.
 func (*Locality) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{42}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Locality) GetPrefer() Nearness {
@@ -4065,7 +4229,7 @@ type Retries struct {
 
 func (x *Retries) Reset() {
 	*x = Retries{}
-	mi := &file_control_controlpb_control_proto_msgTypes[43]
+	mi := &file_control_controlpb_control_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4077,7 +4241,7 @@ func (x *Retries) String() string {
 func (*Retries) ProtoMessage() {}
 
 func (x *Retries) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[43]
+	mi := &file_control_controlpb_control_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4090,7 +4254,7 @@ func (x *Retries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retries.ProtoReflect.Descriptor instead.
 func (*Retries) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{43}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Retries) GetAttempts() uint32 {
@@ -4146,7 +4310,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_control_controlpb_control_proto_msgTypes[44]
+	mi := &file_control_controlpb_control_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4158,7 +4322,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[44]
+	mi := &file_control_controlpb_control_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4171,7 +4335,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{44}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Range) GetFrom() uint32 {
@@ -4209,7 +4373,7 @@ type HealthCheck struct {
 
 func (x *HealthCheck) Reset() {
 	*x = HealthCheck{}
-	mi := &file_control_controlpb_control_proto_msgTypes[45]
+	mi := &file_control_controlpb_control_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4221,7 +4385,7 @@ func (x *HealthCheck) String() string {
 func (*HealthCheck) ProtoMessage() {}
 
 func (x *HealthCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[45]
+	mi := &file_control_controlpb_control_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4234,7 +4398,7 @@ func (x *HealthCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheck.ProtoReflect.Descriptor instead.
 func (*HealthCheck) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{45}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *HealthCheck) GetKind() HealthKind {
@@ -4346,7 +4510,7 @@ type Ejection struct {
 
 func (x *Ejection) Reset() {
 	*x = Ejection{}
-	mi := &file_control_controlpb_control_proto_msgTypes[46]
+	mi := &file_control_controlpb_control_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4358,7 +4522,7 @@ func (x *Ejection) String() string {
 func (*Ejection) ProtoMessage() {}
 
 func (x *Ejection) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[46]
+	mi := &file_control_controlpb_control_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4371,7 +4535,7 @@ func (x *Ejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ejection.ProtoReflect.Descriptor instead.
 func (*Ejection) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{46}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Ejection) GetOff() bool {
@@ -4454,7 +4618,7 @@ type KeyPair struct {
 
 func (x *KeyPair) Reset() {
 	*x = KeyPair{}
-	mi := &file_control_controlpb_control_proto_msgTypes[47]
+	mi := &file_control_controlpb_control_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4466,7 +4630,7 @@ func (x *KeyPair) String() string {
 func (*KeyPair) ProtoMessage() {}
 
 func (x *KeyPair) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[47]
+	mi := &file_control_controlpb_control_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4479,7 +4643,7 @@ func (x *KeyPair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyPair.ProtoReflect.Descriptor instead.
 func (*KeyPair) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{47}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *KeyPair) GetCertificate() string {
@@ -4510,7 +4674,7 @@ type ListenTLS struct {
 
 func (x *ListenTLS) Reset() {
 	*x = ListenTLS{}
-	mi := &file_control_controlpb_control_proto_msgTypes[48]
+	mi := &file_control_controlpb_control_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4522,7 +4686,7 @@ func (x *ListenTLS) String() string {
 func (*ListenTLS) ProtoMessage() {}
 
 func (x *ListenTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[48]
+	mi := &file_control_controlpb_control_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4535,7 +4699,7 @@ func (x *ListenTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListenTLS.ProtoReflect.Descriptor instead.
 func (*ListenTLS) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{48}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ListenTLS) GetCertificates() []*KeyPair {
@@ -4593,7 +4757,7 @@ type DialTLS struct {
 
 func (x *DialTLS) Reset() {
 	*x = DialTLS{}
-	mi := &file_control_controlpb_control_proto_msgTypes[49]
+	mi := &file_control_controlpb_control_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4605,7 +4769,7 @@ func (x *DialTLS) String() string {
 func (*DialTLS) ProtoMessage() {}
 
 func (x *DialTLS) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[49]
+	mi := &file_control_controlpb_control_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4618,7 +4782,7 @@ func (x *DialTLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DialTLS.ProtoReflect.Descriptor instead.
 func (*DialTLS) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{49}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *DialTLS) GetCa() string {
@@ -4670,7 +4834,7 @@ type HTTP2 struct {
 
 func (x *HTTP2) Reset() {
 	*x = HTTP2{}
-	mi := &file_control_controlpb_control_proto_msgTypes[50]
+	mi := &file_control_controlpb_control_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4682,7 +4846,7 @@ func (x *HTTP2) String() string {
 func (*HTTP2) ProtoMessage() {}
 
 func (x *HTTP2) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[50]
+	mi := &file_control_controlpb_control_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4695,7 +4859,7 @@ func (x *HTTP2) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTP2.ProtoReflect.Descriptor instead.
 func (*HTTP2) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{50}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *HTTP2) GetOff() bool {
@@ -4764,7 +4928,7 @@ type Instance struct {
 
 func (x *Instance) Reset() {
 	*x = Instance{}
-	mi := &file_control_controlpb_control_proto_msgTypes[51]
+	mi := &file_control_controlpb_control_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4776,7 +4940,7 @@ func (x *Instance) String() string {
 func (*Instance) ProtoMessage() {}
 
 func (x *Instance) ProtoReflect() protoreflect.Message {
-	mi := &file_control_controlpb_control_proto_msgTypes[51]
+	mi := &file_control_controlpb_control_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4789,7 +4953,7 @@ func (x *Instance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instance.ProtoReflect.Descriptor instead.
 func (*Instance) Descriptor() ([]byte, []int) {
-	return file_control_controlpb_control_proto_rawDescGZIP(), []int{51}
+	return file_control_controlpb_control_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Instance) GetName() string {
@@ -4909,12 +5073,13 @@ const file_control_controlpb_control_proto_rawDesc = "" +
 	"\bcounters\x18\x04 \x01(\v2\x1b.sluice.control.v1.CountersH\x00R\bcounters\x123\n" +
 	"\x06health\x18\x05 \x01(\v2\x19.sluice.control.v1.HealthH\x00R\x06health\x12-\n" +
 	"\x04pong\x18\x06 \x01(\v2\x17.sluice.control.v1.PongH\x00R\x04pongB\t\n" +
-	"\amessage\"\xe2\x01\n" +
+	"\amessage\"\x9a\x02\n" +
 	"\aToProxy\x126\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1a.sluice.control.v1.WelcomeH\x00R\awelcome\x123\n" +
 	"\x06update\x18\x02 \x01(\v2\x19.sluice.control.v1.UpdateH\x00R\x06update\x12-\n" +
 	"\x04ping\x18\x03 \x01(\v2\x17.sluice.control.v1.PingH\x00R\x04ping\x120\n" +
-	"\x05leave\x18\x04 \x01(\v2\x18.sluice.control.v1.LeaveH\x00R\x05leaveB\t\n" +
+	"\x05leave\x18\x04 \x01(\v2\x18.sluice.control.v1.LeaveH\x00R\x05leave\x126\n" +
+	"\asecrets\x18\x05 \x01(\v2\x1a.sluice.control.v1.SecretsH\x00R\asecretsB\t\n" +
 	"\amessage\";\n" +
 	"\aVersion\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1a\n" +
@@ -5002,7 +5167,18 @@ const file_control_controlpb_control_proto_rawDesc = "" +
 	"\aordered\x18\x06 \x01(\bR\aordered\x12\x16\n" +
 	"\x06broken\x18\a \x03(\tR\x06broken\x123\n" +
 	"\achanges\x18\b \x03(\v2\x19.sluice.control.v1.ChangeR\achanges\x12\x1a\n" +
-	"\bcomplete\x18\t \x01(\bR\bcomplete\"N\n" +
+	"\bcomplete\x18\t \x01(\bR\bcomplete\"\xa6\x01\n" +
+	"\x06Secret\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04hash\x18\x03 \x01(\fR\x04hash\x12\x12\n" +
+	"\x04held\x18\x04 \x01(\bR\x04held\x12 \n" +
+	"\vcertificate\x18\x05 \x01(\fR\vcertificate\x12\x10\n" +
+	"\x03key\x18\x06 \x01(\fR\x03key\x12\x0e\n" +
+	"\x02ca\x18\a \x01(\fR\x02ca\"R\n" +
+	"\aSecrets\x123\n" +
+	"\asecrets\x18\x01 \x03(\v2\x19.sluice.control.v1.SecretR\asecrets\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"N\n" +
 	"\bPosition\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\rR\x04line\x12\x16\n" +
@@ -5315,7 +5491,7 @@ func file_control_controlpb_control_proto_rawDescGZIP() []byte {
 }
 
 var file_control_controlpb_control_proto_enumTypes = make([]protoimpl.EnumInfo, 13)
-var file_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
+var file_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_control_controlpb_control_proto_goTypes = []any{
 	(PortType)(0),                 // 0: sluice.control.v1.PortType
 	(Sticky)(0),                   // 1: sluice.control.v1.Sticky
@@ -5350,39 +5526,41 @@ var file_control_controlpb_control_proto_goTypes = []any{
 	(*Change)(nil),                // 30: sluice.control.v1.Change
 	(*Named)(nil),                 // 31: sluice.control.v1.Named
 	(*Update)(nil),                // 32: sluice.control.v1.Update
-	(*Position)(nil),              // 33: sluice.control.v1.Position
-	(*Value)(nil),                 // 34: sluice.control.v1.Value
-	(*Values)(nil),                // 35: sluice.control.v1.Values
-	(*Entries)(nil),               // 36: sluice.control.v1.Entries
-	(*Entry)(nil),                 // 37: sluice.control.v1.Entry
-	(*Port)(nil),                  // 38: sluice.control.v1.Port
-	(*Service)(nil),               // 39: sluice.control.v1.Service
-	(*Gateway)(nil),               // 40: sluice.control.v1.Gateway
-	(*Route)(nil),                 // 41: sluice.control.v1.Route
-	(*Rewrite)(nil),               // 42: sluice.control.v1.Rewrite
-	(*Field)(nil),                 // 43: sluice.control.v1.Field
-	(*HeaderChanges)(nil),         // 44: sluice.control.v1.HeaderChanges
-	(*Headers)(nil),               // 45: sluice.control.v1.Headers
-	(*Redirect)(nil),              // 46: sluice.control.v1.Redirect
-	(*Limits)(nil),                // 47: sluice.control.v1.Limits
-	(*Rate)(nil),                  // 48: sluice.control.v1.Rate
-	(*Timeouts)(nil),              // 49: sluice.control.v1.Timeouts
-	(*Load)(nil),                  // 50: sluice.control.v1.Load
-	(*RequestRate)(nil),           // 51: sluice.control.v1.RequestRate
-	(*ClientKey)(nil),             // 52: sluice.control.v1.ClientKey
-	(*Breaker)(nil),               // 53: sluice.control.v1.Breaker
-	(*Affinity)(nil),              // 54: sluice.control.v1.Affinity
-	(*Locality)(nil),              // 55: sluice.control.v1.Locality
-	(*Retries)(nil),               // 56: sluice.control.v1.Retries
-	(*Range)(nil),                 // 57: sluice.control.v1.Range
-	(*HealthCheck)(nil),           // 58: sluice.control.v1.HealthCheck
-	(*Ejection)(nil),              // 59: sluice.control.v1.Ejection
-	(*KeyPair)(nil),               // 60: sluice.control.v1.KeyPair
-	(*ListenTLS)(nil),             // 61: sluice.control.v1.ListenTLS
-	(*DialTLS)(nil),               // 62: sluice.control.v1.DialTLS
-	(*HTTP2)(nil),                 // 63: sluice.control.v1.HTTP2
-	(*Instance)(nil),              // 64: sluice.control.v1.Instance
-	(*timestamppb.Timestamp)(nil), // 65: google.protobuf.Timestamp
+	(*Secret)(nil),                // 33: sluice.control.v1.Secret
+	(*Secrets)(nil),               // 34: sluice.control.v1.Secrets
+	(*Position)(nil),              // 35: sluice.control.v1.Position
+	(*Value)(nil),                 // 36: sluice.control.v1.Value
+	(*Values)(nil),                // 37: sluice.control.v1.Values
+	(*Entries)(nil),               // 38: sluice.control.v1.Entries
+	(*Entry)(nil),                 // 39: sluice.control.v1.Entry
+	(*Port)(nil),                  // 40: sluice.control.v1.Port
+	(*Service)(nil),               // 41: sluice.control.v1.Service
+	(*Gateway)(nil),               // 42: sluice.control.v1.Gateway
+	(*Route)(nil),                 // 43: sluice.control.v1.Route
+	(*Rewrite)(nil),               // 44: sluice.control.v1.Rewrite
+	(*Field)(nil),                 // 45: sluice.control.v1.Field
+	(*HeaderChanges)(nil),         // 46: sluice.control.v1.HeaderChanges
+	(*Headers)(nil),               // 47: sluice.control.v1.Headers
+	(*Redirect)(nil),              // 48: sluice.control.v1.Redirect
+	(*Limits)(nil),                // 49: sluice.control.v1.Limits
+	(*Rate)(nil),                  // 50: sluice.control.v1.Rate
+	(*Timeouts)(nil),              // 51: sluice.control.v1.Timeouts
+	(*Load)(nil),                  // 52: sluice.control.v1.Load
+	(*RequestRate)(nil),           // 53: sluice.control.v1.RequestRate
+	(*ClientKey)(nil),             // 54: sluice.control.v1.ClientKey
+	(*Breaker)(nil),               // 55: sluice.control.v1.Breaker
+	(*Affinity)(nil),              // 56: sluice.control.v1.Affinity
+	(*Locality)(nil),              // 57: sluice.control.v1.Locality
+	(*Retries)(nil),               // 58: sluice.control.v1.Retries
+	(*Range)(nil),                 // 59: sluice.control.v1.Range
+	(*HealthCheck)(nil),           // 60: sluice.control.v1.HealthCheck
+	(*Ejection)(nil),              // 61: sluice.control.v1.Ejection
+	(*KeyPair)(nil),               // 62: sluice.control.v1.KeyPair
+	(*ListenTLS)(nil),             // 63: sluice.control.v1.ListenTLS
+	(*DialTLS)(nil),               // 64: sluice.control.v1.DialTLS
+	(*HTTP2)(nil),                 // 65: sluice.control.v1.HTTP2
+	(*Instance)(nil),              // 66: sluice.control.v1.Instance
+	(*timestamppb.Timestamp)(nil), // 67: google.protobuf.Timestamp
 }
 var file_control_controlpb_control_proto_depIdxs = []int32{
 	18, // 0: sluice.control.v1.FromProxy.hello:type_name -> sluice.control.v1.Hello
@@ -5395,99 +5573,101 @@ var file_control_controlpb_control_proto_depIdxs = []int32{
 	32, // 7: sluice.control.v1.ToProxy.update:type_name -> sluice.control.v1.Update
 	26, // 8: sluice.control.v1.ToProxy.ping:type_name -> sluice.control.v1.Ping
 	29, // 9: sluice.control.v1.ToProxy.leave:type_name -> sluice.control.v1.Leave
-	16, // 10: sluice.control.v1.Hello.labels:type_name -> sluice.control.v1.Label
-	15, // 11: sluice.control.v1.Hello.serves:type_name -> sluice.control.v1.Version
-	17, // 12: sluice.control.v1.Hello.held:type_name -> sluice.control.v1.Held
-	15, // 13: sluice.control.v1.Ack.version:type_name -> sluice.control.v1.Version
-	17, // 14: sluice.control.v1.Ack.served:type_name -> sluice.control.v1.Held
-	33, // 15: sluice.control.v1.Reason.at:type_name -> sluice.control.v1.Position
-	17, // 16: sluice.control.v1.Nack.gateway:type_name -> sluice.control.v1.Held
-	15, // 17: sluice.control.v1.Nack.version:type_name -> sluice.control.v1.Version
-	20, // 18: sluice.control.v1.Nack.reasons:type_name -> sluice.control.v1.Reason
-	65, // 19: sluice.control.v1.Counters.start:type_name -> google.protobuf.Timestamp
-	65, // 20: sluice.control.v1.Counters.at:type_name -> google.protobuf.Timestamp
-	23, // 21: sluice.control.v1.Counters.series:type_name -> sluice.control.v1.Series
-	16, // 22: sluice.control.v1.Series.labels:type_name -> sluice.control.v1.Label
-	25, // 23: sluice.control.v1.Health.changed:type_name -> sluice.control.v1.InstanceState
-	65, // 24: sluice.control.v1.InstanceState.since:type_name -> google.protobuf.Timestamp
-	65, // 25: sluice.control.v1.InstanceState.until:type_name -> google.protobuf.Timestamp
-	65, // 26: sluice.control.v1.Change.at:type_name -> google.protobuf.Timestamp
-	40, // 27: sluice.control.v1.Named.gateway:type_name -> sluice.control.v1.Gateway
-	15, // 28: sluice.control.v1.Update.version:type_name -> sluice.control.v1.Version
-	31, // 29: sluice.control.v1.Update.changed:type_name -> sluice.control.v1.Named
-	30, // 30: sluice.control.v1.Update.changes:type_name -> sluice.control.v1.Change
-	35, // 31: sluice.control.v1.Value.list:type_name -> sluice.control.v1.Values
-	36, // 32: sluice.control.v1.Value.map:type_name -> sluice.control.v1.Entries
-	34, // 33: sluice.control.v1.Values.values:type_name -> sluice.control.v1.Value
-	37, // 34: sluice.control.v1.Entries.entries:type_name -> sluice.control.v1.Entry
-	34, // 35: sluice.control.v1.Entry.value:type_name -> sluice.control.v1.Value
-	0,  // 36: sluice.control.v1.Port.type:type_name -> sluice.control.v1.PortType
-	38, // 37: sluice.control.v1.Service.port:type_name -> sluice.control.v1.Port
-	37, // 38: sluice.control.v1.Gateway.metadata:type_name -> sluice.control.v1.Entry
-	38, // 39: sluice.control.v1.Gateway.port:type_name -> sluice.control.v1.Port
-	1,  // 40: sluice.control.v1.Gateway.sticky:type_name -> sluice.control.v1.Sticky
-	39, // 41: sluice.control.v1.Gateway.service:type_name -> sluice.control.v1.Service
-	41, // 42: sluice.control.v1.Gateway.routes:type_name -> sluice.control.v1.Route
-	2,  // 43: sluice.control.v1.Gateway.split:type_name -> sluice.control.v1.SplitMode
-	3,  // 44: sluice.control.v1.Gateway.unavailable:type_name -> sluice.control.v1.UnavailableMode
-	54, // 45: sluice.control.v1.Gateway.affinity:type_name -> sluice.control.v1.Affinity
-	55, // 46: sluice.control.v1.Gateway.locality:type_name -> sluice.control.v1.Locality
-	47, // 47: sluice.control.v1.Gateway.limits:type_name -> sluice.control.v1.Limits
-	49, // 48: sluice.control.v1.Gateway.timeouts:type_name -> sluice.control.v1.Timeouts
-	50, // 49: sluice.control.v1.Gateway.load:type_name -> sluice.control.v1.Load
-	58, // 50: sluice.control.v1.Gateway.health:type_name -> sluice.control.v1.HealthCheck
-	59, // 51: sluice.control.v1.Gateway.ejection:type_name -> sluice.control.v1.Ejection
-	4,  // 52: sluice.control.v1.Gateway.forwarded:type_name -> sluice.control.v1.ForwardedMode
-	61, // 53: sluice.control.v1.Gateway.tls:type_name -> sluice.control.v1.ListenTLS
-	10, // 54: sluice.control.v1.Gateway.between_routes:type_name -> sluice.control.v1.BetweenRoutes
-	63, // 55: sluice.control.v1.Gateway.http2:type_name -> sluice.control.v1.HTTP2
-	33, // 56: sluice.control.v1.Gateway.at:type_name -> sluice.control.v1.Position
-	37, // 57: sluice.control.v1.Route.metadata:type_name -> sluice.control.v1.Entry
-	42, // 58: sluice.control.v1.Route.rewrites:type_name -> sluice.control.v1.Rewrite
-	45, // 59: sluice.control.v1.Route.headers:type_name -> sluice.control.v1.Headers
-	46, // 60: sluice.control.v1.Route.redirect:type_name -> sluice.control.v1.Redirect
-	47, // 61: sluice.control.v1.Route.limits:type_name -> sluice.control.v1.Limits
-	49, // 62: sluice.control.v1.Route.timeouts:type_name -> sluice.control.v1.Timeouts
-	50, // 63: sluice.control.v1.Route.load:type_name -> sluice.control.v1.Load
-	56, // 64: sluice.control.v1.Route.retries:type_name -> sluice.control.v1.Retries
-	58, // 65: sluice.control.v1.Route.health:type_name -> sluice.control.v1.HealthCheck
-	59, // 66: sluice.control.v1.Route.ejection:type_name -> sluice.control.v1.Ejection
-	62, // 67: sluice.control.v1.Route.tls:type_name -> sluice.control.v1.DialTLS
-	11, // 68: sluice.control.v1.Route.proxy_protocol:type_name -> sluice.control.v1.ProxyVersion
-	12, // 69: sluice.control.v1.Route.protocol:type_name -> sluice.control.v1.Protocol
-	64, // 70: sluice.control.v1.Route.instances:type_name -> sluice.control.v1.Instance
-	33, // 71: sluice.control.v1.Route.at:type_name -> sluice.control.v1.Position
-	33, // 72: sluice.control.v1.Route.condition_at:type_name -> sluice.control.v1.Position
-	33, // 73: sluice.control.v1.Rewrite.at:type_name -> sluice.control.v1.Position
-	43, // 74: sluice.control.v1.HeaderChanges.set:type_name -> sluice.control.v1.Field
-	43, // 75: sluice.control.v1.HeaderChanges.add:type_name -> sluice.control.v1.Field
-	44, // 76: sluice.control.v1.Headers.request:type_name -> sluice.control.v1.HeaderChanges
-	44, // 77: sluice.control.v1.Headers.response:type_name -> sluice.control.v1.HeaderChanges
-	48, // 78: sluice.control.v1.Limits.min_rate:type_name -> sluice.control.v1.Rate
-	51, // 79: sluice.control.v1.Load.rates:type_name -> sluice.control.v1.RequestRate
-	53, // 80: sluice.control.v1.Load.breaker:type_name -> sluice.control.v1.Breaker
-	52, // 81: sluice.control.v1.RequestRate.key:type_name -> sluice.control.v1.ClientKey
-	5,  // 82: sluice.control.v1.ClientKey.source:type_name -> sluice.control.v1.KeySource
-	5,  // 83: sluice.control.v1.Affinity.key:type_name -> sluice.control.v1.KeySource
-	6,  // 84: sluice.control.v1.Locality.prefer:type_name -> sluice.control.v1.Nearness
-	57, // 85: sluice.control.v1.Retries.statuses:type_name -> sluice.control.v1.Range
-	7,  // 86: sluice.control.v1.HealthCheck.kind:type_name -> sluice.control.v1.HealthKind
-	57, // 87: sluice.control.v1.HealthCheck.status:type_name -> sluice.control.v1.Range
-	57, // 88: sluice.control.v1.Ejection.statuses:type_name -> sluice.control.v1.Range
-	60, // 89: sluice.control.v1.ListenTLS.certificates:type_name -> sluice.control.v1.KeyPair
-	8,  // 90: sluice.control.v1.ListenTLS.client_auth:type_name -> sluice.control.v1.ClientAuth
-	9,  // 91: sluice.control.v1.ListenTLS.plain:type_name -> sluice.control.v1.PlainHTTP
-	60, // 92: sluice.control.v1.DialTLS.key_pair:type_name -> sluice.control.v1.KeyPair
-	16, // 93: sluice.control.v1.Instance.labels:type_name -> sluice.control.v1.Label
-	65, // 94: sluice.control.v1.Instance.since:type_name -> google.protobuf.Timestamp
-	33, // 95: sluice.control.v1.Instance.at:type_name -> sluice.control.v1.Position
-	13, // 96: sluice.control.v1.Control.Connect:input_type -> sluice.control.v1.FromProxy
-	14, // 97: sluice.control.v1.Control.Connect:output_type -> sluice.control.v1.ToProxy
-	97, // [97:98] is the sub-list for method output_type
-	96, // [96:97] is the sub-list for method input_type
-	96, // [96:96] is the sub-list for extension type_name
-	96, // [96:96] is the sub-list for extension extendee
-	0,  // [0:96] is the sub-list for field type_name
+	34, // 10: sluice.control.v1.ToProxy.secrets:type_name -> sluice.control.v1.Secrets
+	16, // 11: sluice.control.v1.Hello.labels:type_name -> sluice.control.v1.Label
+	15, // 12: sluice.control.v1.Hello.serves:type_name -> sluice.control.v1.Version
+	17, // 13: sluice.control.v1.Hello.held:type_name -> sluice.control.v1.Held
+	15, // 14: sluice.control.v1.Ack.version:type_name -> sluice.control.v1.Version
+	17, // 15: sluice.control.v1.Ack.served:type_name -> sluice.control.v1.Held
+	35, // 16: sluice.control.v1.Reason.at:type_name -> sluice.control.v1.Position
+	17, // 17: sluice.control.v1.Nack.gateway:type_name -> sluice.control.v1.Held
+	15, // 18: sluice.control.v1.Nack.version:type_name -> sluice.control.v1.Version
+	20, // 19: sluice.control.v1.Nack.reasons:type_name -> sluice.control.v1.Reason
+	67, // 20: sluice.control.v1.Counters.start:type_name -> google.protobuf.Timestamp
+	67, // 21: sluice.control.v1.Counters.at:type_name -> google.protobuf.Timestamp
+	23, // 22: sluice.control.v1.Counters.series:type_name -> sluice.control.v1.Series
+	16, // 23: sluice.control.v1.Series.labels:type_name -> sluice.control.v1.Label
+	25, // 24: sluice.control.v1.Health.changed:type_name -> sluice.control.v1.InstanceState
+	67, // 25: sluice.control.v1.InstanceState.since:type_name -> google.protobuf.Timestamp
+	67, // 26: sluice.control.v1.InstanceState.until:type_name -> google.protobuf.Timestamp
+	67, // 27: sluice.control.v1.Change.at:type_name -> google.protobuf.Timestamp
+	42, // 28: sluice.control.v1.Named.gateway:type_name -> sluice.control.v1.Gateway
+	15, // 29: sluice.control.v1.Update.version:type_name -> sluice.control.v1.Version
+	31, // 30: sluice.control.v1.Update.changed:type_name -> sluice.control.v1.Named
+	30, // 31: sluice.control.v1.Update.changes:type_name -> sluice.control.v1.Change
+	33, // 32: sluice.control.v1.Secrets.secrets:type_name -> sluice.control.v1.Secret
+	37, // 33: sluice.control.v1.Value.list:type_name -> sluice.control.v1.Values
+	38, // 34: sluice.control.v1.Value.map:type_name -> sluice.control.v1.Entries
+	36, // 35: sluice.control.v1.Values.values:type_name -> sluice.control.v1.Value
+	39, // 36: sluice.control.v1.Entries.entries:type_name -> sluice.control.v1.Entry
+	36, // 37: sluice.control.v1.Entry.value:type_name -> sluice.control.v1.Value
+	0,  // 38: sluice.control.v1.Port.type:type_name -> sluice.control.v1.PortType
+	40, // 39: sluice.control.v1.Service.port:type_name -> sluice.control.v1.Port
+	39, // 40: sluice.control.v1.Gateway.metadata:type_name -> sluice.control.v1.Entry
+	40, // 41: sluice.control.v1.Gateway.port:type_name -> sluice.control.v1.Port
+	1,  // 42: sluice.control.v1.Gateway.sticky:type_name -> sluice.control.v1.Sticky
+	41, // 43: sluice.control.v1.Gateway.service:type_name -> sluice.control.v1.Service
+	43, // 44: sluice.control.v1.Gateway.routes:type_name -> sluice.control.v1.Route
+	2,  // 45: sluice.control.v1.Gateway.split:type_name -> sluice.control.v1.SplitMode
+	3,  // 46: sluice.control.v1.Gateway.unavailable:type_name -> sluice.control.v1.UnavailableMode
+	56, // 47: sluice.control.v1.Gateway.affinity:type_name -> sluice.control.v1.Affinity
+	57, // 48: sluice.control.v1.Gateway.locality:type_name -> sluice.control.v1.Locality
+	49, // 49: sluice.control.v1.Gateway.limits:type_name -> sluice.control.v1.Limits
+	51, // 50: sluice.control.v1.Gateway.timeouts:type_name -> sluice.control.v1.Timeouts
+	52, // 51: sluice.control.v1.Gateway.load:type_name -> sluice.control.v1.Load
+	60, // 52: sluice.control.v1.Gateway.health:type_name -> sluice.control.v1.HealthCheck
+	61, // 53: sluice.control.v1.Gateway.ejection:type_name -> sluice.control.v1.Ejection
+	4,  // 54: sluice.control.v1.Gateway.forwarded:type_name -> sluice.control.v1.ForwardedMode
+	63, // 55: sluice.control.v1.Gateway.tls:type_name -> sluice.control.v1.ListenTLS
+	10, // 56: sluice.control.v1.Gateway.between_routes:type_name -> sluice.control.v1.BetweenRoutes
+	65, // 57: sluice.control.v1.Gateway.http2:type_name -> sluice.control.v1.HTTP2
+	35, // 58: sluice.control.v1.Gateway.at:type_name -> sluice.control.v1.Position
+	39, // 59: sluice.control.v1.Route.metadata:type_name -> sluice.control.v1.Entry
+	44, // 60: sluice.control.v1.Route.rewrites:type_name -> sluice.control.v1.Rewrite
+	47, // 61: sluice.control.v1.Route.headers:type_name -> sluice.control.v1.Headers
+	48, // 62: sluice.control.v1.Route.redirect:type_name -> sluice.control.v1.Redirect
+	49, // 63: sluice.control.v1.Route.limits:type_name -> sluice.control.v1.Limits
+	51, // 64: sluice.control.v1.Route.timeouts:type_name -> sluice.control.v1.Timeouts
+	52, // 65: sluice.control.v1.Route.load:type_name -> sluice.control.v1.Load
+	58, // 66: sluice.control.v1.Route.retries:type_name -> sluice.control.v1.Retries
+	60, // 67: sluice.control.v1.Route.health:type_name -> sluice.control.v1.HealthCheck
+	61, // 68: sluice.control.v1.Route.ejection:type_name -> sluice.control.v1.Ejection
+	64, // 69: sluice.control.v1.Route.tls:type_name -> sluice.control.v1.DialTLS
+	11, // 70: sluice.control.v1.Route.proxy_protocol:type_name -> sluice.control.v1.ProxyVersion
+	12, // 71: sluice.control.v1.Route.protocol:type_name -> sluice.control.v1.Protocol
+	66, // 72: sluice.control.v1.Route.instances:type_name -> sluice.control.v1.Instance
+	35, // 73: sluice.control.v1.Route.at:type_name -> sluice.control.v1.Position
+	35, // 74: sluice.control.v1.Route.condition_at:type_name -> sluice.control.v1.Position
+	35, // 75: sluice.control.v1.Rewrite.at:type_name -> sluice.control.v1.Position
+	45, // 76: sluice.control.v1.HeaderChanges.set:type_name -> sluice.control.v1.Field
+	45, // 77: sluice.control.v1.HeaderChanges.add:type_name -> sluice.control.v1.Field
+	46, // 78: sluice.control.v1.Headers.request:type_name -> sluice.control.v1.HeaderChanges
+	46, // 79: sluice.control.v1.Headers.response:type_name -> sluice.control.v1.HeaderChanges
+	50, // 80: sluice.control.v1.Limits.min_rate:type_name -> sluice.control.v1.Rate
+	53, // 81: sluice.control.v1.Load.rates:type_name -> sluice.control.v1.RequestRate
+	55, // 82: sluice.control.v1.Load.breaker:type_name -> sluice.control.v1.Breaker
+	54, // 83: sluice.control.v1.RequestRate.key:type_name -> sluice.control.v1.ClientKey
+	5,  // 84: sluice.control.v1.ClientKey.source:type_name -> sluice.control.v1.KeySource
+	5,  // 85: sluice.control.v1.Affinity.key:type_name -> sluice.control.v1.KeySource
+	6,  // 86: sluice.control.v1.Locality.prefer:type_name -> sluice.control.v1.Nearness
+	59, // 87: sluice.control.v1.Retries.statuses:type_name -> sluice.control.v1.Range
+	7,  // 88: sluice.control.v1.HealthCheck.kind:type_name -> sluice.control.v1.HealthKind
+	59, // 89: sluice.control.v1.HealthCheck.status:type_name -> sluice.control.v1.Range
+	59, // 90: sluice.control.v1.Ejection.statuses:type_name -> sluice.control.v1.Range
+	62, // 91: sluice.control.v1.ListenTLS.certificates:type_name -> sluice.control.v1.KeyPair
+	8,  // 92: sluice.control.v1.ListenTLS.client_auth:type_name -> sluice.control.v1.ClientAuth
+	9,  // 93: sluice.control.v1.ListenTLS.plain:type_name -> sluice.control.v1.PlainHTTP
+	62, // 94: sluice.control.v1.DialTLS.key_pair:type_name -> sluice.control.v1.KeyPair
+	16, // 95: sluice.control.v1.Instance.labels:type_name -> sluice.control.v1.Label
+	67, // 96: sluice.control.v1.Instance.since:type_name -> google.protobuf.Timestamp
+	35, // 97: sluice.control.v1.Instance.at:type_name -> sluice.control.v1.Position
+	13, // 98: sluice.control.v1.Control.Connect:input_type -> sluice.control.v1.FromProxy
+	14, // 99: sluice.control.v1.Control.Connect:output_type -> sluice.control.v1.ToProxy
+	99, // [99:100] is the sub-list for method output_type
+	98, // [98:99] is the sub-list for method input_type
+	98, // [98:98] is the sub-list for extension type_name
+	98, // [98:98] is the sub-list for extension extendee
+	0,  // [0:98] is the sub-list for field type_name
 }
 
 func init() { file_control_controlpb_control_proto_init() }
@@ -5508,8 +5688,9 @@ func file_control_controlpb_control_proto_init() {
 		(*ToProxy_Update)(nil),
 		(*ToProxy_Ping)(nil),
 		(*ToProxy_Leave)(nil),
+		(*ToProxy_Secrets)(nil),
 	}
-	file_control_controlpb_control_proto_msgTypes[21].OneofWrappers = []any{
+	file_control_controlpb_control_proto_msgTypes[23].OneofWrappers = []any{
 		(*Value_Null)(nil),
 		(*Value_Truth)(nil),
 		(*Value_Integer)(nil),
@@ -5524,7 +5705,7 @@ func file_control_controlpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_controlpb_control_proto_rawDesc), len(file_control_controlpb_control_proto_rawDesc)),
 			NumEnums:      13,
-			NumMessages:   52,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
