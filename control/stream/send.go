@@ -10,12 +10,13 @@ import (
 	"github.com/sluice-mesh/sluice/control/controlpb"
 )
 
-// job is what there is to send next: at most one of the first three.
+// job is what there is to send next: at most one of the first four.
 type job struct {
-	leave  *controlpb.Leave
-	parcel *parcel
-	ping   bool
-	wait   time.Duration // until there may be something, if there is nothing
+	leave   *controlpb.Leave
+	secrets *delivery
+	parcel  *parcel
+	ping    bool
+	wait    time.Duration // until there may be something, if there is nothing
 }
 
 // send sends what the proxy lacks, until the session ends. It may be blocked
@@ -35,6 +36,10 @@ func (c *session) send() {
 		case j.leave != nil:
 			c.say(&controlpb.ToProxy{Message: &controlpb.ToProxy_Leave{Leave: j.leave}})
 			return
+		case j.secrets != nil:
+			if !c.bring(j.secrets) {
+				return
+			}
 		case j.parcel != nil:
 			if !c.update(j.parcel) {
 				return
@@ -63,6 +68,9 @@ func (c *session) next(ping time.Duration) job {
 	defer c.s.mu.Unlock()
 	if c.leave != nil {
 		return job{leave: c.leave}
+	}
+	if d := c.deliver(); d != nil {
+		return job{secrets: d}
 	}
 	wait := ping
 	if want := c.view.current; want != nil && want != c.sent {

@@ -54,12 +54,13 @@ type session struct {
 	why      *ending       // set before that
 
 	// The fields below are guarded by the server's mu.
-	held         *holding   // until the first update
-	sent         *edition   // the last that was sent, or is about to be
-	acked        *edition   // the last that is served
-	unacked      []*edition // sent since, oldest first
-	underWay     time.Time  // since when an answer is waited for; zero if none is
-	behind       time.Time  // since when acked is not the newest; zero if it is
+	held         *holding      // until the first update
+	sent         *edition      // the last that was sent, or is about to be
+	acked        *edition      // the last that is served
+	secrets      *wire.Secrets // the last that were sent, or are about to be; nil if none
+	unacked      []*edition    // sent since, oldest first
+	underWay     time.Time     // since when an answer is waited for; zero if none is
+	behind       time.Time     // since when acked is not the newest; zero if it is
 	refusals     map[string]*refusal
 	detailed     int      // refusals whose reasons are kept
 	tableRefusal *refusal // of a whole table

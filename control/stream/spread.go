@@ -90,10 +90,11 @@ func (s *Server) pass() {
 	if len(plans) > 0 {
 		s.takeUp(plans)
 	}
+	s.spreadSecrets()
 	s.mu.Lock()
 	views := make([]*view, 0, len(s.views))
 	for _, v := range s.views {
-		if v.stale() {
+		if v.stale() && v.chest.secrets != nil { // else it began meanwhile
 			views = append(views, v)
 		}
 	}
@@ -133,6 +134,9 @@ func (s *Server) takeUpOne(n *namespace, p *planner.Plan, seq uint64) (after cal
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if p.Table.Version == old.Version() {
+			n.vault.take(p)
+		}
 		n.remember(n.seq, p.Changes)
 		return s.track(n, p.Changes, nil)
 	}
@@ -155,6 +159,7 @@ func (s *Server) takeUpOne(n *namespace, p *planner.Plan, seq uint64) (after cal
 	defer s.mu.Unlock()
 	n.asked, n.table, n.seq, n.faults = p.Table, next, seq, faults
 	n.before, n.update = old, update
+	n.vault.take(p)
 	if v := p.Table.Version; v.Epoch != s.newest.Epoch || v.Newer(s.newest) {
 		s.newest = v
 	}

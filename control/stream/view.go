@@ -46,6 +46,7 @@ type namespace struct {
 	update *controlpb.Update
 	recent []recentChange    // oldest first
 	faults map[string]string // why gateways cannot be sent
+	vault  vault
 
 	sessions map[*session]struct{}
 	marks    []*mark // those that some proxy does not serve, oldest first
@@ -81,6 +82,7 @@ type view struct {
 	seq        uint64     // of the pass that made it
 	editions   []*edition // that sessions are at, oldest first
 	shown      atomic.Pointer[showing]
+	chest      chest
 }
 
 // showing is by which tables a view tells namespaces of gateways; immutable.
