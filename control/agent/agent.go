@@ -40,6 +40,7 @@ type Agent struct {
 	// What follows belongs to the goroutine of Start, and then of Run.
 
 	receiver   *wire.Receiver
+	secrets    wire.SecretReceiver
 	applied    *routing.Table // what serves; nil before the first table
 	latest     stored         // what was sent last and taken; without a table before that
 	resort     *routing.Table // in quarantine, and all that there is; else nil
@@ -242,12 +243,31 @@ func (a *Agent) hear(m *controlpb.ToProxy) error {
 			return fmt.Errorf("%w: %w", errWrong, err)
 		}
 		if got != nil {
+			if !a.session.table && !a.session.secrets {
+				a.hand(nil) // none came with the session, so there are none
+			}
 			a.take(got)
+		}
+	case *controlpb.ToProxy_Secrets:
+		all, whole, err := a.secrets.Receive(m.Secrets)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errWrong, err)
+		}
+		if whole {
+			a.session.secrets = true
+			a.hand(all)
 		}
 	case *controlpb.ToProxy_Leave:
 		return leaving{m.Leave}
 	}
 	return nil
+}
+
+// hand hands Secrets on.
+func (a *Agent) hand(all []*routing.Secret) {
+	if a.o.Secrets != nil {
+		a.o.Secrets(all)
+	}
 }
 
 // end lets go of the session, and returns how long to wait for the next.
@@ -256,6 +276,7 @@ func (a *Agent) end(err error) time.Duration {
 	s.close()
 	a.session = nil
 	a.receiver.Reset()
+	a.secrets.Reset()
 	leave, left := errors.AsType[leaving](err)
 	a.failed++
 	if s.table && !faulty(err) && (!left || time.Since(s.taken) >= steady) {

@@ -221,6 +221,7 @@ type bed struct {
 	registry *metrics.Registry
 	stop     context.CancelFunc
 	ended    chan error
+	on       func(*routing.Table) // is told of each table; nil if nobody asks
 
 	mu       sync.Mutex // guards the fields below
 	snapshot *routing.Snapshot
@@ -304,6 +305,9 @@ func (b *bed) apply(t *routing.Table) agent.Outcome {
 	defer b.mu.Unlock()
 	next, faults := routing.Compile(b.snapshot, t, routing.CompileOptions{})
 	b.snapshot, b.tables = next, append(b.tables, t)
+	if b.on != nil {
+		b.on(t)
+	}
 	return agent.Outcome{Faults: faults}
 }
 

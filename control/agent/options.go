@@ -59,6 +59,10 @@ type Options struct {
 
 	// Apply has a table served in the place of the one before.
 	Apply func(*routing.Table) Outcome
+	// Secrets takes all Secrets that gateways name, before the table whose
+	// gateways do; they take the place of those before. Those that did not change
+	// are the same pointers. Nil means that gateways can name none.
+	Secrets func([]*routing.Secret)
 	// Unserved returns the gateways of the table that are asked for and cannot
 	// take traffic, with the reason, such as a port that is taken. It is asked
 	// each second. Nil means that there never is one.

@@ -53,10 +53,12 @@ type session struct {
 	wake    chan struct{} // holds a token when waiting or closing changed
 
 	// What follows belongs to the goroutine of Run.
-	node  string            // of the server; empty before its Welcome
-	table bool              // a table came
-	told  map[string]string // why gateways are not served, as it was told
-	taken time.Time         // when the first table came
+	node  string // of the server; empty before its Welcome
+	table bool   // a table came
+	// secrets says that Secrets came.
+	secrets bool
+	told    map[string]string // why gateways are not served, as it was told
+	taken   time.Time         // when the first table came
 }
 
 // event is what a session tells its owner.

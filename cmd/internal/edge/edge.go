@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,7 +30,8 @@ const settleEvery = time.Second
 
 // Options shape an Edge.
 type Options struct {
-	// Options are those of the node. Ready, Status and Confirm are the edge's.
+	// Options are those of the node. Ready, Status, Confirm, Secrets and
+	// SecretsDir are the edge's.
 	node.Options
 	// Servers are the addresses of the control plane.
 	Servers []string
@@ -42,7 +44,8 @@ type Options struct {
 	Credentials *auth.Credentials
 	// Token returns the join token; nil if there is none.
 	Token func() (string, error)
-	// DataDir is where the last good tables are kept; empty if they are not.
+	// DataDir is where the last good tables are kept, and the Secrets that they
+	// name; empty if they are not.
 	DataDir string
 	// Hold is how long gateways are kept that seem to be gone.
 	Hold time.Duration
@@ -69,6 +72,10 @@ func Open(ctx context.Context, o Options) (*Edge, error) {
 	o.Ready = e.ready
 	o.Status = e.status
 	o.Confirm = func() int { return e.agent.Confirm() }
+	o.Secrets = true
+	if o.DataDir != "" {
+		o.SecretsDir = filepath.Join(o.DataDir, secretsDir)
+	}
 	var err error
 	if e.node, err = node.Open(ctx, o.Options); err != nil {
 		return nil, err
@@ -102,6 +109,7 @@ func (e *Edge) open() (err error) {
 		Metrics:     registry,
 		Log:         e.o.Log,
 		Apply:       e.apply,
+		Secrets:     e.node.PutSecrets,
 		Unserved:    e.node.Unserved,
 		Counters:    counters.Next,
 		Health:      func() *controlpb.Health { return counters.Health(e.node.InstanceStates) },

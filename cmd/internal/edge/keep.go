@@ -19,6 +19,9 @@ import (
 // store do not compare between proxies of different namespaces.
 const namespacesFile = "namespaces"
 
+// secretsDir is the folder of Secrets in a data directory.
+const secretsDir = "secrets"
+
 // openKeeper opens a data directory, which is of the namespaces alone.
 func openKeeper(dir string, namespaces []string, wrote func(lastgood.Write)) (*lastgood.Keeper, error) {
 	k, err := lastgood.Open(dir, lastgood.Options{Schema: agent.Schema, OldestSchema: agent.Schema, Wrote: wrote})

@@ -18,7 +18,8 @@ type Options struct {
 	Source discovery.Source
 	// Select says how selectors find instances.
 	Select routing.SelectOptions
-	// Options are those of the node. Ready, Status and Confirm are the mesh's.
+	// Options are those of the node. Ready, Status, Confirm and Secrets are the
+	// mesh's.
 	node.Options
 }
 
@@ -36,6 +37,7 @@ func Open(ctx context.Context, o Options) (*Mesh, error) {
 	o.Ready = nil
 	o.Status = func(s node.Status) any { return m.status(s) }
 	o.Confirm = m.Confirm
+	o.Secrets = true
 	var err error
 	if m.node, err = node.Open(ctx, o.Options); err != nil {
 		return nil, err
@@ -78,4 +80,7 @@ func (m *Mesh) Confirm() int {
 
 // publish hands a plan to the node. The planner calls it from one goroutine at
 // a time.
-func (m *Mesh) publish(p planner.Plan) { m.node.Publish(p.Snapshot, p.Faults) }
+func (m *Mesh) publish(p planner.Plan) {
+	m.node.PutSecrets(p.Secrets)
+	m.node.Publish(p.Snapshot, p.Faults)
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package edge_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sluice-mesh/sluice/cmd/internal/edge"
+	"github.com/sluice-mesh/sluice/cmd/internal/plane"
+	"github.com/sluice-mesh/sluice/discovery"
+	"github.com/sluice-mesh/sluice/routing"
+	"github.com/sluice-mesh/sluice/test/certs"
+	"github.com/sluice-mesh/sluice/test/freeport"
+)
+
+// patience bounds how long a test waits. It is no measure of anything.
+const patience = time.Minute
+
+// told is a source that tells what it is sent.
+type told chan []discovery.Update
+
+func (s told) Run(ctx context.Context, sink func(discovery.Batch)) error {
+	for listed := true; ; listed = false {
+		select {
+		case <-ctx.Done():
+			return nil
+		case updates := <-s:
+			sink(discovery.Batch{Updates: updates, Listed: listed})
+		}
+	}
+}
+
+// run runs something until it is ended, or the test is over.
+func run(t *testing.T, f func(context.Context) error) (end func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- f(ctx) }()
+	over := false
+	end = func() {
+		if over {
+			return
+		}
+		over = true
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run() = %v, want nil", err)
+		}
+	}
+	t.Cleanup(end)
+	return end
+}
+
+// shows waits until a port shows a certificate.
+func shows(t *testing.T, ca *certs.CA, port int, want certs.Pair) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		dialer := tls.Dialer{Config: &tls.Config{RootCAs: ca.Pool(), ServerName: "shop.example"}}
+		conn, err := dialer.DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			shown := conn.(*tls.Conn).ConnectionState().PeerCertificates[0]
+			_ = conn.Close()
+			if shown.Equal(want.Leaf) {
+				return
+			}
+			err = fmt.Errorf("it shows the certificate %v", shown.SerialNumber)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the certificate %v is not shown: %v", want.Leaf.SerialNumber, err)
+		}
+		select {
+		case <-t.Context().Done():
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func secretUpdate(p certs.Pair) discovery.Update {
+	return discovery.Update{Key: "secrets/shop/web", Secrets: []*routing.Secret{{
+		Namespace: "shop", Name: "web", Certificate: p.Certificate, Key: p.Key,
+	}}}
+}
+
+// A Secret travels from a source to the handshakes of a proxy, is renewed, and
+// is there after a start without control plane. In the end nothing is left.
+func TestSecretsServeWithAndWithoutControlPlane(t *testing.T) {
+	ca, port, data := certs.New(t), freeport.One(t), t.TempDir()
+	first, next := ca.Issue(t, "shop.example"), ca.Issue(t, "shop.example")
+	source := make(told)
+	p, err := plane.Open(t.Context(), plane.Options{Dir: t.TempDir(), Source: source, API: "127.0.0.1:0", Stream: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	endPlane := run(t, p.Run)
+	docs, faults := routing.Read("shop.yaml", fmt.Appendf(nil,
+		"name: shop\nport: %d\nsluice: {tls: {certificates: secret:shop/web}}\nroutes: {\"[127.0.0.1:1]\": {weight: 100%%}}\n", port))
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	source <- []discovery.Update{{Key: "shop.yaml", Documents: docs}, secretUpdate(first)}
+	open := func(dir string) *edge.Edge {
+		t.Helper()
+		o := options(t, dir, "default/default")
+		o.Servers = []string{p.Stream()}
+		e, err := edge.Open(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	endProxy := run(t, open(data).Run)
+	shows(t, ca, port, first)
+	source <- []discovery.Update{secretUpdate(next)}
+	shows(t, ca, port, next)
+	endProxy()
+	endPlane()
+	endProxy = run(t, open(data).Run)
+	shows(t, ca, port, next)
+	endProxy()
+	path := filepath.Join(data, "secrets", "shop", "web", "pair.pem")
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%s: %v, %v; want a file for its owner alone", path, info, err)
+	}
+}
+
+// Without a data directory Secrets are kept as long as the process lives.
+func TestSecretsWithoutDataDirectoryLeaveNothing(t *testing.T) {
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	e, err := edge.Open(t.Context(), options(t, "", "default/default"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := run(t, e.Run)
+	p := certs.New(t).Issue(t, "shop.example")
+	e.Node().PutSecrets(secretUpdate(p).Secrets)
+	found, err := filepath.Glob(filepath.Join(tmp, "sluice-secrets-*", "shop", "web", "pair.pem"))
+	if err != nil || len(found) != 1 {
+		t.Errorf("the files of Secrets are %q (%v), want one", found, err)
+	}
+	end()
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+		t.Errorf("%v is left (%v)", left, err)
+	}
+}
