@@ -194,6 +194,7 @@ func Families() []Family {
 		ControlProxies, ControlSessionsEnded, ControlSessionsRefused, ControlMessagesDropped, ControlUpdates, ControlUpdateBytes, ControlConvergence,
 		ControlConnected, ControlReconnects, TableStale, TableIgnored, TableHeldBack, TableDiskWrites, TableDiskDamaged,
 		ControlSeries, ControlSeriesLeftOut, ControlEvents, ControlEventStreams, ControlEventStreamsEnded,
+		DiscoveryObjects, DiscoveryHeldBack, DiscoveryStale,
 		KubernetesLeader, KubernetesWrites,
 	}
 }

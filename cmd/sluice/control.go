@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-mesh/sluice/cmd/internal/boot"
+	"github.com/sluice-mesh/sluice/cmd/internal/kube"
 	"github.com/sluice-mesh/sluice/cmd/internal/plane"
 	"github.com/sluice-mesh/sluice/control/store"
 	"github.com/sluice-mesh/sluice/routing"
@@ -24,6 +25,7 @@ type controlFlags struct {
 	files     []string
 	instances instanceFlags
 	plane     plane.Options
+	cluster   kube.Options
 	logFormat string
 	logLevel  string
 }
@@ -41,6 +43,11 @@ Gateways may stand in files besides (-f), which are watched. They belong to the
 namespace of --namespace; where the API has one of the same kind and name, that
 of the API counts.
 
+With --kubernetes it watches the cluster that it runs in, or that a kubeconfig
+file names: selectors find pods and Services, and gateways may stand in objects
+of the cluster. While the API server does not answer, what is known of the
+cluster stays, over a restart, too.
+
 On loopback addresses anybody on this machine may do everything, and nothing is
 encrypted. Other addresses take certificates (--credentials); the API then asks
 for a token, too. 'sluice pki' makes both.
@@ -49,6 +56,7 @@ SIGINT or SIGTERM ends it in good order; proxies serve on. SIGHUP reads files
 and certificates anew and believes absences that are held back.`,
 		Example: `  sluice control --data-dir /var/lib/sluice/control
   sluice control --data-dir data -f gateways/ --instances instances.yaml
+  sluice control --data-dir data --kubeconfig ~/.kube/config --kubernetes-namespaces shop
   sluice pki init --dir pki --name control.example
   sluice control --data-dir data --credentials pki/control --api 0.0.0.0:8090 --stream 0.0.0.0:8091`,
 		Args: arguments(cobra.NoArgs),
@@ -64,6 +72,7 @@ and certificates anew and believes absences that are held back.`,
 	flags.StringVar(&f.plane.Namespace, "namespace", store.DefaultNamespace, "whose the gateways and instances in files are, ORGANISATION/ENVIRONMENT")
 	planeFlags(cmd, &f.plane)
 	flags.StringVar(&f.plane.Node, "node", "", "name of this control plane (default that of the machine)")
+	f.cluster.Flags(flags)
 	flags.StringVar(&f.plane.Compile.VirtualHostsDomain, "virtual-hosts-domain", "", "domain below which every gateway gets a virtual host (default none)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "form of the log on standard error: text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "least level that is logged: debug, info, warn or error")
@@ -100,6 +109,9 @@ func control(ctx context.Context, f controlFlags, stdout, stderr io.Writer) erro
 	defer signals.Release()
 	f.plane.Log = log
 	f.plane.Source = sourceOf(f.files, f.instances.paths, log)
+	if f.plane.Cluster, err = f.cluster.Open(); err != nil {
+		return usage(err)
+	}
 	p, err := plane.Open(ctx, f.plane)
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluice-mesh/sluice/cmd/internal/boot"
 	"github.com/sluice-mesh/sluice/cmd/internal/edge"
+	"github.com/sluice-mesh/sluice/cmd/internal/kube"
 	"github.com/sluice-mesh/sluice/cmd/internal/mesh"
 	"github.com/sluice-mesh/sluice/cmd/internal/node"
 	"github.com/sluice-mesh/sluice/cmd/internal/plane"
@@ -29,14 +30,15 @@ type runFlags struct {
 	instances instanceFlags
 	mesh      mesh.Options
 	kept      plane.Options // Dir is empty without a store
+	cluster   kube.Options
 	service   node.Service
 }
 
 func newRun() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use:   "run -f FILE|DIR [-f ...] | run --data-dir DIR [-f ...]",
-		Short: "Serve the gateways of files, or of a store with an API",
+		Use:   "run -f FILE|DIR [-f ...] | run --data-dir DIR [-f ...] | run --kubernetes [-f ...]",
+		Short: "Serve the gateways of files, of a store with an API, or of a cluster",
 		Long: `Run serves the gateways that stand in files and directories (*.yaml, *.yml and
 *.json directly inside). They are watched: a good change is live at once and
 cuts no request; a wrong one is logged, counted and shown on /status, and the
@@ -46,6 +48,9 @@ With --data-dir there is a store as well, with the API of 'sluice control', on
 this machine alone: control plane and proxy in one process. Where the API has a
 gateway of the same name as a file, that of the API counts. For proxies on
 other machines, take it apart: 'sluice control' opens the same folder.
+
+With --kubernetes selectors find what runs in the cluster that it runs in, or
+that a kubeconfig file names, and gateways may stand in objects of the cluster.
 
 SIGINT or SIGTERM lets requests in flight end, as long as --drain says; a
 second one ends at once. SIGHUP reads everything anew and believes absences
@@ -63,6 +68,7 @@ that are held back, such as a file that became empty.`,
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&f.files, "file", "f", nil, "file or directory with gateways; may be repeated")
 	f.instances.flags(cmd)
+	f.cluster.Flags(flags)
 	f.service.Flags(cmd, &f.mesh.Options)
 	flags.StringVar(&f.kept.Dir, "data-dir", "", "folder of a store, with an API to write it; made if it is not there (default none)")
 	flags.StringVar(&f.kept.API, "api", "127.0.0.1:8090", "address of the API, on this machine; with --data-dir")
@@ -71,8 +77,8 @@ that are held back, such as a file that became empty.`,
 }
 
 func run(ctx context.Context, f runFlags, stdout, stderr io.Writer) error {
-	if len(f.files) == 0 && f.kept.Dir == "" {
-		return usagef("which gateways? name a file or a directory with -f, or a folder for a store with --data-dir")
+	if len(f.files) == 0 && f.kept.Dir == "" && !f.cluster.Enabled() {
+		return usagef("which gateways? name a file or a directory with -f, a folder for a store with --data-dir, or a cluster with --kubernetes")
 	}
 	if err := f.service.Open(ctx, &f.mesh.Options, stderr); err != nil {
 		return err
@@ -84,17 +90,45 @@ func run(ctx context.Context, f runFlags, stdout, stderr io.Writer) error {
 		return err
 	}
 	f.mesh.Source = sourceOf(f.files, f.instances.paths, f.mesh.Log)
+	if f.kept.Cluster, err = f.cluster.Open(); err != nil {
+		return usage(err)
+	}
 	if f.kept.Dir != "" {
 		return runKept(ctx, f, signals, stdout)
+	}
+	watched, err := f.join()
+	if err != nil {
+		return err
 	}
 	m, err := mesh.Open(ctx, f.mesh)
 	if err != nil {
 		return err
 	}
+	if watched != nil {
+		watched.Observe(m.Node().Registry())
+	}
 	a := node.Attendant{Node: m.Node(), Signals: signals, Stdout: stdout, Hangup: func(ctx context.Context) {
 		f.mesh.Log.InfoContext(ctx, "reading everything anew", "confirmed", m.Confirm())
 	}}
 	return a.Run(ctx, m.Run)
+}
+
+// join adds what the cluster says to what files say; nil without a cluster.
+func (f *runFlags) join() (*kube.Source, error) {
+	cluster := f.kept.Cluster
+	if cluster == nil {
+		return nil, nil
+	}
+	if len(cluster.Environments) > 0 {
+		return nil, usagef("--kubernetes-environment: one process without a store serves one namespace: add --data-dir")
+	}
+	s := cluster.Source(store.DefaultNamespace, "", f.mesh.Log)
+	if f.mesh.Source == nil {
+		f.mesh.Source = s
+	} else {
+		f.mesh.Source = discovery.Join(f.mesh.Source, s)
+	}
+	return s, nil
 }
 
 // runKept serves what a store and files say: a control plane, and a proxy that

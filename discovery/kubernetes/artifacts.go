@@ -20,6 +20,8 @@ type text struct {
 	kept   []*routing.Document // of earlier texts
 	faults []*routing.Fault
 	held   *discovery.Held // while its absence is held back
+
+	generation int64 // 0 if it has none
 }
 
 // data returns a text; empty if there is none.
@@ -78,9 +80,9 @@ func (ts texts) hold(key string, held *discovery.Held) (discovery.Update, bool) 
 // update tells of a text as it is.
 func (t *text) update(key string) discovery.Update {
 	if t.held != nil {
-		return discovery.Update{Key: key, Kept: append(without(t.kept, t.docs), t.docs...), Held: t.held}
+		return discovery.Update{Key: key, Kept: append(without(t.kept, t.docs), t.docs...), Held: t.held, Generation: t.generation}
 	}
-	return discovery.Update{Key: key, Documents: t.docs, Kept: t.kept, Faults: t.faults}
+	return discovery.Update{Key: key, Documents: t.docs, Kept: t.kept, Faults: t.faults, Generation: t.generation}
 }
 
 // drop takes note that a text is no more; false if there was none.

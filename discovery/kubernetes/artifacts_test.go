@@ -90,6 +90,30 @@ func TestGatewaysAreObjects(t *testing.T) {
 	}
 }
 
+// Whoever writes statuses has to know which generation was looked at.
+func TestGenerationsOfGatewaysAreTold(t *testing.T) {
+	g := kubernetes.NewGateways()
+	for _, step := range []struct {
+		name, spec string
+		generation int64
+		want       string // nothing: there is nothing new
+	}{
+		{"the first one is told", `{"port": 9070}`, 1, "sluicegateways/ns/shop shop@1:1"},
+		{"a status changes nothing", `{"port": 9070}`, 1, ""},
+		{"one that says the same is told again", `{"port": 9070}`, 2, "sluicegateways/ns/shop shop@1:1"},
+		{"so is one that says something else", `{"port": 9071}`, 3, "sluicegateways/ns/shop shop@1:1"},
+		{"and one that cannot be read", `{"routes": 1}`, 4, "sluicegateways/ns/shop kept:shop faults:1"},
+	} {
+		u, changed := g.SetGeneration("ns", "shop", []byte(step.spec), step.generation)
+		switch {
+		case changed != (step.want != ""):
+			t.Errorf("%s: told %t", step.name, changed)
+		case changed && (brief(u) != step.want || u.Generation != step.generation):
+			t.Errorf("%s: got %q of generation %d, want %q of %d", step.name, brief(u), u.Generation, step.want, step.generation)
+		}
+	}
+}
+
 func TestGatewayObjectsKeepTheOrderOfRoutes(t *testing.T) {
 	u, _ := kubernetes.NewGateways().Set("ns", "shop", []byte(`{"routes": [
 		{"name": "zebra", "selector": "label(v)(2)", "weight": "30%"},

@@ -52,7 +52,15 @@ func (m *ConfigMaps) Set(namespace, called string, c *corev1.ConfigMap) []discov
 }
 
 func (g *Gateways) Set(namespace, called string, spec []byte) (discovery.Update, bool) {
-	return g.g.set(name{namespace, called}, spec)
+	if spec == nil {
+		return g.g.set(name{namespace, called}, nil)
+	}
+	return g.g.set(name{namespace, called}, &gatewayState{spec: spec})
+}
+
+// SetGeneration puts an object of a generation.
+func (g *Gateways) SetGeneration(namespace, called string, spec []byte, generation int64) (discovery.Update, bool) {
+	return g.g.set(name{namespace, called}, &gatewayState{spec: spec, generation: generation})
 }
 
 // ReadIngresses reads Ingresses of the class sluice, and those without class

@@ -26,18 +26,33 @@ const codeObject = "UnreadableObject"
 // key sluicegateways/NAMESPACE/NAME.
 type gatewayObjects struct{ texts texts }
 
-// set takes note of the spec of an object, nil if it is no more, and returns
-// what that comes to; false if that is nothing new.
-func (g *gatewayObjects) set(n name, spec []byte) (discovery.Update, bool) {
+// set takes note of an object as it is now, nil if it is no more, and returns
+// what that comes to; false if that is nothing new. A new generation is, even
+// if it says the same.
+func (g *gatewayObjects) set(n name, o *gatewayState) (discovery.Update, bool) {
 	key := GatewayResource + "/" + n.String()
-	if spec == nil {
+	if o == nil {
 		return g.texts.drop(key)
 	}
-	data, err := gatewayText(n.name, spec)
+	before := g.texts[key]
+	again := before == nil || before.generation != o.generation
+	var u discovery.Update
+	data, err := gatewayText(n.name, o.spec)
 	if err != nil {
-		return g.texts.refuse(key, &routing.Fault{Code: codeObject, At: routing.Position{Source: key}, Problem: err.Error()}), true
+		u = g.texts.refuse(key, &routing.Fault{Code: codeObject, At: routing.Position{Source: key}, Problem: err.Error()})
+		again = true
+	} else {
+		var changed bool
+		u, changed = g.texts.set(key, string(data))
+		again = again || changed
 	}
-	return g.texts.set(key, string(data))
+	t := g.texts[key]
+	t.generation = o.generation
+	if u.Key == "" {
+		return t.update(key), again
+	}
+	u.Generation = o.generation
+	return u, again
 }
 
 // withhold takes note that the absence of an object is held back, nil that it

@@ -89,20 +89,14 @@ func (s *Source) gateways() *group {
 	g := newGroup(GatewayResource + "/")
 	objects := gatewayObjects{make(texts)}
 	news := make(waiting)
-	known := make(map[name]*gatewayState)
 	at := schema.GroupVersionResource{Group: GatewayGroup, Version: GatewayVersion, Resource: GatewayResource}
 	s.eachNamespace(func(ns string) {
 		g.watched = append(g.watched, newWatched(s, resource{GatewayGroup, GatewayResource}, ns, s.o.Client.Dynamic.Resource(at).Namespace(ns), metav1.ListOptions{},
 			&unstructured.Unstructured{}, readGateway, newShelf(
 				func(n name, o *gatewayState) {
-					var spec []byte
-					if o != nil {
-						spec = o.spec
-					}
-					if u, changed := objects.set(n, spec); changed {
+					if u, changed := objects.set(n, o); changed {
 						news.add(u)
 					}
-					s.show(known, n, o)
 				},
 				func(n name, held *discovery.Held) {
 					if u, changed := objects.withhold(n, held); changed {
@@ -115,42 +109,15 @@ func (s *Source) gateways() *group {
 	return g
 }
 
-// show tells whoever asks of an object that is a gateway.
-func (s *Source) show(known map[name]*gatewayState, n name, o *gatewayState) {
-	if s.o.Gateway == nil {
-		return
-	}
-	before := known[n]
-	switch {
-	case o != nil:
-		known[n] = o
-		s.o.Gateway(o.GatewayObject, false)
-	case before != nil:
-		delete(known, n)
-		s.o.Gateway(before.GatewayObject, true)
-	}
-}
-
 // gatewayState is what counts of an object that is a gateway.
 type gatewayState struct {
-	GatewayObject
-
-	spec []byte // never nil
+	spec       []byte // never nil
+	generation int64
 }
 
 // readGateway cuts an object to what counts.
 func readGateway(u *unstructured.Unstructured) *gatewayState {
-	g := &gatewayState{
-		GatewayObject: GatewayObject{
-			Namespace: u.GetNamespace(), Name: u.GetName(),
-			UID: string(u.GetUID()), Generation: u.GetGeneration(),
-		},
-		spec: jsonOf(u.Object["spec"]),
-	}
-	if status := u.Object["status"]; status != nil {
-		g.Status = jsonOf(status)
-	}
-	return g
+	return &gatewayState{spec: jsonOf(u.Object["spec"]), generation: u.GetGeneration()}
 }
 
 // jsonOf writes a part of an object.

@@ -33,27 +33,10 @@ type Options struct {
 	// answer. It is made if it is not there; empty means that nothing is
 	// remembered.
 	File string
-	// Gateway is called with each object that is a gateway as it is now, and
-	// with gone set when it is no more. Calls do not overlap; they must not
-	// block. Nil means that nobody asks.
-	Gateway func(o GatewayObject, gone bool)
 	// Log takes what concerns the watching itself; what is wrong with objects
 	// is told to the sink. Nil discards it.
 	Log *slog.Logger
 }
-
-// GatewayObject is an object that is a gateway, for whoever writes its status.
-type GatewayObject struct {
-	Namespace, Name string
-	UID             string
-	Generation      int64
-	// Status is as it was written last, as JSON; nil if it never was.
-	Status []byte
-}
-
-// Key is the key of the updates about the object, which is the source of the
-// positions of its faults.
-func (o GatewayObject) Key() string { return GatewayResource + "/" + o.Namespace + "/" + o.Name }
 
 func (o Options) withDefaults() Options {
 	o.Patience = cmp.Or(o.Patience, 10*time.Second)

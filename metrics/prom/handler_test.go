@@ -68,6 +68,7 @@ func sample() *metrics.Registry {
 	r.ControlUpdateBytes().Add(0, 4096)
 	r.ControlSeries(func() float64 { return 12 })
 	r.ControlSeriesLeftOut().Add(0, 1)
+	r.Discovery(func(yield func(metrics.Discovery) bool) { yield(metrics.Discovery{Resource: "pods", Objects: 3}) })
 	r.ControlEvents("stored").Add(0, 8)
 	r.ControlEventStreams().Add(0, 2)
 	r.ControlEventStreamsEnded("slow").Add(0, 1)

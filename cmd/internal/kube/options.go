@@ -5,7 +5,6 @@ package kube
 import (
 	"cmp"
 	"fmt"
-	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
@@ -140,12 +139,4 @@ func (c *Cluster) Home(namespace string) string {
 		}
 	}
 	return c.home
-}
-
-// Options returns those of a source of what the cluster says, which remembers
-// it in a file; empty means that it does not.
-func (c *Cluster) Options(file string, log *slog.Logger) kubernetes.Options {
-	return kubernetes.Options{
-		Client: c.Client, Namespaces: c.Namespaces, Environments: c.Environments, File: file, Log: log,
-	}
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/sluice-mesh/sluice/cmd/internal/kube"
 	"github.com/sluice-mesh/sluice/control/api"
 	"github.com/sluice-mesh/sluice/control/artifacts"
 	"github.com/sluice-mesh/sluice/control/auth"
@@ -27,6 +28,10 @@ import (
 	"github.com/sluice-mesh/sluice/routing"
 )
 
+// clusterFile is the file in the folder of the store that remembers what the
+// cluster said.
+const clusterFile = "kubernetes.json"
+
 // Options shape a Plane.
 type Options struct {
 	// Dir is the folder of the store, which is made if it is not there.
@@ -38,6 +43,9 @@ type Options struct {
 	Source discovery.Source
 	// Namespace is organisation/environment; empty means the default one.
 	Namespace string
+	// Cluster is the Kubernetes cluster that the plane takes part in; nil if
+	// it does in none. What stands in no environment is of Namespace.
+	Cluster *kube.Cluster
 	// API and Stream are the addresses of the API and of the stream to
 	// proxies, host:port.
 	API, Stream string
@@ -68,6 +76,7 @@ type Plane struct {
 	log      *slog.Logger
 	store    store.Store
 	source   *listing
+	cluster  *kube.Source // nil without a cluster
 	planner  *planner.Planner
 	stream   *stream.Server
 	api      *api.API
@@ -156,6 +165,11 @@ func (p *Plane) open(ctx context.Context) (err error) {
 	p.source = &listing{source: artifacts.Source(p.store, artifacts.Options{Log: p.log}), over: make(chan struct{})}
 	if p.o.Source != nil {
 		p.source.source = discovery.Join(p.source.source, discovery.As(p.o.Namespace, "files", p.o.Source))
+	}
+	if p.o.Cluster != nil {
+		p.cluster = p.o.Cluster.Source(p.o.Namespace, filepath.Join(p.o.Dir, clusterFile), p.log)
+		p.cluster.Observe(p.registry)
+		p.source.source = discovery.Join(p.source.source, p.cluster)
 	}
 	p.planner = planner.New(planner.Options{
 		Epoch: version.Epoch, Revisions: planner.StoreRevisions(p.store), Memory: planner.StoreMemory(p.store),

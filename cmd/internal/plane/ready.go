@@ -79,7 +79,12 @@ func (p *Plane) readiness() []api.Readiness {
 	if !tables.OK {
 		tables.Detail = "the first ones are being made"
 	}
-	return []api.Readiness{sources, tables}
+	all := []api.Readiness{sources, tables}
+	if p.cluster != nil {
+		// What is known of it serves, however old it is.
+		all = append(all, api.Readiness{Name: "kubernetes", OK: true, Detail: p.cluster.Stale()})
+	}
+	return all
 }
 
 func isClosed(c <-chan struct{}) bool {
