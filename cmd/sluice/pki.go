@@ -40,7 +40,7 @@ Keys and tokens are never printed, but for a token when it is made.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newPKIInit(), newPKIIssue(), newPKIRevoke(), newPKIToken(), newPKITokens())
+	cmd.AddCommand(newPKIInit(), newPKIIssue(), newPKIRevoke(), newPKISecrets(), newPKIToken(), newPKITokens())
 	return cmd
 }
 

@@ -122,6 +122,16 @@ func LoadAuthority(dir string, clock Clock) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseAuthority(path, text, keyPath, keyText, clock)
+}
+
+// ParseAuthority reads an authority as Save writes it: its certificate, which
+// comes first if there are several, and its key.
+func ParseAuthority(certificate, key []byte, clock Clock) (*Authority, error) {
+	return parseAuthority(AuthorityFile, certificate, AuthorityKeyFile, key, clock)
+}
+
+func parseAuthority(path string, text []byte, keyPath string, keyText []byte, clock Clock) (*Authority, error) {
 	list, err := parseCertificates(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -161,14 +171,21 @@ func (a *Authority) Expires() time.Time { return a.certificate.NotAfter }
 // mode 0700; the key has mode 0600. It returns ErrExists, and changes nothing,
 // if there is one.
 func (a *Authority) Save(dir string) error {
-	der, err := x509.MarshalPKCS8PrivateKey(a.key)
+	key, err := a.KeyPEM()
 	if err != nil {
 		return err
 	}
-	return writeNew(dir, []file{
-		{AuthorityKeyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600},
-		{AuthorityFile, a.PEM(), 0o644},
-	})
+	return writeNew(dir, []file{{AuthorityKeyFile, key, 0o600}, {AuthorityFile, a.PEM(), 0o644}})
+}
+
+// KeyPEM returns the key of the authority, on which all rests: PKCS #8, not
+// encrypted.
+func (a *Authority) KeyPEM() ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(a.key)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
 // Request asks for a certificate.

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keys_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/fake"
+	k8stesting "k8s.io/client-go/testing"
+
+	"github.com/sluice-mesh/sluice/control/auth"
+	"github.com/sluice-mesh/sluice/control/kube/keys"
+)
+
+const (
+	home = "mesh"
+	host = "sluice-control.mesh.svc"
+	day  = 24 * time.Hour
+)
+
+// kept is an installation at a time.
+type kept struct {
+	*testing.T
+	keys.Ring
+	cluster *fake.Clientset
+	at      time.Time
+	told    []string
+}
+
+// keep returns an installation that has kept its Secrets once.
+func keep(t *testing.T) *kept {
+	t.Helper()
+	cluster := fake.NewClientset()
+	k := &kept{T: t, cluster: cluster, at: time.Now()}
+	k.Ring = keys.Ring{
+		Client: cluster, Home: home, Hosts: []string{host, "127.0.0.1"},
+		Clock: func() time.Time { return k.at },
+		Told:  func(secret, what string) { k.told = append(k.told, secret+": "+what) },
+	}
+	k.again()
+	return k
+}
+
+// again keeps the Secrets once more, and returns what was written.
+func (k *kept) again() (written []string) {
+	k.Helper()
+	k.cluster.ClearActions()
+	k.told = nil
+	if err := k.Keep(k.Context()); err != nil {
+		k.Fatal(err)
+	}
+	for _, a := range k.cluster.Actions() {
+		switch a := a.(type) {
+		case k8stesting.CreateActionImpl:
+			written = append(written, "create "+a.Object.(*corev1.Secret).Name) //nolint:forcetypeassert // no other kind is written
+		case k8stesting.UpdateActionImpl:
+			written = append(written, "update "+a.Object.(*corev1.Secret).Name) //nolint:forcetypeassert // as above
+		}
+	}
+	return written
+}
+
+// mounted returns a folder with the files of a Secret.
+func (k *kept) mounted(name string) string {
+	k.Helper()
+	dir := k.TempDir()
+	for file, text := range k.data(name) {
+		if err := os.WriteFile(filepath.Join(dir, file), text, 0o600); err != nil {
+			k.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func (k *kept) data(name string) map[string][]byte {
+	k.Helper()
+	s, err := k.cluster.CoreV1().Secrets(home).Get(k.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		k.Fatal(err)
+	}
+	return s.Data
+}
+
+// credentials returns what is mounted of a Secret.
+func (k *kept) credentials(name string) *auth.Credentials {
+	k.Helper()
+	c, err := auth.LoadCredentials(k.mounted(name), auth.Options{Clock: k.Clock})
+	if err != nil {
+		k.Fatal(err)
+	}
+	return c
+}
+
+// join returns why a proxy may not join, or nil.
+func (k *kept) join(namespace string) error {
+	k.Helper()
+	tokens := auth.NewTokens(auth.DirVault(k.mounted("sluice-tokens")), k.Clock)
+	_, err := tokens.Identify(k.Context(), &tls.ConnectionState{HandshakeComplete: true}, string(k.data("sluice-proxy")["token"]),
+		auth.Claim{Node: "proxy-0", Namespaces: []string{namespace}})
+	return err
+}
+
+func TestKeepMakesWhatAllPartsKnowEachOtherBy(t *testing.T) {
+	k := keep(t)
+	if got := k.credentials("sluice-control").Identity(); got.Role != auth.RoleControl || !slices.Equal(got.Namespaces, []string{auth.Everywhere}) {
+		t.Errorf("the control plane is %+v, want a control plane of everywhere", got)
+	}
+	if got := k.credentials("sluice-proxy").Identity(); got.Role != "" {
+		t.Errorf("a proxy shows the certificate of %+v, want none: it has a token", got)
+	}
+	if err := k.join("default/default"); err != nil {
+		t.Errorf("a proxy may not join: %v", err)
+	}
+	if err := k.join("acme/prod"); err == nil {
+		t.Error("a proxy may join acme/prod, which nobody asked for")
+	}
+	tokens := auth.NewTokens(auth.DirVault(k.mounted("sluice-tokens")), k.Clock)
+	person, err := tokens.Person(t.Context(), &tls.ConnectionState{}, nil, string(k.data("sluice-admin")["token"]))
+	if err != nil || !slices.Equal(person.Grants, []auth.Grant{{Namespace: auth.Everywhere, Rank: auth.Admin}}) {
+		t.Errorf("the operator is %+v, %v; want an admin of everywhere", person, err)
+	}
+	if got := k.data("sluice-proxy")["admin-token"]; len(got) != 64 {
+		t.Errorf("the token of admin servers has %d characters, want 64", len(got))
+	}
+	if got := slices.Sorted(maps.Keys(k.data("sluice-authority"))); !slices.Equal(got, []string{"ca.crt", "ca.key"}) {
+		t.Errorf("the authority has %v", got)
+	}
+	for _, name := range []string{"sluice-control", "sluice-proxy", "sluice-admin", "sluice-tokens"} {
+		if _, ok := k.data(name)["ca.key"]; ok {
+			t.Errorf("%s has the key of the authority", name)
+		}
+	}
+	for _, line := range k.told {
+		if strings.Contains(line, "sluice_join_") || strings.Contains(line, "sluice_api_") || strings.Contains(line, "PRIVATE") {
+			t.Errorf("%q tells a secret", line)
+		}
+	}
+}
+
+func TestKeepWritesWhatHasToChangeAndNothingElse(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(k *kept)
+		want   []string
+	}{
+		{"nothing has changed", func(*kept) {}, nil},
+		{"some days have passed", func(k *kept) { k.at = k.at.Add(40 * day) }, nil},
+		{
+			"half of the time of the proxies' token is over",
+			func(k *kept) { k.at = k.at.Add(46 * day) },
+			[]string{"update sluice-tokens", "update sluice-proxy"},
+		},
+		{
+			"half of the time of the certificate is over",
+			func(k *kept) { k.at = k.at.Add(183 * day) },
+			[]string{"update sluice-control", "update sluice-tokens", "update sluice-proxy", "update sluice-tokens", "update sluice-admin"},
+		},
+		{
+			"the control plane has another name",
+			func(k *kept) { k.Hosts = []string{"control.example"} },
+			[]string{"update sluice-control"},
+		},
+		{
+			"proxies are to join elsewhere",
+			func(k *kept) { k.Namespaces = []string{"acme/prod", "acme/test"} },
+			[]string{"update sluice-tokens", "update sluice-proxy"},
+		},
+		{
+			"what is known of tokens was lost",
+			func(k *kept) {
+				if err := k.cluster.CoreV1().Secrets(home).Delete(k.Context(), "sluice-tokens", metav1.DeleteOptions{}); err != nil {
+					k.Fatal(err)
+				}
+			},
+			[]string{"create sluice-tokens", "update sluice-proxy", "update sluice-tokens", "update sluice-admin"},
+		},
+		{
+			"the end of the authority is near",
+			func(k *kept) { k.at = k.at.Add(9*365*day + day) },
+			[]string{"update sluice-authority", "update sluice-control", "update sluice-tokens", "update sluice-proxy", "update sluice-tokens", "update sluice-admin"},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			k := keep(t)
+			tt.change(k)
+			if got := k.again(); !slices.Equal(got, tt.want) {
+				t.Errorf("Keep() writes %v, want %v", got, tt.want)
+			}
+			namespace := "default/default"
+			if len(k.Namespaces) > 0 {
+				namespace = k.Namespaces[0]
+			}
+			if err := k.join(namespace); err != nil {
+				t.Errorf("a proxy may not join: %v", err)
+			}
+			k.credentials("sluice-control")
+		})
+	}
+}
+
+func TestAnAuthorityThatIsReplacedIsTrustedUntilItsEnd(t *testing.T) {
+	k := keep(t)
+	old := k.data("sluice-control")
+	k.at = k.at.Add(9*365*day + 10*day)
+	k.again()
+	trust := k.data("sluice-proxy")["ca.crt"]
+	if got := strings.Count(string(trust), "BEGIN CERTIFICATE"); got != 2 {
+		t.Fatalf("proxies trust %d authorities, want the new one and the old one", got)
+	}
+	if strings.HasPrefix(string(trust), string(old["ca.crt"])) {
+		t.Error("the old authority comes first, want the new one")
+	}
+	k.at = k.at.Add(366 * day)
+	k.again()
+	if got := strings.Count(string(k.data("sluice-proxy")["ca.crt"]), "BEGIN CERTIFICATE"); got != 1 {
+		t.Errorf("proxies trust %d authorities after the end of the old one, want one", got)
+	}
+}
+
+func TestTokensThatHaveExpiredAreForgotten(t *testing.T) {
+	k := keep(t)
+	for range 5 {
+		k.at = k.at.Add(50 * day)
+		k.again()
+	}
+	// The present ones, and those that they took the place of and that hold
+	// for some days yet.
+	if got := len(k.data("sluice-tokens")); got > 4 {
+		t.Errorf("%d tokens are known after 250 days, want 4 at most", got)
+	}
+}
+
+func TestASecretOfOthersIsLeftAlone(t *testing.T) {
+	foreign := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "sluice-proxy", Namespace: home},
+		Data:       map[string][]byte{"token": []byte("theirs")},
+	}
+	cluster := fake.NewClientset(foreign)
+	err := (&keys.Ring{Client: cluster, Home: home, Hosts: []string{host}}).Keep(t.Context())
+	if !errors.Is(err, keys.ErrForeign) || !strings.Contains(err.Error(), "mesh/sluice-proxy") {
+		t.Errorf("Keep() = %v, want ErrForeign with the name of the Secret", err)
+	}
+	s, err := cluster.CoreV1().Secrets(home).Get(t.Context(), "sluice-proxy", metav1.GetOptions{})
+	if err != nil || string(s.Data["token"]) != "theirs" || len(s.Data) != 1 {
+		t.Errorf("the Secret has %v, %v; want it as it was", s, err)
+	}
+}
+
+func TestKeepComesToItsEndBesideOthersAndAfterFailures(t *testing.T) {
+	conflict := apierrors.NewConflict(schema.GroupResource{Resource: "secrets"}, "any", errors.New("changed"))
+	exists := apierrors.NewAlreadyExists(schema.GroupResource{Resource: "secrets"}, "any")
+	down := errors.New("the API server is down")
+	for _, tt := range []struct {
+		name   string
+		verb   string
+		secret string
+		fault  error
+		want   error // of the first call
+	}{
+		{"somebody else updates first", "update", "sluice-tokens", conflict, nil},
+		{"somebody else creates first", "create", "sluice-authority", exists, nil},
+		{"a write fails between two that belong together", "create", "sluice-proxy", down, down},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			k := &kept{T: t, cluster: fake.NewClientset(), at: time.Now()}
+			k.Ring = keys.Ring{Client: k.cluster, Home: home, Hosts: []string{host}, Clock: func() time.Time { return k.at }}
+			failed := false
+			k.cluster.PrependReactor(tt.verb, "secrets", func(a k8stesting.Action) (bool, runtime.Object, error) {
+				object, ok := a.(interface{ GetObject() runtime.Object })
+				if failed || !ok || object.GetObject().(*corev1.Secret).Name != tt.secret { //nolint:forcetypeassert // as above
+					return false, nil, nil
+				}
+				failed = true
+				return true, nil, tt.fault
+			})
+			if err := k.Keep(t.Context()); !errors.Is(err, tt.want) {
+				t.Fatalf("Keep() = %v, want %v", err, tt.want)
+			}
+			k.again()
+			if !failed {
+				t.Fatal("the fault did not come about")
+			}
+			if err := k.join("default/default"); err != nil {
+				t.Errorf("a proxy may not join: %v", err)
+			}
+			if written := k.again(); len(written) > 0 {
+				t.Errorf("Keep() still writes %v", written)
+			}
+		})
+	}
+}
+
+func TestKeepNeedsAName(t *testing.T) {
+	err := (&keys.Ring{Client: fake.NewClientset(), Home: home}).Keep(context.Background())
+	if err == nil || !strings.Contains(err.Error(), "names: a control plane needs the names") {
+		t.Errorf("Keep() = %v without a host, want an error that says so", err)
+	}
+}
