@@ -51,6 +51,14 @@ type Readiness struct {
 	Detail string // why not; may be empty
 }
 
+// Service is where a gateway can be reached by way of Kubernetes.
+type Service struct {
+	Host     string // empty while it is not known, or if there is none
+	Port     int
+	NodePort int    // at each node; 0 if there is none
+	Fault    string // why there is none, though there should be; empty if all is well
+}
+
 // Options shape an API. Store, Plans and Proxies are needed; without any of
 // the others what they are for is answered 404.
 type Options struct {
@@ -61,6 +69,9 @@ type Options struct {
 	Book *book.Book
 	// Events takes down what happens; nil means that nobody does.
 	Events *events.Log
+	// Services tells of the Service that Kubernetes has for a gateway. Nil
+	// means that nobody knows of any.
+	Services func(namespace, gateway string) Service
 	// Metrics answers /metrics.
 	Metrics http.Handler
 	// Confirm believes all absences that are held back, and returns how many

@@ -125,6 +125,7 @@ type gatewayStatus struct {
 	Served  int           `json:"served"`  // proxies that serve its present form
 	Proxies int           `json:"proxies"` // that are to
 	Port    string        `json:"port,omitempty"`
+	Service *serviceView  `json:"service,omitempty"`
 	Sticky  string        `json:"sticky,omitempty"`
 	Routes  []routeStatus `json:"routes,omitempty"`
 	Refused []refusalView `json:"refused,omitempty"`
@@ -132,6 +133,26 @@ type gatewayStatus struct {
 	Hidden  []string      `json:"hidden,omitempty"`  // namespaces whose gateway of this name is served instead
 	Fault   string        `json:"fault,omitempty"`   // why it cannot be sent to anybody
 	Faults  []fault       `json:"faults,omitempty"`
+}
+
+// serviceView is the Service that Kubernetes has for a gateway.
+type serviceView struct {
+	Host     string `json:"host,omitempty"`
+	Port     int    `json:"port,omitempty"`
+	NodePort int    `json:"node_port,omitempty"`
+	Fault    string `json:"fault,omitempty"` // why it is not there as it should
+}
+
+// service tells of the Service of a gateway; nil if there is nothing to tell.
+func (a *API) service(namespace, gateway string) *serviceView {
+	if a.o.Services == nil {
+		return nil
+	}
+	s := a.o.Services(namespace, gateway)
+	if s == (Service{}) {
+		return nil
+	}
+	return &serviceView{s.Host, s.Port, s.NodePort, s.Fault}
 }
 
 // routeStatus is a route as it is served now.
@@ -169,6 +190,7 @@ func (c *call) status() error {
 		d := c.api.o.Proxies.Deployed(c.ns, g.Name)
 		v.Served, v.Proxies, v.Pending, v.Hidden, v.Fault = d.Served, d.Proxies, d.Pending, c.visible(d.Hidden), d.Fault
 		v.Refused = refusalsOf(d.Refused)
+		v.Service = c.api.service(c.ns, g.Name)
 		if plan.Snapshot != nil {
 			v.serve(plan.Snapshot.ByName(g.Name))
 		}

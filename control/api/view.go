@@ -30,6 +30,7 @@ type view struct {
 	compiled *routing.CompiledGateway // what the newest plan makes of it; nil if nothing
 	current  bool                     // compiled is of this version
 	deployed bool
+	service  Service // the zero Service if nobody knows of one
 }
 
 // view reads an artifact.
@@ -62,6 +63,9 @@ func (a *API) view(ctx context.Context, l *library, artifact store.Artifact) (*v
 	}
 	d := a.o.Proxies.Deployed(v.Namespace, v.Name)
 	v.deployed = d.Known && d.Served > 0
+	if a.o.Services != nil {
+		v.service = a.o.Services(v.Namespace, v.Name)
+	}
 	return v, nil
 }
 
@@ -105,7 +109,7 @@ func (v *view) gateway() *yaml.Node {
 		set(out, "deployed", boolean(v.deployed))
 		return out
 	}
-	if s := g.Service; s != nil {
+	if s := v.serviceNow(); s != nil {
 		service := mapping("host", str(s.Host))
 		set(service, "port", str(s.Port.String()))
 		set(out, "service", service)
@@ -128,6 +132,15 @@ func (v *view) gateway() *yaml.Node {
 		set(out, "sluice", own)
 	}
 	return out
+}
+
+// serviceNow returns where a gateway can be reached from outside the proxy: as
+// it is seen, else as it is written; nil if nobody knows.
+func (v *view) serviceNow() *routing.Service {
+	if v.service.Host == "" {
+		return v.asked.Service
+	}
+	return &routing.Service{Host: v.service.Host, Port: routing.Port{Number: v.service.Port, Type: v.asked.Port.Type}}
 }
 
 // internal reports whether the name is that of an internal gateway:

@@ -30,6 +30,9 @@ const (
 	// tried again; it doubles each time.
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = time.Minute
+	// restAfterLook is how long it takes at least until it is looked again
+	// where all gateways are served.
+	restAfterLook = 500 * time.Millisecond
 	// complainEvery is how often the same trouble is logged.
 	complainEvery = time.Minute
 )
@@ -43,6 +46,7 @@ type Writer struct {
 	custom dynamic.Interface
 	places map[string]string // namespaces of Kubernetes, by organisation/environment
 	wake   chan struct{}     // holds a token if a plan was put
+	glance chan struct{}     // holds a token if statuses are to be looked at
 	events *Events
 
 	mu       sync.Mutex // guards the fields below
@@ -94,7 +98,7 @@ func New(o Options) (*Writer, error) {
 	}
 	w := &Writer{
 		o: o, shape: s, client: o.Client.API, custom: o.Client.Dynamic,
-		places: map[string]string{o.Namespace: o.Home}, wake: make(chan struct{}, 1),
+		places: map[string]string{o.Namespace: o.Home}, wake: make(chan struct{}, 1), glance: make(chan struct{}, 1),
 		put: make(map[string]planner.Plan), spaces: make(map[string]*space),
 		services: make(map[objectKey]*corev1.Service), objects: make(map[objectKey]*gatewayObject),
 		listed: make(map[string]bool), troubles: make(map[gatewayKey]string), waiting: make(map[objectKey]bool), said: make(map[string]time.Time),
@@ -201,30 +205,40 @@ func (w *Writer) look(ctx context.Context, it item) error {
 	return w.lookAtStatus(ctx, it.key)
 }
 
-// lookAgain looks where gateways are served, of which nobody tells.
+// Look says that gateways may be served elsewhere than before. It does not
+// block.
+func (w *Writer) Look() {
+	select {
+	case w.glance <- struct{}{}:
+	default: // a token that is there says the same
+	}
+}
+
+// lookAgain looks where gateways are served: soon after it was said to have
+// changed, and now and then, as not all of it is said.
 func (w *Writer) lookAgain(ctx context.Context) {
 	again := time.NewTicker(w.o.Interval)
 	defer again.Stop()
+	rest := time.NewTimer(0)
+	defer rest.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-again.C:
-			w.mu.Lock()
-			for key := range w.objects {
-				w.enqueue(item{statusItem, key})
-			}
-			w.mu.Unlock()
+		case <-rest.C: // it was looked long enough ago
 		}
-	}
-}
-
-// Look has the statuses of all objects looked at now.
-func (w *Writer) Look() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for key := range w.objects {
-		w.enqueue(item{statusItem, key})
+		select {
+		case <-ctx.Done():
+			return
+		case <-again.C:
+		case <-w.glance:
+		}
+		w.mu.Lock()
+		for key := range w.objects {
+			w.enqueue(item{statusItem, key})
+		}
+		w.mu.Unlock()
+		rest.Reset(restAfterLook)
 	}
 }
 

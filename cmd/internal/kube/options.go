@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sluice-mesh/sluice/cmd/internal/boot"
+	"github.com/sluice-mesh/sluice/control/kube"
 	"github.com/sluice-mesh/sluice/control/store"
 	"github.com/sluice-mesh/sluice/discovery/kubernetes"
 )
@@ -33,6 +34,8 @@ type Options struct {
 	// Home is the Kubernetes namespace of what is made for the namespace of
 	// all others; empty means that of the pod, or of the context.
 	Home string
+	// Services say what the Services of gateways are like.
+	Services kube.ServiceOptions
 }
 
 // Flags adds the flags of every verb that may take part in a cluster.
@@ -43,6 +46,9 @@ func (o *Options) Flags(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.Namespaces, "kubernetes-namespaces", nil, "Kubernetes namespaces that are watched, separated by commas (default all)")
 	flags.StringArrayVar(&o.Environments, "kubernetes-environment", nil, "ORGANISATION/ENVIRONMENT=NAMESPACE: what stands in that Kubernetes namespace belongs to that environment, and its Services are made there; may be repeated")
 	flags.StringVar(&o.Home, "kubernetes-home", "", "Kubernetes namespace in which Services and the lease are made (default that of the pod, or of the context)")
+	flags.StringVar(&o.Services.Type, "service-type", kube.NodePort, "type of the Services of gateways: NodePort, ClusterIP, LoadBalancer, or none to make none")
+	flags.StringVar(&o.Services.Selector, "service-selector", kube.DefaultSelector, "labels of the pods of the proxies, to which the Services lead")
+	flags.StringVar(&o.Services.InternalTrafficPolicy, "service-internal-traffic-policy", "Cluster", "which proxies the Services lead to within the cluster: Cluster, or Local for the one of the node")
 }
 
 // Enabled reports whether the process takes part in a cluster.
@@ -58,7 +64,8 @@ type Cluster struct {
 	// Environments tell by Kubernetes namespace whose is what stands in it.
 	Environments map[string]string
 
-	home string
+	home     string
+	services kube.ServiceOptions
 }
 
 // Open finds the way to the cluster, which need not answer; nil without one.
@@ -79,6 +86,9 @@ func (o *Options) Open() (*Cluster, error) {
 			return nil, fmt.Errorf("--kubernetes-namespaces, --kubernetes-home: %q is no name of a Kubernetes namespace", ns)
 		}
 	}
+	if err := o.Services.Check(); err != nil {
+		return nil, err
+	}
 	client, err := kubernetes.Connect(kubernetes.Access{File: o.File, Context: o.Context, Agent: "sluice/" + boot.ReadBuild().Version})
 	if err != nil {
 		return nil, err
@@ -86,7 +96,7 @@ func (o *Options) Open() (*Cluster, error) {
 	namespaces := slices.Sorted(slices.Values(o.Namespaces))
 	return &Cluster{
 		Client: client, Namespaces: slices.Compact(namespaces), Environments: environments,
-		home: cmp.Or(o.Home, client.Home),
+		home: cmp.Or(o.Home, client.Home), services: o.Services,
 	}, nil
 }
 
@@ -139,4 +149,11 @@ func (c *Cluster) Home(namespace string) string {
 		}
 	}
 	return c.home
+}
+
+// Writer returns the options of what is written to the cluster.
+func (c *Cluster) Writer() kube.Options {
+	return kube.Options{
+		Client: c.Client, Home: c.home, Environments: c.Environments, Watch: c.Namespaces, Services: c.services,
+	}
 }

@@ -21,6 +21,9 @@ func (p *Plane) openAPI() error {
 		Node: p.o.Node, Build: build.Version,
 		Tokens: p.tokens, Log: p.log,
 	}
+	if p.writer != nil {
+		o.Services = p.serviceOf
+	}
 	if p.creds != nil {
 		var err error
 		if o.TLS, err = p.creds.Server("http/1.1"); err != nil {

@@ -27,18 +27,21 @@ func (p *Plane) hooks() stream.Hooks {
 }
 
 func (p *Plane) joined(x stream.Proxy) {
+	p.look()
 	for _, ns := range x.Namespaces {
 		p.events.Tell(events.ProxyJoined(ns, x.Node))
 	}
 }
 
 func (p *Plane) left(x stream.Proxy) {
+	p.look()
 	for _, ns := range x.Namespaces {
 		p.events.Tell(events.ProxyLeft(ns, x.Node, x.Reason))
 	}
 }
 
 func (p *Plane) refused(x stream.Proxy, r stream.Refusal) {
+	p.look()
 	reasons := make([]string, 0, len(r.Reasons))
 	for _, one := range r.Reasons {
 		reasons = append(reasons, one.String())
@@ -58,6 +61,7 @@ func (p *Plane) refused(x stream.Proxy, r stream.Refusal) {
 
 // settled tells what differs now that all proxies serve a table.
 func (p *Plane) settled(s stream.Settled) {
+	p.look()
 	if s.Table != nil { // else one that comes after it tells of both
 		p.tellSettled(s)
 	}

@@ -82,6 +82,7 @@ type Plane struct {
 	api      *api.API
 	book     *book.Book
 	events   *events.Log
+	writer   *clusterWriter    // nil without a cluster
 	creds    *auth.Credentials // nil for plain text
 	tokens   *auth.Tokens      // nil if none are asked for
 	registry *metrics.Registry
@@ -181,6 +182,9 @@ func (p *Plane) open(ctx context.Context) (err error) {
 		Heard:   p.book, Hooks: p.hooks(), Registry: p.registry, Log: p.log,
 	})
 	if err != nil {
+		return err
+	}
+	if err := p.openKubernetes(); err != nil {
 		return err
 	}
 	if err := p.openAPI(); err != nil { //nolint:contextcheck // what the API logs of itself belongs to no call

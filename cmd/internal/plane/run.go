@@ -23,6 +23,7 @@ func (p *Plane) Run(ctx context.Context) error {
 	for _, part := range []func(context.Context) error{
 		func(ctx context.Context) error { return p.api.Serve(ctx, p.apiListener) },
 		func(ctx context.Context) error { return p.planner.Run(ctx, p.source, p.publish) },
+		p.writeKubernetes,
 		p.awaitFirst,
 		func(ctx context.Context) error { return p.stream.Serve(ctx, p.streamListener) },
 		p.recorder().Run,
@@ -75,6 +76,9 @@ func (p *Plane) publish(plan planner.Plan) {
 	p.begin(plan)
 	p.stream.Publish(plan)
 	p.api.Published(plan)
+	if p.writer != nil {
+		p.writer.Put(plan)
+	}
 	if p.o.Publish != nil {
 		p.o.Publish(plan)
 	}
