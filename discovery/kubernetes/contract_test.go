@@ -65,7 +65,7 @@ func TestContract(t *testing.T) {
 					return discoverytest.Bed{
 						Source: kubernetes.New(kubernetes.Options{Client: s.client(t)}),
 						Put:    func(called, says string) { s.put(tt.object(called, says)) },
-						Remove: func(called string) { s.remove(tt.resource, "shop", called) },
+						Remove: func(called string) { s.remove(tt.resource, called) },
 						Key:    func(called string) string { return fmt.Sprintf(tt.key, called) },
 					}
 				})

@@ -120,11 +120,11 @@ func (s *server) put(o object) {
 	s.moved.Broadcast()
 }
 
-// remove takes an object away.
-func (s *server) remove(resource, namespace, called string) {
+// remove takes an object of the namespace shop away.
+func (s *server) remove(resource, called string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := resource + "/" + namespace + "/" + called
+	key := resource + "/shop/" + called
 	if o := s.objects[key]; o != nil {
 		s.version++
 		delete(s.objects, key)
@@ -175,7 +175,7 @@ func (s *server) change(f func()) {
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	resource, namespace := question(r.URL.Path)
 	s.mu.Lock()
-	status := max(s.refused[resource], s.refused[""])
+	status, cut := max(s.refused[resource], s.refused[""]), s.cut
 	s.mu.Unlock()
 	q := r.URL.Query()
 	switch {
@@ -186,7 +186,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case q.Get("sendInitialEvents") == "true" && !s.streams:
 		refusal(w, http.StatusUnprocessableEntity)
 	default:
-		s.watch(w, r, resource, namespace)
+		s.watch(w, r, resource, namespace, cut)
 	}
 }
 
@@ -256,13 +256,12 @@ func versionOf(resource string) string {
 	return "v1"
 }
 
-// watch tells of what happens until the watch is cut.
-func (s *server) watch(w http.ResponseWriter, r *http.Request, resource, namespace string) {
+// watch tells of what happens until watches are cut once more.
+func (s *server) watch(w http.ResponseWriter, r *http.Request, resource, namespace string, cut int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q := r.URL.Query()
 	from, _ := strconv.Atoi(q.Get("resourceVersion"))
-	cut := s.cut
 	var first []event
 	if q.Get("sendInitialEvents") == "true" {
 		for key, o := range s.objects {

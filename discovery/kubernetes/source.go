@@ -211,7 +211,7 @@ func (s *Source) release(due func(*discovery.Held) bool, confirmed bool) (n int)
 			}
 		}
 		for key, u := range g.held {
-			if due(u.Held) {
+			if u.Held != nil && due(u.Held) { // else it is about to be told
 				g.held[key] = discovery.Update{Key: key, Gone: true, Urgent: true}
 				n++
 			}
@@ -235,7 +235,9 @@ func (s *Source) until() (next time.Time) {
 			}
 		}
 		for _, u := range g.held {
-			earlier(u.Held.Until)
+			if u.Held != nil {
+				earlier(u.Held.Until)
+			}
 		}
 	}
 	return next

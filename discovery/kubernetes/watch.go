@@ -266,7 +266,7 @@ func (f *feed[O, T]) Replace(list []any, _ string) error {
 	f.w.s.mu.Lock()
 	defer f.w.s.mu.Unlock()
 	f.shelf.replace(all, f.w.s.hold("the list of "+f.w.resource.String()+" was empty, after one that was not"))
-	f.w.listed = true
+	f.w.listed, f.w.denied, f.w.absent = true, false, false
 	f.w.s.nudge()
 	return nil
 }
