@@ -4,6 +4,7 @@ package kubernetes
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/sluice-mesh/sluice/discovery"
 	"github.com/sluice-mesh/sluice/routing"
@@ -22,6 +23,17 @@ type text struct {
 	held   *discovery.Held // while its absence is held back
 
 	generation int64 // 0 if it has none
+}
+
+// readText reads the text of a key. What stands in an object may name Secrets of
+// its namespace alone; what Ingresses ask for was put together here.
+func readText(key, data string) ([]*routing.Document, []*routing.Fault) {
+	of, rest, _ := strings.Cut(key, "/")
+	if of == "ingresses" {
+		return routing.Read(key, []byte(data))
+	}
+	place, _, _ := strings.Cut(rest, "/")
+	return routing.ReadWithin(place, key, []byte(data))
 }
 
 // data returns a text; empty if there is none.
@@ -44,7 +56,7 @@ func (ts texts) set(key, data string) (discovery.Update, bool) {
 	case t.data == data:
 		return discovery.Update{}, false
 	}
-	docs, faults := routing.Read(key, []byte(data))
+	docs, faults := readText(key, data)
 	if nameless(docs, faults) {
 		t.kept = without(append(without(t.kept, t.docs), t.docs...), docs)
 	} else {

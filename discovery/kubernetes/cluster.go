@@ -28,6 +28,8 @@ type cluster struct {
 	staleWorkloads map[string]bool // by key
 	staleServices  map[name]bool
 
+	ways uint64 // grows when a port of a Service may lead elsewhere
+
 	held map[object]*discovery.Held // objects whose absence is held back
 	told map[string]telling         // by key
 }
@@ -120,6 +122,7 @@ func (c *cluster) setService(n name, s *service) {
 	if reflect.DeepEqual(c.services[n], s) {
 		return
 	}
+	c.ways++
 	if s == nil {
 		delete(c.services, n)
 	} else {
@@ -133,6 +136,9 @@ func (c *cluster) setSlice(n name, s *slice) {
 	was := c.slices[n]
 	if reflect.DeepEqual(was, s) {
 		return
+	}
+	if was == nil || s == nil || was.service != s.service || !slices.Equal(was.ports, s.ports) {
+		c.ways++
 	}
 	if was != nil {
 		c.parts.remove(was.service, n)

@@ -8,7 +8,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/sluice-mesh/sluice/discovery"
-	"github.com/sluice-mesh/sluice/routing"
 )
 
 // Cluster lets tests play what happens in a cluster, without one.
@@ -63,14 +62,45 @@ func (g *Gateways) SetGeneration(namespace, called string, spec []byte, generati
 	return g.g.set(name{namespace, called}, &gatewayState{spec: spec, generation: generation})
 }
 
-// ReadIngresses reads Ingresses of the class sluice, and those without class
-// if byDefault.
-func ReadIngresses(list []*networkingv1.Ingress, byDefault bool, look func(namespace, service string, port networkingv1.ServiceBackendPort) ([]int, bool)) (gateways map[string][]byte, faults map[string][]*routing.Fault) {
-	r := readIngresses(list, ingressClasses{ours: map[string]bool{"sluice": true}, byDefault: byDefault},
-		func(n name, port networkingv1.ServiceBackendPort) ([]int, bool) {
-			return look(n.namespace, n.name, port)
-		})
-	return r.Gateways, r.Faults
+// Ingresses lets tests put Ingresses and what they name.
+type Ingresses struct {
+	x *ingresses
+	// Shown are those that are ours, by key.
+	Shown map[string]IngressObject
+}
+
+// NewIngresses returns none, beside what a cluster runs. What stands in the
+// Kubernetes namespace apart is of acme/apart.
+func NewIngresses(c Cluster, class string) *Ingresses {
+	i := &Ingresses{Shown: make(map[string]IngressObject)}
+	i.x = newIngresses(c.c, map[string]string{"apart": "acme/apart"}, class, func(o IngressObject, gone bool) {
+		if delete(i.Shown, o.Key()); !gone {
+			i.Shown[o.Key()] = o
+		}
+	})
+	return i
+}
+
+func (i *Ingresses) Put(o *networkingv1.Ingress) {
+	i.x.setIngress(nameOf(&o.ObjectMeta), readIngress(o))
+}
+
+func (i *Ingresses) PutClass(c *networkingv1.IngressClass) {
+	i.x.setClass(name{name: c.Name}, readClass(c))
+}
+
+func (i *Ingresses) PutSecret(s *corev1.Secret) { i.x.setSecret(nameOf(&s.ObjectMeta), readSecret(s)) }
+
+func (i *Ingresses) Delete(namespace, called string) { i.x.setIngress(name{namespace, called}, nil) }
+func (i *Ingresses) DeleteClass(called string)       { i.x.setClass(name{name: called}, nil) }
+func (i *Ingresses) DeleteSecret(namespace, called string) {
+	i.x.setSecret(name{namespace, called}, nil)
+}
+func (i *Ingresses) Take() []discovery.Update { return i.x.take() }
+
+// Hold holds the absence of an Ingress back; nil ends that.
+func (i *Ingresses) Hold(namespace, called string, held *discovery.Held) {
+	i.x.withhold(name{namespace, called}, held)
 }
 
 // Ports returns where a port of a Service leads.

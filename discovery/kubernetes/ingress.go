@@ -4,10 +4,7 @@ package kubernetes
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
-	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +15,10 @@ import (
 )
 
 // IngressController is what an IngressClass names whose Ingresses are ours.
-const IngressController = "sluice.dev/ingress-controller"
+const IngressController = "sluice.dev/ingress"
+
+// classAnnotation named the class before there were IngressClasses.
+const classAnnotation = "kubernetes.io/ingress.class"
 
 // anyHost is the virtual host of rules without one.
 const anyHost = "*"
@@ -28,9 +28,13 @@ const (
 	codeAnnotation = "UnknownAnnotation"
 	codeBackend    = "UnsupportedBackend"
 	codeNoService  = "BackendNotFound"
+	codeExternal   = "ExternalNameBackend"
 	codePath       = "UnsupportedPath"
 	codeTwice      = "PathTakenByAnother"
 	codeCanary     = "InvalidCanary"
+	codeSecret     = "InvalidSecret"
+	codeTLSHost    = "TLSHostWithoutRule"
+	codeDefault    = "DefaultBackendTakenByAnother"
 )
 
 // ingressClasses says which Ingresses are ours.
@@ -44,33 +48,47 @@ func (c ingressClasses) has(i *networkingv1.Ingress) bool {
 	if i.Spec.IngressClassName != nil {
 		return c.ours[*i.Spec.IngressClassName]
 	}
-	if class, written := i.Annotations["kubernetes.io/ingress.class"]; written {
+	if class, written := i.Annotations[classAnnotation]; written {
 		return c.ours[class]
 	}
 	return c.byDefault
 }
 
-// lookPorts returns the numbers of the ports to which a port of a Service
-// leads; found is false if there is no such port.
-type lookPorts func(service name, port networkingv1.ServiceBackendPort) (numbers []int, found bool)
+// surroundings are what Ingresses name.
+type surroundings interface {
+	// ports returns the numbers of the ports to which a port of a Service
+	// leads; found is false if there is no such port.
+	ports(service name, port networkingv1.ServiceBackendPort) (numbers []int, found bool)
+	// external reports whether a Service stands for a name outside.
+	external(service name) bool
+	// secret returns what is known of a Secret with a certificate; nil if there
+	// is none.
+	secret(n name) *tlsSecret
+}
 
 // ingressReading is what Ingresses ask for.
 type ingressReading struct {
-	Gateways map[string][]byte           // by name, as artifacts
-	Faults   map[string][]*routing.Fault // by key of the Ingress
+	Hosts  map[string]ingressText      // by host
+	Faults map[string][]*routing.Fault // by key of the Ingress, of each that is ours
+}
+
+// ingressText is what is asked for of a host, as artifacts.
+type ingressText struct {
+	Text string
+	Of   []name // the Ingresses that say something of it, sorted
 }
 
 // readIngresses returns what all Ingresses ask for together. A gateway is all
 // that they say of one host. Of two that ask for the same path the older one
 // has it.
-func readIngresses(list []*networkingv1.Ingress, classes ingressClasses, look lookPorts) ingressReading {
+func readIngresses(list []*networkingv1.Ingress, classes ingressClasses, around surroundings) ingressReading {
 	list = slices.DeleteFunc(slices.Clone(list), func(i *networkingv1.Ingress) bool { return !classes.has(i) })
 	slices.SortFunc(list, func(a, b *networkingv1.Ingress) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), nameOf(&a.ObjectMeta).compare(nameOf(&b.ObjectMeta)))
 	})
-	m := &ingressMerger{look: look, hosts: make(map[string]*ingressHost), faults: make(map[string][]*routing.Fault)}
+	m := &ingressMerger{around: around, hosts: make(map[string]*ingressHost), faults: make(map[string][]*routing.Fault)}
 	for _, i := range list {
-		m.faults[ingressKey(i)] = nil
+		m.faults[ingressKey(nameOf(&i.ObjectMeta))] = nil
 		m.annotations(i)
 		if !isCanary(i) {
 			m.take(i)
@@ -84,11 +102,11 @@ func readIngresses(list []*networkingv1.Ingress, classes ingressClasses, look lo
 	return m.reading()
 }
 
-func ingressKey(i *networkingv1.Ingress) string { return "ingresses/" + nameOf(&i.ObjectMeta).String() }
+func ingressKey(n name) string { return "ingresses/" + n.String() }
 
 // ingressMerger merges Ingresses by host.
 type ingressMerger struct {
-	look   lookPorts
+	around surroundings
 	hosts  map[string]*ingressHost
 	faults map[string][]*routing.Fault
 }
@@ -98,7 +116,9 @@ type ingressHost struct {
 	rules    []*ingressRule
 	fallback *ingressTarget
 	secrets  []name
-	plain    bool // serve what comes in plain text
+	secure   map[name]bool // Ingresses that ask for TLS
+	plain    bool          // serve what comes in plain text
+	of       map[name]bool // all Ingresses that say something of it
 }
 
 // ingressRule is one path of a host.
@@ -114,6 +134,7 @@ type ingressTarget struct {
 	route     string // name of the route
 	namespace string
 	selector  string
+	of        name // the Ingress that says so
 }
 
 // ingressCanary is what takes a share of the requests of a rule.
@@ -121,33 +142,38 @@ type ingressCanary struct {
 	target ingressTarget
 	always string // condition of what it takes; may be empty
 	never  string // condition of what it does not take; may be empty
-	share  int    // percent of all others
+	share  int    // of all others, in hundredths of a percent
 }
 
 func (m *ingressMerger) fault(i *networkingv1.Ingress, severity routing.Severity, code, path, problem, allowed string) {
-	key := ingressKey(i)
+	key := ingressKey(nameOf(&i.ObjectMeta))
 	m.faults[key] = append(m.faults[key], &routing.Fault{
 		Code: code, At: routing.Position{Source: key}, Path: path, Problem: problem, Allowed: allowed, Severity: severity,
 	})
 }
 
-func (m *ingressMerger) host(called string) *ingressHost {
-	called = cmp.Or(strings.ToLower(called), anyHost)
-	if m.hosts[called] == nil {
-		m.hosts[called] = &ingressHost{}
+// host returns what is asked for of a host, of which an Ingress says something.
+func (m *ingressMerger) host(called string, by *networkingv1.Ingress) *ingressHost {
+	called = hostOf(called)
+	h := m.hosts[called]
+	if h == nil {
+		h = &ingressHost{secure: make(map[name]bool), of: make(map[name]bool)}
+		m.hosts[called] = h
 	}
-	return m.hosts[called]
+	h.of[nameOf(&by.ObjectMeta)] = true
+	return h
 }
+
+// hostOf returns the virtual host of the host of a rule.
+func hostOf(called string) string { return cmp.Or(strings.ToLower(called), anyHost) }
 
 // take takes over what an Ingress says.
 func (m *ingressMerger) take(i *networkingv1.Ingress) {
 	fallback := m.fallback(i)
+	conflict := false
 	for k := range i.Spec.Rules {
-		rule := &i.Spec.Rules[k]
-		h := m.host(rule.Host)
-		if h.fallback == nil {
-			h.fallback = fallback
-		}
+		h := m.host(i.Spec.Rules[k].Host, i)
+		conflict = !h.fall(fallback) || conflict
 		m.paths(i, k, func(at string, r *ingressRule) {
 			if h.find(r) != nil {
 				m.fault(i, routing.Refused, codeTwice, at, "another rule of the host has the path", "the oldest Ingress has it")
@@ -156,10 +182,24 @@ func (m *ingressMerger) take(i *networkingv1.Ingress) {
 			h.rules = append(h.rules, r)
 		})
 	}
-	if h := m.hosts[anyHost]; fallback != nil && (h == nil || h.fallback == nil) {
-		m.host(anyHost).fallback = fallback
+	if fallback != nil {
+		// What no host has is a matter of those that are for it alone.
+		first := m.host(anyHost, i).fall(fallback)
+		conflict = conflict || !first && len(i.Spec.Rules) == 0
+	}
+	if conflict {
+		m.fault(i, routing.Refused, codeDefault, "spec.defaultBackend", "another Ingress of the host has a default backend", "the oldest Ingress has it")
 	}
 	m.tls(i)
+}
+
+// fall makes a target the default backend of the host, and reports whether it
+// is, or there is none.
+func (h *ingressHost) fall(t *ingressTarget) bool {
+	if h.fallback == nil {
+		h.fallback = t
+	}
+	return t == nil || h.fallback.of == t.of
 }
 
 func (m *ingressMerger) fallback(i *networkingv1.Ingress) *ingressTarget {
@@ -221,8 +261,12 @@ func (m *ingressMerger) target(i *networkingv1.Ingress, b *networkingv1.IngressB
 		return ingressTarget{}, false
 	}
 	to := name{i.Namespace, b.Service.Name}
-	numbers, found := m.look(to, b.Service.Port)
-	if !found {
+	numbers, found := m.around.ports(to, b.Service.Port)
+	switch {
+	case m.around.external(to):
+		m.fault(i, routing.Refused, codeExternal, at, "the Service "+to.name+" stands for a name outside the cluster",
+			"a Service with pods is allowed, or a gateway with a route to [NAME:PORT]; requests are answered 503")
+	case !found:
 		m.fault(i, routing.Warning, codeNoService, at, "there is no Service "+to.name+" with this port", "requests are answered 503 until there is one")
 	}
 	ports := make([]string, len(numbers))
@@ -232,158 +276,8 @@ func (m *ingressMerger) target(i *networkingv1.Ingress, b *networkingv1.IngressB
 	return ingressTarget{
 		route:     i.Namespace + "." + i.Name + "." + part,
 		namespace: i.Namespace,
+		of:        nameOf(&i.ObjectMeta),
 		selector: fmt.Sprintf("namespace(%s) and label(%s)(%s) and (%s)",
 			i.Namespace, labelService, to.name, cmp.Or(strings.Join(ports, " or "), "false")),
 	}, true
-}
-
-// tls takes over the Secrets of an Ingress: for the hosts that they are named
-// for, or all of its hosts.
-func (m *ingressMerger) tls(i *networkingv1.Ingress) {
-	for _, t := range i.Spec.TLS {
-		hosts := t.Hosts
-		if len(hosts) == 0 {
-			for _, r := range i.Spec.Rules {
-				hosts = append(hosts, r.Host)
-			}
-		}
-		for _, called := range hosts {
-			h := m.hosts[cmp.Or(strings.ToLower(called), anyHost)]
-			secret := name{i.Namespace, t.SecretName}
-			if h == nil || t.SecretName == "" || slices.Contains(h.secrets, secret) {
-				continue
-			}
-			h.secrets = append(h.secrets, secret)
-			h.plain = h.plain || i.Annotations[nginxPrefix+"ssl-redirect"] == "false"
-		}
-	}
-}
-
-// reading writes the gateways.
-func (m *ingressMerger) reading() ingressReading {
-	reading := ingressReading{Gateways: make(map[string][]byte), Faults: m.faults}
-	var general *ingressTarget
-	if h := m.hosts[anyHost]; h != nil {
-		general = h.fallback
-	}
-	for _, called := range slices.Sorted(maps.Keys(m.hosts)) {
-		h := m.hosts[called]
-		h.fallback = cmp.Or(h.fallback, general)
-		reading.Gateways["ingress/"+called] = h.gateway(called)
-		for _, r := range h.rules {
-			if r.canary != nil {
-				reading.Gateways[r.split()] = r.splitGateway()
-			}
-		}
-	}
-	return reading
-}
-
-// gateway writes the gateway of a host: Exact paths first, then prefixes, the
-// longest first; what none of them has goes to the default backend.
-func (h *ingressHost) gateway(called string) []byte {
-	slices.SortStableFunc(h.rules, func(a, b *ingressRule) int {
-		if a.exact != b.exact {
-			return map[bool]int{true: -1, false: 1}[a.exact]
-		}
-		return cmp.Or(cmp.Compare(len(b.path), len(a.path)), strings.Compare(a.path, b.path))
-	})
-	var routes []map[string]ingressRoute
-	for _, r := range h.rules {
-		one := ingressRoute{Selector: r.target.selector, Condition: all(oneLabel(called), r.condition()), Strength: "100%", Weight: "0%"}
-		key := r.target.route
-		if r.canary != nil {
-			key, one.Selector = r.split(), ""
-		}
-		routes = append(routes, map[string]ingressRoute{key: one})
-	}
-	if h.fallback != nil {
-		routes = append(routes, map[string]ingressRoute{h.fallback.route: {Selector: h.fallback.selector, Weight: "100%"}})
-	}
-	return written(map[string]any{
-		"kind": "gateways", "name": "ingress/" + called, "virtual_hosts": []string{called},
-		"routes": routes, "sluice": h.settings(),
-	})
-}
-
-// split names the gateway that a rule with a canary leads to. Its three
-// segments make it internal.
-func (r *ingressRule) split() string { return "ingress/" + r.target.namespace + "/" + r.target.route }
-
-// splitGateway writes the gateway of a rule with a canary.
-func (r *ingressRule) splitGateway() []byte {
-	c := r.canary
-	share := func(t ingressTarget, condition string, weight int) map[string]ingressRoute {
-		one := ingressRoute{Selector: t.selector, Condition: condition, Weight: strconv.Itoa(weight) + "%"}
-		if condition != "" {
-			one.Strength = "100%"
-		}
-		return map[string]ingressRoute{t.route: one}
-	}
-	return written(map[string]any{
-		"kind": "gateways", "name": r.split(),
-		"routes": []map[string]ingressRoute{share(c.target, c.always, c.share), share(r.target, c.never, 100-c.share)},
-	})
-}
-
-// written writes a gateway as JSON.
-func written(gateway map[string]any) []byte {
-	text, err := json.MarshalIndent(gateway, "", "  ")
-	if err != nil {
-		panic(err) // it holds texts alone
-	}
-	return text
-}
-
-// ingressRoute is a route as it is written.
-type ingressRoute struct {
-	Selector  string `json:"selector,omitempty"`
-	Condition string `json:"condition,omitempty"`
-	Strength  string `json:"condition_strength,omitempty"`
-	Weight    string `json:"weight"`
-}
-
-// settings are those of every gateway of Ingresses. Certificates are files
-// named after their Secrets; whoever reads Secrets puts them there.
-func (h *ingressHost) settings() map[string]any {
-	settings := map[string]any{"no_route": 404}
-	if len(h.secrets) == 0 {
-		return settings
-	}
-	var pairs []map[string]string
-	for _, s := range h.secrets {
-		dir := "kubernetes/" + s.String()
-		pairs = append(pairs, map[string]string{"certificate": dir + "/tls.crt", "key": dir + "/tls.key"})
-	}
-	plain := "redirect"
-	if h.plain {
-		plain = "serve"
-	}
-	settings["tls"] = map[string]any{"certificates": pairs, "plain": plain}
-	return settings
-}
-
-// condition asks for the path of a rule: a prefix by whole segments.
-func (r *ingressRule) condition() string {
-	if r.exact {
-		return fmt.Sprintf(`path == "%s"`, r.path)
-	}
-	if r.path == "" {
-		return `path starts with "/"`
-	}
-	return fmt.Sprintf(`(path == "%s" or path starts with "%s/")`, r.path, r.path)
-}
-
-// oneLabel asks that a wildcard stands for exactly one label.
-func oneLabel(host string) string {
-	below, wild := strings.CutPrefix(host, "*.")
-	if !wild {
-		return ""
-	}
-	return fmt.Sprintf(`header Host matches "(?i)^[^.]+\.%s\.?(:[0-9]+)?$"`, regexp.QuoteMeta(below))
-}
-
-// all joins conditions by "and"; some may be empty.
-func all(conditions ...string) string {
-	return strings.Join(slices.DeleteFunc(conditions, func(c string) bool { return c == "" }), " and ")
 }

@@ -47,11 +47,11 @@ func (m *ingressMerger) takeCanary(i *networkingv1.Ingress) {
 	if !ok {
 		return
 	}
+	if i.Spec.DefaultBackend != nil {
+		m.fault(i, routing.Warning, codeCanary, "spec.defaultBackend", "the default backend of a canary has no effect", "write a rule for what it is to share")
+	}
 	for k := range i.Spec.Rules {
-		h := m.hosts[strings.ToLower(i.Spec.Rules[k].Host)]
-		if i.Spec.Rules[k].Host == "" {
-			h = m.hosts[anyHost]
-		}
+		h := m.hosts[hostOf(i.Spec.Rules[k].Host)]
 		m.paths(i, k, func(at string, r *ingressRule) {
 			var of *ingressRule
 			if h != nil {
@@ -63,6 +63,7 @@ func (m *ingressMerger) takeCanary(i *networkingv1.Ingress) {
 			case of.canary != nil:
 				m.fault(i, routing.Refused, codeCanary, at, "another canary has the path", "one canary of a path is allowed")
 			default:
+				h.of[nameOf(&i.ObjectMeta)] = true
 				of.canary = &ingressCanary{target: r.target, always: canary.always, never: canary.never, share: canary.share}
 			}
 		})
@@ -110,7 +111,7 @@ func either(a, b string) string {
 	return a + " or " + b
 }
 
-// share returns the weight of a canary in percent.
+// share returns the weight of a canary in hundredths of a percent.
 func (m *ingressMerger) share(i *networkingv1.Ingress) (int, bool) {
 	weight, total := 0, 100
 	for _, n := range []struct {
@@ -130,10 +131,10 @@ func (m *ingressMerger) share(i *networkingv1.Ingress) (int, bool) {
 		*n.into = number
 	}
 	weight = min(weight, total)
-	share := (weight*100 + total/2) / total
-	if weight*100%total != 0 {
+	share := (weight*full + total/2) / total
+	if weight*full%total != 0 {
 		m.fault(i, routing.Warning, codeCanary, "metadata.annotations["+canaryShare+"]",
-			fmt.Sprintf("the canary takes %d%%, the whole percentage next to %d of %d", share, weight, total), "a whole percentage is allowed")
+			fmt.Sprintf("the canary takes %s, which is next to %d of %d", percent(share), weight, total), "steps of 0.01% are allowed")
 	}
 	return share, true
 }

@@ -8,70 +8,93 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
+	"github.com/sluice-mesh/sluice/discovery"
 	"github.com/sluice-mesh/sluice/discovery/kubernetes"
 	"github.com/sluice-mesh/sluice/routing"
 	"github.com/sluice-mesh/sluice/routing/routingtest"
 )
 
-// look knows the Services of the tests: each has the port 80, called http,
-// but none, which is missing, and idle, which leads nowhere.
-func look(_, service string, port networkingv1.ServiceBackendPort) ([]int, bool) {
-	switch {
-	case service == "none" || port.Name != "http" && port.Number != 80:
-		return nil, false
-	case service == "idle":
-		return nil, true
-	default:
-		return []int{8080}, true
+// services are those of the tests: each has the port 80, called http, but
+// none, which is missing. idle leads nowhere, outside to a name.
+func services() kubernetes.Cluster {
+	c := kubernetes.NewCluster()
+	for _, called := range []string{"web", "root", "deep", "exact", "rest", "other", "new", "idle", "outside"} {
+		s := serviceNamed(called)
+		if called == "outside" {
+			s.Spec.Type, s.Spec.ExternalName = corev1.ServiceTypeExternalName, "web.example"
+		}
+		c.PutService(s)
+		if called == "idle" || called == "outside" {
+			continue
+		}
+		c.PutSlice(endpointSlice(called, 8080))
+	}
+	return c
+}
+
+// endpointSlice leads the port http of a Service to an address.
+func endpointSlice(service string, port int32) *discoveryv1.EndpointSlice {
+	called := "http"
+	return &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: service, Labels: map[string]string{discoveryv1.LabelServiceName: service}},
+		Ports:      []discoveryv1.EndpointPort{{Name: &called, Port: &port}},
+		Endpoints:  []discoveryv1.Endpoint{{Addresses: []string{"10.0.0.1"}}},
 	}
 }
 
 // asked is what Ingresses ask for, with the selectors of routes by path.
 type asked struct {
 	*routing.Snapshot
+	table     *routing.Table
 	selectors map[string]string
 }
 
-// ingresses reads the Ingresses of a text, and compiles what they ask for.
-func ingresses(t *testing.T, text string) (asked, []string) {
+// ingresses reads the Ingresses of a text, and Secrets, and compiles what they
+// ask for.
+func ingresses(t *testing.T, text string, secrets ...*corev1.Secret) (asked, []string) {
 	t.Helper()
-	var list []*networkingv1.Ingress
+	x := kubernetes.NewIngresses(services(), "")
 	for d := yaml.NewYAMLReader(bufio.NewReader(strings.NewReader(text))); ; {
 		one, err := d.Read()
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		list = append(list, read(t, bytes.TrimSpace(one), new(networkingv1.Ingress)))
+		x.Put(read(t, bytes.TrimSpace(one), new(networkingv1.Ingress)))
 	}
-	gateways, faults := kubernetes.ReadIngresses(list, false, look)
+	for _, s := range secrets {
+		x.PutSecret(s)
+	}
+	return compile(t, x.Take())
+}
+
+// compile compiles what updates ask for, and returns what they tell of
+// Ingresses.
+func compile(t *testing.T, updates []discovery.Update) (asked, []string) {
+	t.Helper()
 	var docs []*routing.Document
-	for _, called := range slices.Sorted(maps.Keys(gateways)) {
-		read, wrong := routing.Read(called, gateways[called])
-		for _, f := range wrong {
-			t.Errorf("what was made of Ingresses is refused: %v\n%s", f, gateways[called])
+	var told []string
+	for _, u := range updates {
+		docs = append(docs, u.Documents...)
+		for _, f := range u.Faults {
+			if strings.HasPrefix(u.Key, "ingresses/-") {
+				t.Errorf("what was made of Ingresses is refused: %v", f)
+			}
+			told = append(told, f.Error())
 		}
-		docs = append(docs, read...)
 	}
 	table, wrong := routing.Resolve(docs)
 	s, more := routing.Compile(nil, table, routing.CompileOptions{})
 	for _, f := range append(wrong, more...) {
-		if f.Severity == routing.Refused {
-			t.Errorf("what was made of Ingresses does not compile: %v", f)
-		}
-	}
-	var told []string
-	for _, key := range slices.Sorted(maps.Keys(faults)) {
-		for _, f := range faults[key] {
-			told = append(told, f.Error())
-		}
+		t.Errorf("what was made of Ingresses does not compile: %v", f)
 	}
 	selectors := make(map[string]string)
 	for _, g := range table.Gateways {
@@ -79,7 +102,7 @@ func ingresses(t *testing.T, text string) (asked, []string) {
 			selectors[r.Path] = r.Selector
 		}
 	}
-	return asked{s, selectors}, told
+	return asked{s, table, selectors}, told
 }
 
 // serves returns the selector of the route that serves a request.
@@ -93,7 +116,11 @@ func serves(s asked, host, path string, fields ...string) string {
 	if d.Last().Route == nil {
 		return d.Reason.String()
 	}
-	_, after, _ := strings.Cut(s.selectors[d.Last().Route.Path], "label(sluice:service)(")
+	selector := s.selectors[d.Last().Route.Path]
+	if selector == "false" {
+		return "nothing"
+	}
+	_, after, _ := strings.Cut(selector, "label(sluice:service)(")
 	service, _, _ := strings.Cut(after, ")")
 	return service
 }
@@ -148,6 +175,26 @@ func TestIngressesDecide(t *testing.T) {
 			"and what no host has",
 			ingress("a", "sluice", "a.test", "Prefix /foo web") + "  defaultBackend: {service: {name: rest, port: {number: 80}}}\n", "b.test", "/", "rest",
 		},
+		{"nor for what only seems to have one", ingress("a", "sluice", "*.a.test", "Prefix / web"), "x.b.test", "/", "no gateway"},
+		{
+			"what a wildcard does not stand for is what nobody names",
+			ingress("a", "sluice", "*.a.test", "Prefix / web") + "---\n" + ingress("b", "sluice", "", "Prefix / rest"), "x.y.a.test", "/", "rest",
+		},
+		{
+			"what it stands for is not",
+			ingress("a", "sluice", "*.a.test", "Prefix /x web") + "---\n" + ingress("b", "sluice", "", "Prefix / rest"), "x.a.test", "/", "no_route",
+		},
+		{
+			"a wildcard has the default backend of its Ingress",
+			ingress("a", "sluice", "*.a.test", "Prefix /x web") + "  defaultBackend: {service: {name: rest, port: {number: 80}}}\n", "x.a.test", "/", "rest",
+		},
+		{"the more labels win", ingress("a", "sluice", "*.a.test", "Prefix / web") + "---\n" + ingress("b", "sluice", "*.y.a.test", "Prefix / deep"), "x.y.a.test", "/", "deep"},
+		{"a host before a wildcard", ingress("a", "sluice", "*.a.test", "Prefix / web") + "---\n" + ingress("b", "sluice", "x.a.test", "Prefix / deep"), "x.a.test", "/", "deep"},
+		{"a path without a type is a prefix", ingress("a", "sluice", "a.test", "ImplementationSpecific /foo web"), "a.test", "/foo/bar", "web"},
+		{"a port has a name or a number", strings.ReplaceAll(ingress("a", "sluice", "a.test", "Prefix / web"), "name: http", "number: 80"), "a.test", "/", "web"},
+		{"a query is not part of the path", ingress("a", "sluice", "a.test", "Exact /foo web"), "a.test", "/foo?a=b", "web"},
+		{"the class may be an annotation", strings.NewReplacer("namespace: shop", "namespace: shop, annotations: {kubernetes.io/ingress.class: sluice}", "  ingressClassName: sluice\n", "").Replace(ingress("a", "sluice", "a.test", "Prefix / web")), "a.test", "/", "web"},
+		{"without class it is not ours", strings.Replace(ingress("a", "sluice", "a.test", "Prefix / web"), "  ingressClassName: sluice\n", "", 1), "a.test", "/", "no gateway"},
 		{"a default backend alone has everything", "metadata: {name: a, namespace: shop}\nspec: {ingressClassName: sluice, defaultBackend: {service: {name: rest, port: {number: 80}}}}\n", "b.test", "/x", "rest"},
 		{"a rule without host is for all that no other has", ingress("a", "sluice", "", "Exact /foo web"), "b.test", "/foo", "web"},
 	} {
@@ -184,6 +231,7 @@ func TestIngressCanaries(t *testing.T) {
 		{"a header has a value", canary(`~: "true", ~-by-header: X-New, ~-by-header-value: yes please`), "X-New: always", 0},
 		{"a header has the value", canary(`~: "true", ~-by-header: X-New, ~-by-header-value: "on"`), "X-New: on", 100},
 		{"a header matches", canary(`~: "true", ~-by-header: X-New, ~-by-header-pattern: "^b.ta$"`), "X-New: beta", 100},
+		{"a weight may be fine", canary(`~: "true", ~-weight: "1", ~-weight-total: "8"`), "X-New: 1", 12},
 		{"without anything it takes nothing", canary(`~: "true"`), "X-New: always", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -214,7 +262,18 @@ func TestIngressesTellWhatIsWrong(t *testing.T) {
 		{"an annotation", strings.Replace(good, "namespace: shop", `namespace: shop, annotations: {nginx.ingress.kubernetes.io/rewrite-target: /}`, 1), "not understood"},
 		{"a canary of nothing", strings.ReplaceAll(canary(`~: "true"`), "path: \"/\", backend: {service: {name: new", "path: \"/x\", backend: {service: {name: new"), "no Ingress of the namespace"},
 		{"a weight that is none", canary(`~: "true", ~-weight: many`), "is no weight"},
-		{"a share that is no whole percentage", canary(`~: "true", ~-weight: "1", ~-weight-total: "3"`), "takes 33%"},
+		{"a share that cannot be exact", canary(`~: "true", ~-weight: "1", ~-weight-total: "3"`), "takes 33.33%"},
+		{"a Service of a name outside", ingress("a", "sluice", "a.test", "Prefix / outside"), "stands for a name outside"},
+		{"a port that there is not", strings.ReplaceAll(good, "name: http", "number: 81"), "there is no Service web with this port"},
+		{"a backend that is none", strings.ReplaceAll(good, "service: {name: web, port: {name: http}}", "resource: {kind: Bucket, name: b}"), "the backend is no Service"},
+		{
+			"a second default backend",
+			"metadata: {name: a, namespace: shop}\nspec: {ingressClassName: sluice, defaultBackend: {service: {name: rest, port: {number: 80}}}}\n---\n" +
+				"metadata: {name: b, namespace: shop}\nspec: {ingressClassName: sluice, defaultBackend: {service: {name: web, port: {number: 80}}}}\n",
+			"another Ingress of the host has a default backend",
+		},
+		{"a default backend of a canary", canary(`~: "true"`) + "  defaultBackend: {service: {name: rest, port: {number: 80}}}\n", "the default backend of a canary has no effect"},
+		{"a second canary", canary(`~: "true"`) + "---\n" + strings.Replace(ingress("zz", "sluice", "a.test", "Prefix / other"), "namespace: shop", `namespace: shop, annotations: {nginx.ingress.kubernetes.io/canary: "true"}`, 1), "another canary has the path"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, faults := ingresses(t, tt.text)
@@ -222,5 +281,13 @@ func TestIngressesTellWhatIsWrong(t *testing.T) {
 				t.Errorf("faults %q, want one about %q", faults, tt.want)
 			}
 		})
+	}
+}
+
+// serviceNamed is a Service of the tests.
+func serviceNamed(called string) *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: called},
+		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "http", Port: 80}}},
 	}
 }

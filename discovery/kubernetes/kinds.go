@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -106,6 +107,33 @@ func (s *Source) gateways() *group {
 			)))
 	})
 	g.take, g.text = news.take, objects.texts.data
+	return g
+}
+
+// ingresses is the group of Ingresses and of what they name. What a port of a
+// Service leads to is known once what runs is.
+func (s *Source) ingresses(instances *group) *group {
+	g := newGroup("ingresses/", "secrets/")
+	g.after = instances
+	x := newIngresses(s.cluster, s.o.Environments, s.o.IngressClass, s.o.Ingress)
+	nothing := func(name, *discovery.Held) {}
+	if s.o.IngressClass != NoIngress {
+		g.watched = append(g.watched, newWatched(s, resource{"networking.k8s.io", "ingressclasses"}, metav1.NamespaceAll, s.o.Client.API.NetworkingV1().IngressClasses(), metav1.ListOptions{},
+			&networkingv1.IngressClass{}, readClass, newShelf(x.setClass, nothing)))
+	}
+	// Others than those with a certificate are not even sent here.
+	only := metav1.ListOptions{FieldSelector: "type=" + string(corev1.SecretTypeTLS)}
+	s.eachNamespace(func(ns string) {
+		if s.o.IngressClass != NoIngress {
+			g.watched = append(g.watched, newWatched(s, resource{"networking.k8s.io", "ingresses"}, ns, s.o.Client.API.NetworkingV1().Ingresses(ns), metav1.ListOptions{},
+				&networkingv1.Ingress{}, readIngress, newShelf(x.setIngress, x.withhold)))
+		}
+		if !s.o.WithoutSecrets {
+			g.watched = append(g.watched, newWatched(s, resource{name: "secrets"}, ns, s.o.Client.API.CoreV1().Secrets(ns), only,
+				&corev1.Secret{}, readSecret, newShelf(x.setSecret, nothing)))
+		}
+	})
+	g.take, g.text = x.take, x.texts.data
 	return g
 }
 

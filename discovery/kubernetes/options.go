@@ -33,6 +33,16 @@ type Options struct {
 	// answer. It is made if it is not there; empty means that nothing is
 	// remembered.
 	File string
+	// IngressClass is the class of the Ingresses that are served; empty means
+	// all classes whose controller is IngressController. NoIngress turns
+	// Ingresses off.
+	IngressClass string
+	// WithoutSecrets leaves Secrets alone, so that gateways can name none.
+	WithoutSecrets bool
+	// Ingress is called with each Ingress that is ours as it is now, and with
+	// gone set when it is no more. Calls do not overlap; they must not block. Nil
+	// means that nobody asks.
+	Ingress func(o IngressObject, gone bool)
 	// Log takes what concerns the watching itself; what is wrong with objects
 	// is told to the sink. Nil discards it.
 	Log *slog.Logger

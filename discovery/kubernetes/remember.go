@@ -64,7 +64,7 @@ func (s *Source) recall(ctx context.Context) {
 		r := &list[i]
 		u := discovery.Update{Key: r.Key, Namespace: r.Namespace, Instances: r.Instances}
 		if r.Text != "" {
-			u.Documents, u.Faults = routing.Read(r.Key, []byte(r.Text))
+			u.Documents, u.Faults = readText(r.Key, r.Text)
 		}
 		for _, g := range s.groups {
 			if g.has(r.Key) {

@@ -99,6 +99,10 @@ func resourceOf(o object) string {
 		return "endpointslices"
 	case *networkingv1.Ingress:
 		return "ingresses"
+	case *networkingv1.IngressClass:
+		return "ingressclasses"
+	case *corev1.Secret:
+		return "secrets"
 	}
 	return kubernetes.GatewayResource
 }

@@ -47,6 +47,7 @@ type group struct {
 	// nil if instances are all that is.
 	text func(key string) string
 
+	after      *group // that has to be live before; nil if none has
 	live       bool
 	remembered map[string]discovery.Update // what File said, until it is known whether that still holds
 	held       map[string]discovery.Update // remembered, and missing from a list that was empty
@@ -59,7 +60,8 @@ func New(o Options) *Source {
 		o: o.withDefaults(), wake: make(chan struct{}, 1),
 		cluster: newCluster(), told: make(map[string]discovery.Update),
 	}
-	s.groups = []*group{s.instances(), s.configMaps(), s.gateways()}
+	instances := s.instances()
+	s.groups = []*group{instances, s.configMaps(), s.gateways(), s.ingresses(instances)}
 	return s
 }
 
@@ -138,7 +140,8 @@ func (s *Source) batch(now time.Time, over bool) (b discovery.Batch, next time.T
 	fresh := make(map[string]discovery.Update)
 	ready := true
 	for _, g := range s.groups {
-		g.live = g.live || !slices.ContainsFunc(g.watched, func(w *watched) bool { return !w.settled() })
+		g.live = g.live || (g.after == nil || g.after.live) &&
+			!slices.ContainsFunc(g.watched, func(w *watched) bool { return !w.settled() })
 		switch {
 		case g.live:
 			for _, u := range g.take() {
