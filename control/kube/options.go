@@ -119,6 +119,8 @@ type Options struct {
 	Identity string
 	// Services say what Services are like.
 	Services ServiceOptions
+	// Ingress says which addresses are written into Ingresses.
+	Ingress IngressOptions
 	// Plans has how objects fare.
 	Plans Plans
 	// Deployed tells where a gateway is served.

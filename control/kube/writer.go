@@ -15,11 +15,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
+	clients "k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 
 	"github.com/sluice-mesh/sluice/control/planner"
+	"github.com/sluice-mesh/sluice/discovery/kubernetes"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
@@ -42,23 +43,25 @@ const (
 type Writer struct {
 	o      Options
 	shape  shape
-	client kubernetes.Interface
+	client clients.Interface
 	custom dynamic.Interface
 	places map[string]string // namespaces of Kubernetes, by organisation/environment
 	wake   chan struct{}     // holds a token if a plan was put
 	glance chan struct{}     // holds a token if statuses are to be looked at
 	events *Events
 
-	mu       sync.Mutex // guards the fields below
-	put      map[string]planner.Plan
-	spaces   map[string]*space // by organisation/environment
-	services map[objectKey]*corev1.Service
-	objects  map[objectKey]*gatewayObject
-	listed   map[string]bool // namespaces of Kubernetes whose Services are known
-	troubles map[gatewayKey]string
-	waiting  map[objectKey]bool                         // objects whose present form was not planned yet
-	queue    workqueue.TypedRateLimitingInterface[item] // nil while another leads
-	said     map[string]time.Time                       // by what was logged
+	mu        sync.Mutex // guards the fields below
+	put       map[string]planner.Plan
+	spaces    map[string]*space // by organisation/environment
+	services  map[objectKey]*corev1.Service
+	objects   map[objectKey]*gatewayObject
+	ingresses map[objectKey]kubernetes.IngressObject // that are served
+	addresses ingressAddresses
+	listed    map[string]bool // namespaces of Kubernetes whose Services are known
+	troubles  map[gatewayKey]string
+	waiting   map[objectKey]bool                         // objects whose present form was not planned yet
+	queue     workqueue.TypedRateLimitingInterface[item] // nil while another leads
+	said      map[string]time.Time                       // by what was logged
 }
 
 // gatewayKey names a gateway.
@@ -66,10 +69,11 @@ type gatewayKey struct{ namespace, name string }
 
 // space is what the newest plan of a namespace comes to.
 type space struct {
-	plan     planner.Plan
-	wants    map[objectKey]want
-	bySource map[string]*routing.Gateway // by the key of the object that asks for it
-	broken   map[string]bool             // lookup names of gateways that have no form
+	plan          planner.Plan
+	wants         map[objectKey]want
+	bySource      map[string]*routing.Gateway // by the key of the object that asks for it
+	ingressFaults map[string][]*routing.Fault // by the key that they are of
+	broken        map[string]bool             // lookup names of gateways that have no form
 }
 
 // item is something to be looked at.
@@ -83,6 +87,7 @@ type itemKind uint8
 const (
 	serviceItem itemKind = iota // the Service of a name
 	statusItem                  // the status of an object that is a gateway
+	ingressItem                 // an Ingress
 )
 
 // New returns a Writer that writes once Run does. It asks nothing of the API
@@ -101,7 +106,8 @@ func New(o Options) (*Writer, error) {
 		places: map[string]string{o.Namespace: o.Home}, wake: make(chan struct{}, 1), glance: make(chan struct{}, 1),
 		put: make(map[string]planner.Plan), spaces: make(map[string]*space),
 		services: make(map[objectKey]*corev1.Service), objects: make(map[objectKey]*gatewayObject),
-		listed: make(map[string]bool), troubles: make(map[gatewayKey]string), waiting: make(map[objectKey]bool), said: make(map[string]time.Time),
+		ingresses: make(map[objectKey]kubernetes.IngressObject),
+		listed:    make(map[string]bool), troubles: make(map[gatewayKey]string), waiting: make(map[objectKey]bool), said: make(map[string]time.Time),
 	}
 	for place, namespace := range o.Environments {
 		w.places[namespace] = place
@@ -199,10 +205,14 @@ func (w *Writer) work(ctx context.Context, t term, queue workqueue.TypedRateLimi
 func (w *Writer) look(ctx context.Context, it item) error {
 	ctx, cancel := context.WithTimeout(ctx, w.writeTimeout())
 	defer cancel()
-	if it.kind == serviceItem {
+	switch it.kind {
+	case serviceItem:
 		return w.lookAtService(ctx, it.key)
+	case ingressItem:
+		return w.lookAtIngress(ctx, it.key)
+	default:
+		return w.lookAtStatus(ctx, it.key)
 	}
-	return w.lookAtStatus(ctx, it.key)
 }
 
 // Look says that gateways may be served elsewhere than before. It does not
@@ -217,6 +227,7 @@ func (w *Writer) Look() {
 // lookAgain looks where gateways are served: soon after it was said to have
 // changed, and now and then, as not all of it is said.
 func (w *Writer) lookAgain(ctx context.Context) {
+	w.findAddresses(ctx)
 	again := time.NewTicker(w.o.Interval)
 	defer again.Stop()
 	rest := time.NewTimer(0)
@@ -238,6 +249,7 @@ func (w *Writer) lookAgain(ctx context.Context) {
 			w.enqueue(item{statusItem, key})
 		}
 		w.mu.Unlock()
+		w.findAddresses(ctx)
 		rest.Reset(restAfterLook)
 	}
 }
@@ -261,6 +273,9 @@ func (w *Writer) lookAtAll() {
 	}
 	for key := range w.objects {
 		w.enqueue(item{statusItem, key})
+	}
+	for key := range w.ingresses {
+		w.enqueue(item{ingressItem, key})
 	}
 }
 
@@ -325,6 +340,7 @@ func (w *Writer) takeObjects(before, next *space) {
 		}
 	}
 	if !slices.Equal(before.plan.Faults, next.plan.Faults) {
+		w.lookAtIngresses(next.plan.Namespace)
 		for _, f := range slices.Concat(before.plan.Faults, next.plan.Faults) {
 			if isObject(f.At.Source) {
 				differ[objectOf(f.At.Source)] = true
@@ -341,6 +357,7 @@ func (w *Writer) spaceOf(plan planner.Plan) *space {
 	s := &space{
 		plan: plan, wants: make(map[objectKey]want),
 		bySource: make(map[string]*routing.Gateway), broken: make(map[string]bool),
+		ingressFaults: make(map[string][]*routing.Fault),
 	}
 	place, placed := w.places[plan.Namespace]
 	for _, g := range plan.Table.Gateways {
@@ -350,6 +367,11 @@ func (w *Writer) spaceOf(plan planner.Plan) *space {
 		if placed && !w.shape.off && g.Port.Number != 0 && !isIngress(g.At.Source) {
 			key := objectKey{place, ServiceName(g.Name)}
 			s.wants[key] = want{key, plan.Namespace, g}
+		}
+	}
+	for _, f := range plan.Faults {
+		if isIngress(f.At.Source) {
+			s.ingressFaults[f.At.Source] = append(s.ingressFaults[f.At.Source], f)
 		}
 	}
 	for _, name := range plan.Table.Broken {

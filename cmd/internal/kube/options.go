@@ -4,12 +4,14 @@ package kube
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/sluice-mesh/sluice/cmd/internal/boot"
 	"github.com/sluice-mesh/sluice/control/kube"
@@ -36,6 +38,13 @@ type Options struct {
 	Home string
 	// Services say what the Services of gateways are like.
 	Services kube.ServiceOptions
+	// IngressClass is the class of Ingresses that are served; empty means all
+	// classes of our controller, none that no Ingresses are.
+	IngressClass string
+	// Secrets says that Secrets with certificates are read.
+	Secrets bool
+	// Ingress says which addresses are written into Ingresses.
+	Ingress kube.IngressOptions
 }
 
 // Flags adds the flags of every verb that may take part in a cluster.
@@ -49,6 +58,10 @@ func (o *Options) Flags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Services.Type, "service-type", kube.NodePort, "type of the Services of gateways: NodePort, ClusterIP, LoadBalancer, or none to make none")
 	flags.StringVar(&o.Services.Selector, "service-selector", kube.DefaultSelector, "labels of the pods of the proxies, to which the Services lead")
 	flags.StringVar(&o.Services.InternalTrafficPolicy, "service-internal-traffic-policy", "Cluster", "which proxies the Services lead to within the cluster: Cluster, or Local for the one of the node")
+	flags.StringVar(&o.IngressClass, "ingress-class", "", "class of the Ingresses that are served, or none to serve none (default all whose controller is "+kubernetes.IngressController+")")
+	flags.BoolVar(&o.Secrets, "kubernetes-secrets", true, "read Secrets of type kubernetes.io/tls, which Ingresses and gateways name")
+	flags.StringSliceVar(&o.Ingress.Addresses, "ingress-status-address", nil, "IP address or host name that is written into the status of Ingresses; may be repeated")
+	flags.StringVar(&o.Ingress.Service, "ingress-status-service", "", "NAMESPACE/NAME of the Service that leads to the proxies: its addresses outside are written into the status of Ingresses")
 }
 
 // Enabled reports whether the process takes part in a cluster.
@@ -66,6 +79,10 @@ type Cluster struct {
 
 	home     string
 	services kube.ServiceOptions
+
+	ingressClass string
+	secrets      bool
+	ingress      kube.IngressOptions
 }
 
 // Open finds the way to the cluster, which need not answer; nil without one.
@@ -86,8 +103,11 @@ func (o *Options) Open() (*Cluster, error) {
 			return nil, fmt.Errorf("--kubernetes-namespaces, --kubernetes-home: %q is no name of a Kubernetes namespace", ns)
 		}
 	}
-	if err := o.Services.Check(); err != nil {
+	if err := errors.Join(o.Services.Check(), o.Ingress.Check()); err != nil {
 		return nil, err
+	}
+	if o.IngressClass != "" && len(validation.IsDNS1123Subdomain(o.IngressClass)) > 0 {
+		return nil, fmt.Errorf("--ingress-class: %q is no name of an IngressClass", o.IngressClass)
 	}
 	client, err := kubernetes.Connect(kubernetes.Access{File: o.File, Context: o.Context, Agent: "sluice/" + boot.ReadBuild().Version})
 	if err != nil {
@@ -97,6 +117,7 @@ func (o *Options) Open() (*Cluster, error) {
 	return &Cluster{
 		Client: client, Namespaces: slices.Compact(namespaces), Environments: environments,
 		home: cmp.Or(o.Home, client.Home), services: o.Services,
+		ingressClass: o.IngressClass, secrets: o.Secrets, ingress: o.Ingress,
 	}, nil
 }
 
@@ -155,5 +176,6 @@ func (c *Cluster) Home(namespace string) string {
 func (c *Cluster) Writer() kube.Options {
 	return kube.Options{
 		Client: c.Client, Home: c.home, Environments: c.Environments, Watch: c.Namespaces, Services: c.services,
+		Ingress: c.ingress,
 	}
 }

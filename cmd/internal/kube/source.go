@@ -18,16 +18,19 @@ import (
 type Source struct {
 	discovery.Source
 
-	watches func() []kubernetes.Watch
+	watches   func() []kubernetes.Watch
+	ingresses *ingresses
 }
 
 // Source returns what the cluster says: what stands in no environment is of a
 // namespace. It is remembered in a file; empty means that it is not.
 func (c *Cluster) Source(namespace, file string, log *slog.Logger) *Source {
+	i := &ingresses{known: make(map[string]kubernetes.IngressObject)}
 	s := kubernetes.New(kubernetes.Options{
 		Client: c.Client, Namespaces: c.Namespaces, Environments: c.Environments, File: file, Log: log,
+		IngressClass: c.ingressClass, WithoutSecrets: !c.secrets, Ingress: i.put,
 	})
-	return &Source{discovery.As(namespace, kubernetes.Origin, s), s.Watches}
+	return &Source{discovery.As(namespace, kubernetes.Origin, s), s.Watches, i}
 }
 
 // Confirm implements discovery.Confirmer.

@@ -19,8 +19,11 @@ func (p *Plane) openKubernetes() (err error) {
 	}
 	o := p.o.Cluster.Writer()
 	o.Namespace, o.Plans, o.Deployed, o.Registry, o.Log = p.o.Namespace, p.planner, p.deployed, p.registry, p.log
-	p.writer, err = kube.New(o)
-	return err
+	if p.writer, err = kube.New(o); err != nil {
+		return err
+	}
+	p.cluster.Ingresses(p.writer.PutIngress)
+	return nil
 }
 
 // writeKubernetes writes to the cluster until ctx ends.
