@@ -44,7 +44,34 @@ func (w *Writer) addressOf(namespace, gateway string) (Address, bool) {
 func (w *Writer) Trouble(namespace, gateway string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.troubles[gatewayKey{namespace, gateway}]
+	return w.troubleOf(namespace, gateway)
+}
+
+// troubleOf is Trouble with w locked.
+func (w *Writer) troubleOf(namespace, gateway string) string {
+	text := w.troubles[gatewayKey{namespace, gateway}]
+	place, placed := w.places[namespace]
+	if text != "" || !placed || w.listed[place] {
+		return text
+	}
+	if s := w.spaces[namespace]; s == nil || s.wants[objectKey{place, ServiceName(gateway)}].gateway == nil {
+		return ""
+	}
+	return w.unseen[place]
+}
+
+// unwatched notes that what a watch is of cannot be had.
+func (w *Writer) unwatched(x watch, err error) {
+	if apierrors.IsNotFound(err) { // it is for the source of gateways to tell
+		w.o.Log.Debug("there are no such objects in the cluster", "error", err)
+		return
+	}
+	w.complain(err)
+	if _, services := x.example.(*corev1.Service); services && err != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.unseen[x.namespace] = err.Error()
+	}
 }
 
 // serviceWatches returns what is to be known of Services: all of the

@@ -88,7 +88,9 @@ func readObject(o *unstructured.Unstructured) *gatewayObject {
 		fields, _ := r.(map[string]any)
 		name, _ := fields["name"].(string)
 		weight, _ := fields["weight"].(string)
-		cut.asked = append(cut.asked, askedRoute{name, weight})
+		if name != "" {
+			cut.asked = append(cut.asked, askedRoute{name, weight})
+		}
 	}
 	if text, err := json.Marshal(o.Object["status"]); err == nil {
 		_ = json.Unmarshal(text, &cut.status)

@@ -103,7 +103,7 @@ func (w *Writer) fateOf(o *gatewayObject) (f fate, known bool) {
 	}
 	f.services = !w.shape.off
 	if f.gateway != nil {
-		f.trouble = w.troubles[gatewayKey{namespace, f.gateway.Name}]
+		f.trouble = w.troubleOf(namespace, f.gateway.Name)
 		if a, ok := w.addressOf(namespace, f.gateway.Name); ok {
 			f.address = &a
 		}

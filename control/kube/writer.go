@@ -57,7 +57,8 @@ type Writer struct {
 	objects   map[objectKey]*gatewayObject
 	ingresses map[objectKey]kubernetes.IngressObject // that are served
 	addresses ingressAddresses
-	listed    map[string]bool // namespaces of Kubernetes whose Services are known
+	listed    map[string]bool   // namespaces of Kubernetes whose Services are known
+	unseen    map[string]string // why they are not known
 	troubles  map[gatewayKey]string
 	waiting   map[objectKey]bool                         // objects whose present form was not planned yet
 	queue     workqueue.TypedRateLimitingInterface[item] // nil while another leads
@@ -107,7 +108,7 @@ func New(o Options) (*Writer, error) {
 		put: make(map[string]planner.Plan), spaces: make(map[string]*space),
 		services: make(map[objectKey]*corev1.Service), objects: make(map[objectKey]*gatewayObject),
 		ingresses: make(map[objectKey]kubernetes.IngressObject),
-		listed:    make(map[string]bool), troubles: make(map[gatewayKey]string), waiting: make(map[objectKey]bool), said: make(map[string]time.Time),
+		listed:    make(map[string]bool), unseen: make(map[string]string), troubles: make(map[gatewayKey]string), waiting: make(map[objectKey]bool), said: make(map[string]time.Time),
 	}
 	for place, namespace := range o.Environments {
 		w.places[namespace] = place
@@ -140,7 +141,7 @@ func (w *Writer) Run(ctx context.Context) error {
 	ctx = klog.NewContext(ctx, logr.Discard())
 	g, ctx := errgroup.WithContext(ctx)
 	for _, x := range w.watches() {
-		g.Go(func() error { return x.run(ctx, w.complain) })
+		g.Go(func() error { return x.run(ctx, func(err error) { w.unwatched(x, err) }) })
 	}
 	g.Go(func() error { return w.digest(ctx) })
 	g.Go(func() error { return w.compete(ctx) })
