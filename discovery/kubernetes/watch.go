@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
@@ -91,7 +92,7 @@ func newWatched[L runtime.Object, O apiObject, T any](
 	w.run = func(ctx context.Context) {
 		reflector := cache.NewReflectorWithOptions(&cache.ListWatch{
 			ListWithContextFunc: a.list, WatchFuncWithContext: a.watch,
-		}, like, f, cache.ReflectorOptions{Name: r.String(), TypeDescription: r.String(), Logger: &discard})
+		}, like, f, cache.ReflectorOptions{Name: r.String(), TypeDescription: r.String(), Logger: &discard, Backoff: retries()})
 		reflector.WatchListPageSize = pageSize
 		// What goes wrong is told by how the resource fares.
 		reflector.RunWithContext(klog.NewContext(ctx, discard))
@@ -100,6 +101,12 @@ func newWatched[L runtime.Object, O apiObject, T any](
 }
 
 var discard = logr.Discard()
+
+// retries is how often the API server is asked again: soon enough that what
+// happened meanwhile is known shortly after it answers.
+func retries() *wait.Backoff {
+	return &wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 5, Cap: 5 * time.Second}
+}
 
 // asker asks the API server, and notes how that went.
 type asker[L runtime.Object, O apiObject, T any] struct {
