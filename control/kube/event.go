@@ -147,7 +147,8 @@ func (e *Events) write(ctx context.Context, event Event) {
 	e.mu.Unlock()
 	// The namespace of one whose object is gone may be, too.
 	if ctx.Err() == nil && !apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
-		e.w.complain(explainWrite(err, "write an event", "events of events.k8s.io", "create"))
+		// The name of the event differs each time; what is wrong does not.
+		e.w.complainOf("event", explainWrite(err, "write an event", "events of events.k8s.io", "create"))
 	}
 }
 
@@ -175,7 +176,7 @@ func (event Event) object(identity string) *eventsv1.Event {
 }
 
 // eventName returns the beginning of the name of an event about an object.
-func eventName(of string) string { return strings.TrimRight(cut(of, 200), ".-") + "." }
+func eventName(of string) string { return strings.TrimRight(cut(of, 200), ".-") + "-" }
 
 // cut returns the beginning of a text, at most n bytes and whole letters of it.
 func cut(text string, n int) string {

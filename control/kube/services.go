@@ -133,8 +133,9 @@ type matter struct {
 	// rivals are gateways of other namespaces whose Service would have the
 	// same name.
 	rivals []want
-	// stays says that nobody asks for it, but that it is not to be deleted.
-	stays bool
+	// spare says that it was made for a gateway of ours which does not ask for
+	// it any more.
+	spare bool
 }
 
 // matterOf gathers what there is to know about a Service; false if that is not
@@ -146,7 +147,6 @@ func (w *Writer) matterOf(key objectKey) (m matter, known bool) {
 		return m, false
 	}
 	m.live = w.services[key]
-	m.stays = true
 	for _, name := range slices.Sorted(maps.Keys(w.places)) {
 		if w.places[name] != key.namespace {
 			continue
@@ -159,10 +159,8 @@ func (w *Writer) matterOf(key objectKey) (m matter, known bool) {
 			}
 			continue
 		}
-		if ours {
-			m.stays = s.broken[m.live.Labels[labelVampLookup]]
-		}
 		want, ok := s.wants[key]
+		m.spare = m.spare || ours && !ok && !s.broken[m.live.Labels[labelVampLookup]]
 		switch {
 		case !ok:
 		case !m.asked:
@@ -186,10 +184,10 @@ func (w *Writer) lookAtService(ctx context.Context, key objectKey) error {
 		w.trouble(rival, fmt.Sprintf("the Service %s is that of a gateway of the namespace %s", key, m.want.namespace))
 	}
 	switch {
-	case !m.asked && (m.live == nil || m.stays):
-		return nil
-	case !m.asked:
+	case m.spare: // whoever else asks for it has one made then
 		return w.deleteService(ctx, m.live)
+	case !m.asked:
+		return nil
 	case m.live == nil:
 		return w.settle(m.want, w.createService(ctx, m.want))
 	case !isOurs(m.live, m.want.namespace):

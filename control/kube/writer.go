@@ -391,10 +391,14 @@ func (w *Writer) spaceNameOf(place string) string {
 
 // complain logs what goes wrong, the same once a minute.
 func (w *Writer) complain(err error) {
-	if err == nil {
-		return
+	if err != nil {
+		w.complainOf(err.Error(), err)
 	}
-	now, text := time.Now(), err.Error()
+}
+
+// complainOf logs what goes wrong with something, once a minute.
+func (w *Writer) complainOf(text string, err error) {
+	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if now.Sub(w.said[text]) < complainEvery {
