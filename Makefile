@@ -7,6 +7,7 @@ SHELL       := /bin/bash
 GOLANGCI_VERSION := 2.15.0
 H2SPEC_VERSION   := v2.2.1+incompatible
 GRPC_VERSION     := v1.85.0
+HELM_VERSION     := v4.3.1
 GEN_GO_VERSION   := v1.36.12
 GEN_GRPC_VERSION := v1.6.2
 # How long `make fuzz` spends on each fuzz test, and how often `make
@@ -77,8 +78,18 @@ KUBE_LDFLAGS = -s -w $(foreach package,k8s.io/component-base/version k8s.io/clie
 kubebed: # etcd, kube-apiserver, kube-controller-manager and kubectl, to test with (10 minutes the first time)
 	CGO_ENABLED=0 go -C test/kube/kubebed build -trimpath -ldflags '$(KUBE_LDFLAGS)' -o $(CURDIR)/bin/kubebed .
 
+.PHONY: helm
+helm: # installs charts (3 minutes the first time)
+	@go version -m bin/helm 2>/dev/null | grep -qF '$(HELM_VERSION)' || \
+		CGO_ENABLED=0 GOBIN=$(CURDIR)/bin go install helm.sh/helm/v4/cmd/helm@$(HELM_VERSION)
+
+.PHONY: manifests
+manifests: helm # what the chart comes to, for those who do without Helm
+	cp deploy/kubernetes/sluicegateways.yaml deploy/helm/sluice/files/
+	bin/helm template sluice deploy/helm/sluice --namespace sluice > deploy/kubernetes/sluice.yaml
+
 .PHONY: test-kube
-test-kube: kubebed ## prove what Kubernetes is needed for against a real one (needs root)
+test-kube: kubebed helm ## prove what Kubernetes is needed for against a real one (needs root)
 	go -C test/kube test -count 1 -timeout 20m -v ./...
 
 .PHONY: soak

@@ -83,6 +83,9 @@ func (b *Bed) prepare(ctx context.Context) error {
 	if err := writeAdmin(b.Dir, "https://"+address.String()); err != nil {
 		return err
 	}
+	if err := os.WriteFile(b.in("audit.yaml"), []byte(auditPolicy), 0o600); err != nil {
+		return err
+	}
 	b.Kubeconfig = b.in("kubeconfig")
 	if b.Config, err = clientcmd.BuildConfigFromFlags("", b.Kubeconfig); err != nil {
 		return err
@@ -111,6 +114,7 @@ func (b *Bed) compose(etcdClients, etcdPeers string) {
 		"--service-account-key-file="+b.in("accounts.pub"), "--service-account-signing-key-file="+b.in("accounts.key"),
 		"--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true",
 		"--kubelet-preferred-address-types=InternalIP",
+		"--audit-policy-file="+b.in("audit.yaml"), "--audit-log-path="+b.in("audit.log"),
 		// Tests that ask a lot measure Sluice, not fairness among its clients.
 		"--enable-priority-and-fairness=false", "--max-requests-inflight=0", "--max-mutating-requests-inflight=0")
 	b.managers = newComponent(b.program, b.Dir, "kube-controller-manager",
