@@ -19,10 +19,13 @@ type cluster struct {
 	pods     map[name]*pod
 	services map[name]*service
 	slices   map[name]*slice
+	sets     map[name]owner // what controls ReplicaSets
+	orphaned map[name]bool  // those that are no more, and have pods
 
 	replicas index[string] // pods by the key of their workload
 	parts    index[name]   // slices by Service
 	leading  index[name]   // slices by pod that they lead to
+	members  index[name]   // pods by ReplicaSet
 
 	// What may have changed since it was told.
 	staleWorkloads map[string]bool // by key
@@ -81,7 +84,8 @@ func (x index[K]) sorted(key K) []name {
 func newCluster() *cluster {
 	return &cluster{
 		pods: make(map[name]*pod), services: make(map[name]*service), slices: make(map[name]*slice),
-		replicas: make(index[string]), parts: make(index[name]), leading: make(index[name]),
+		sets: make(map[name]owner), orphaned: make(map[name]bool),
+		replicas: make(index[string]), members: make(index[name]), parts: make(index[name]), leading: make(index[name]),
 		staleWorkloads: make(map[string]bool), staleServices: make(map[name]bool),
 		held: make(map[object]*discovery.Held),
 		told: make(map[string]telling),
@@ -111,10 +115,72 @@ func (c *cluster) setPod(n name, p *pod) {
 	}
 	if p != nil {
 		c.replicas.add(workloadKey(p), n)
+		if set := setOf(p); set != (name{}) {
+			c.members.add(set, n)
+		}
 		c.pods[n] = p
+	}
+	if was != nil && (p == nil || setOf(p) != setOf(was)) {
+		c.leave(setOf(was), n)
 	}
 	c.staleWorkload(was)
 	c.staleWorkload(p)
+}
+
+// setReplicaSet takes note of what controls a ReplicaSet, nil if nothing does
+// or it is no more. Of one that is no more, what controlled it still counts for
+// as long as it has pods: they are deleted after it.
+func (c *cluster) setReplicaSet(n name, o *owner) {
+	was, known := c.sets[n]
+	switch {
+	case o == nil && c.members[n] != nil:
+		c.orphaned[n] = known
+		return
+	case o == nil:
+		delete(c.sets, n)
+		return
+	}
+	delete(c.orphaned, n)
+	if known && was == *o {
+		return
+	}
+	c.sets[n] = *o
+	for p := range c.members[n] {
+		c.stalePod(p)
+	}
+}
+
+// leave takes note that a pod is of a ReplicaSet no more.
+func (c *cluster) leave(set, pod name) {
+	c.members.remove(set, pod)
+	if c.members[set] == nil && c.orphaned[set] {
+		delete(c.sets, set)
+	}
+	if c.members[set] == nil {
+		delete(c.orphaned, set)
+	}
+}
+
+// setOf returns the ReplicaSet of a pod, the zero name if it has none.
+func setOf(p *pod) name {
+	if p.owner.kind != "ReplicaSet" {
+		return name{}
+	}
+	return name{p.name.namespace, p.owner.name}
+}
+
+// workloadOfPod returns what a pod is a replica of, as far as that is known;
+// the zero owner if it is none. While its ReplicaSet is not known, or cannot be
+// seen, its name tells.
+func (c *cluster) workloadOfPod(p *pod) owner {
+	if o, known := c.sets[setOf(p)]; known {
+		return o
+	}
+	kind, called, _ := strings.Cut(p.workload, "/")
+	if p.owner == (owner{}) {
+		return owner{}
+	}
+	return owner{kind, called}
 }
 
 // setService takes note of a Service as it is now, nil if it is no more.

@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -36,6 +37,8 @@ type Client struct {
 	// API is for the kinds that every cluster has, Dynamic for all others.
 	API     kubernetes.Interface
 	Dynamic dynamic.Interface
+	// Metadata is for what all objects have in common, and asks for no more.
+	Metadata metadata.Interface
 	// Home is the Kubernetes namespace of the pod that the process runs in,
 	// or that of the context, or default.
 	Home string
@@ -78,6 +81,9 @@ func NewClient(config *rest.Config, home string) (*Client, error) {
 		return nil, fmt.Errorf("kubernetes: %w", err)
 	}
 	if c.Dynamic, err = dynamic.NewForConfig(config); err != nil {
+		return nil, fmt.Errorf("kubernetes: %w", err)
+	}
+	if c.Metadata, err = metadata.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("kubernetes: %w", err)
 	}
 	return c, nil

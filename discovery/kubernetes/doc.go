@@ -16,9 +16,12 @@
 // with a cluster address is an instance of kind service. What an
 // EndpointSlice leads to that is no pod is one of kind endpoint.
 //
-// An instance that an EndpointSlice of a Service leads to bears the label
+// An instance of a pod that something controls bears, after the labels of the
+// pod, sluice:workload with the name of that and sluice:workload-kind with its
+// kind, such as Deployment: the ReplicaSet between the two is passed over. An
+// instance that an EndpointSlice of a Service leads to bears the label
 // sluice:service with the name of that Service, after all others. No object
-// can bear a label of that name, as it has a colon.
+// can bear a label of such a name, as it has a colon.
 //
 // A pod that terminates is not ready, so that it takes requests only where
 // nothing ready is left, and is told as long as it serves.

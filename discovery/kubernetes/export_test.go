@@ -6,6 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-mesh/sluice/discovery"
 )
@@ -22,6 +23,11 @@ func (c Cluster) PutSlice(s *discoveryv1.EndpointSlice) {
 	c.c.setSlice(nameOf(&s.ObjectMeta), readSlice(s))
 }
 
+// PutReplicaSet takes note of a ReplicaSet.
+func (c Cluster) PutReplicaSet(m *metav1.PartialObjectMetadata) {
+	c.c.setReplicaSet(nameOf(&m.ObjectMeta), readReplicaSet(m))
+}
+
 // Delete takes away the object of a kind.
 func (c Cluster) Delete(kind, namespace, called string) {
 	n := name{namespace, called}
@@ -32,6 +38,8 @@ func (c Cluster) Delete(kind, namespace, called string) {
 		c.c.setService(n, nil)
 	case "EndpointSlice":
 		c.c.setSlice(n, nil)
+	case "ReplicaSet":
+		c.c.setReplicaSet(n, nil)
 	}
 }
 

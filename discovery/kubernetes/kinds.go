@@ -38,11 +38,20 @@ func (s *Source) instances() *group {
 				&corev1.Service{}, readService, newShelf(c.setService, c.withhold(ofServices))),
 			newWatched(s, resource{"discovery.k8s.io", "endpointslices"}, ns, api.DiscoveryV1().EndpointSlices(ns), metav1.ListOptions{},
 				&discoveryv1.EndpointSlice{}, readSlice, newShelf(c.setSlice, c.withhold(ofSlices))),
+			newWatched(s, resource{"apps", "replicasets"}, ns, s.o.Client.Metadata.Resource(replicaSets).Namespace(ns), metav1.ListOptions{},
+				&metav1.PartialObjectMetadata{}, readReplicaSet, newShelf(c.setReplicaSet, unheld)),
 		)
 	})
 	g.take = c.take
 	return g
 }
+
+// replicaSets are what pods of Deployments are controlled by. Of them, no more
+// is asked for than what every object has.
+var replicaSets = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "replicasets"}
+
+// unheld takes note of no absence: what is held back of it is not told.
+func unheld(name, *discovery.Held) {}
 
 // waiting is what is to be told of objects, the newest of each.
 type waiting map[string]discovery.Update

@@ -31,6 +31,7 @@ func nameOf(m *metav1.ObjectMeta) name { return name{m.Namespace, m.Name} }
 type pod struct {
 	name        name
 	workload    string // such as Deployment/shop
+	owner       owner  // what controls it, the zero owner if nothing does
 	address     netip.Addr
 	labels      []routing.Label // by name
 	containers  []container
@@ -53,7 +54,7 @@ func readPod(p *corev1.Pod) *pod {
 		return nil
 	}
 	cut := &pod{
-		name: nameOf(&p.ObjectMeta), workload: workloadOf(p), address: address,
+		name: nameOf(&p.ObjectMeta), workload: workloadOf(p), owner: ownerOf(p), address: address,
 		labels: labelsOf(p.Labels), node: p.Spec.NodeName, zone: p.Labels[corev1.LabelTopologyZone],
 		ready:       slices.ContainsFunc(p.Status.Conditions, podReady),
 		terminating: p.DeletionTimestamp != nil,
@@ -85,6 +86,25 @@ func readContainer(c *corev1.Container) container {
 }
 
 func isTCP(p corev1.Protocol) bool { return p == "" || p == corev1.ProtocolTCP }
+
+// owner is what controls an object: another one of its namespace.
+type owner struct{ kind, name string }
+
+// ownerOf returns the zero owner of what nothing controls.
+func ownerOf(o metav1.Object) owner {
+	if r := metav1.GetControllerOfNoCopy(o); r != nil {
+		return owner{kind: r.Kind, name: r.Name}
+	}
+	return owner{}
+}
+
+// readReplicaSet cuts a ReplicaSet to what controls it; nil if nothing does.
+func readReplicaSet(m *metav1.PartialObjectMetadata) *owner {
+	if o := ownerOf(m); o != (owner{}) {
+		return &o
+	}
+	return nil
+}
 
 // workloadOf names what a pod is a replica of. A ReplicaSet of a Deployment is
 // called after it and the hash of its template, which its pods bear as a

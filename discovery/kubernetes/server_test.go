@@ -244,12 +244,14 @@ func (s *server) list(w http.ResponseWriter, resource, namespace string, q url.V
 func kindOf(resource string) string {
 	return map[string]string{
 		"pods": "Pod", "services": "Service", "configmaps": "ConfigMap", "endpointslices": "EndpointSlice",
-		"ingresses": "Ingress", "ingressclasses": "IngressClass", "secrets": "Secret", kubernetes.GatewayResource: "SluiceGateway",
+		"replicasets": "PartialObjectMetadata", "ingresses": "Ingress", "ingressclasses": "IngressClass", "secrets": "Secret", kubernetes.GatewayResource: "SluiceGateway",
 	}[resource]
 }
 
 func versionOf(resource string) string {
 	switch resource {
+	case "replicasets":
+		return "meta.k8s.io/v1"
 	case "endpointslices":
 		return "discovery.k8s.io/v1"
 	case "ingresses", "ingressclasses":

@@ -22,6 +22,13 @@ const (
 // keeps it apart from what objects bear.
 const labelService = "sluice:service"
 
+// The labels of instances of pods that something controls, such as a
+// Deployment: its name, and its kind.
+const (
+	labelWorkload     = "sluice:workload"
+	labelWorkloadKind = "sluice:workload-kind"
+)
+
 // workload returns the instances of the pods of a workload, in the order of
 // the names of the pods.
 func (c *cluster) workload(key string) []*routing.Instance {
@@ -40,11 +47,12 @@ func (c *cluster) podInstances(p *pod) []*routing.Instance {
 	if terminating && !p.ready {
 		return nil
 	}
+	labels := withWorkload(p.labels, c.workloadOfPod(p))
 	var list []*routing.Instance
 	add := func(of *container, port, index int) {
 		list = append(list, &routing.Instance{
 			Name: of.name, Address: p.address, Port: port, Index: index,
-			Labels: withServices(p.labels, led.services[port]),
+			Labels: withServices(labels, led.services[port]),
 			Kind:   kindContainer, Namespace: p.name.namespace, Image: of.image,
 			Zone: cmp.Or(p.zone, led.zone), Node: p.node,
 			Ready: p.ready && !terminating,
@@ -101,6 +109,14 @@ func (c *cluster) leadingTo(p *pod) ways {
 		w.services[port] = slices.Compact(services)
 	}
 	return w
+}
+
+// withWorkload returns labels with those of what a pod is a replica of.
+func withWorkload(labels []routing.Label, of owner) []routing.Label {
+	if of == (owner{}) {
+		return labels
+	}
+	return append(slices.Clone(labels), routing.Label{Name: labelWorkload, Value: of.name}, routing.Label{Name: labelWorkloadKind, Value: of.kind})
 }
 
 // withServices returns labels with one more for each Service.

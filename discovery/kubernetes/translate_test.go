@@ -92,6 +92,8 @@ func put(t *testing.T, c kubernetes.Cluster, data []byte) {
 			c.PutService(read(t, one, new(corev1.Service)))
 		case "EndpointSlice":
 			c.PutSlice(read(t, one, new(discoveryv1.EndpointSlice)))
+		case "ReplicaSet":
+			c.PutReplicaSet(read(t, one, new(metav1.PartialObjectMetadata)))
 		default:
 			t.Fatalf("no such kind: %q", kind.Kind)
 		}
