@@ -34,7 +34,7 @@ func TestRenewKeepsWhomTheFolderTrusts(t *testing.T) {
 	}
 	meet := func(step string, held *auth.Credentials) {
 		t.Helper()
-		if _, serverErr, clientErr := shake(t, serverOf(t, server), held.Client("127.0.0.1", "h2")); serverErr != nil || clientErr != nil {
+		if _, serverErr, clientErr := shake(t, serverOf(t, server), held.Client("127.0.0.1", nil, "h2")); serverErr != nil || clientErr != nil {
 			t.Errorf("%s: %v, %v", step, serverErr, clientErr)
 		}
 	}
