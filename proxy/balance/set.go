@@ -23,6 +23,9 @@ type Member struct {
 	Load    *Load
 }
 
+// eligible reports whether the member may be chosen.
+func (m *Member) eligible() bool { return m.Ready && m.Weight > 0 }
+
 // share returns the weight with which a member takes part for now.
 func (m *Member) share() float64 {
 	if m.Percent > 0 {
@@ -115,14 +118,21 @@ func New(members []Member, turns *Turns, o Options) *Set {
 func (s *Set) Init(members []Member, turns *Turns, o Options) {
 	s.asked, s.algorithm, s.number = routing.PartOf(o.Balance), o.Balance.Algorithm, o.Balance.Number
 	s.allowed, s.turns = o.Room, turns
-	able, places := eligible(members)
-	if len(able) < len(members) {
+	n, last := eligible(members)
+	if n < len(members) {
 		s.loads = loadsOf(members)
 	}
-	if len(able) == 1 { // most often; nothing then depends on its weight
-		s.only[0] = member{load: able[0].Load, weight: 1, at: places[0]}
+	if n == 1 { // most often; nothing then depends on its weight
+		s.only[0] = member{load: members[last].Load, weight: 1, at: last}
 		s.members, s.near, s.total = s.only[:], 1, 1
 		return
+	}
+	able := make([]Member, 0, n)
+	places := make([]int, 0, n)
+	for i := range members {
+		if m := &members[i]; m.eligible() {
+			able, places = append(able, *m), append(places, i)
+		}
 	}
 	weights := near(able, o.Own, o.Locality)
 	exact := whole(weights)
@@ -147,16 +157,14 @@ func (s *Set) Init(members []Member, turns *Turns, o Options) {
 	s.index(keys, shares, &o.Balance)
 }
 
-// eligible returns the members that may be chosen, and their positions.
-func eligible(members []Member) (able []Member, places []int) {
-	able = make([]Member, 0, len(members))
-	places = make([]int, 0, len(members))
-	for i, m := range members {
-		if m.Ready && m.Weight > 0 {
-			able, places = append(able, m), append(places, i)
+// eligible returns how many members may be chosen, and the last of them.
+func eligible(members []Member) (n, last int) {
+	for i := range members {
+		if members[i].eligible() {
+			n, last = n+1, i
 		}
 	}
-	return able, places
+	return n, last
 }
 
 func loadsOf(members []Member) *[]*Load {
