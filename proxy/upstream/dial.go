@@ -61,7 +61,7 @@ func (i *Instance) connection(ctx context.Context, client *sniff.Header) (*Conn,
 func (i *Instance) connect(ctx context.Context) (*Conn, error) {
 	o := &i.pool.options
 	d := net.Dialer{KeepAlive: -1} // the sweep finds dead peers
-	nc, err := d.DialContext(ctx, "tcp", i.Addr.String())
+	nc, err := d.DialContext(ctx, "tcp", i.String())
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}

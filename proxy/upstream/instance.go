@@ -28,7 +28,7 @@ type Instance struct {
 	load    *balance.Load                 // of the address, in whichever way it is spoken to
 	shards  atomic.Pointer[[]stack]       // nil until a connection waits here for the first time
 	special *special                      // nil where the way asks for none of it
-	called  atomic.Pointer[called]        // nil until somebody asks
+	id      atomic.Pointer[string]        // nil until somebody asks
 	refusal atomic.Pointer[TLSError]      // nil if it can be spoken to, or nobody tried
 	misfit  atomic.Pointer[ProtocolError] // as refusal
 	retired atomic.Bool
@@ -53,9 +53,6 @@ type special struct {
 	sessions sessions // of TLS
 	links    links    // of HTTP/2
 }
-
-// called is how an instance is called.
-type called struct{ text, id string }
 
 // stack holds idle connections; the one used last is on top, so that those
 // which are not needed grow old at the bottom.
@@ -95,19 +92,16 @@ func newInstance(p *Pool, at netip.AddrPort, way unique.Handle[Way], load *balan
 	return i
 }
 
-// names returns how the instance is called: whoever asks first makes it, so that
-// later ones get it without garbage.
-func (i *Instance) names() *called {
-	if c := i.called.Load(); c != nil {
-		return c
+// ID returns the name of the instance in cookies. Whoever asks first makes it, so
+// that requests that follow make no garbage.
+func (i *Instance) ID() string {
+	if id := i.id.Load(); id != nil {
+		return *id
 	}
-	text := i.Addr.String()
-	i.called.CompareAndSwap(nil, &called{text: text, id: routing.InstanceID(text)})
-	return i.called.Load()
+	id := routing.InstanceID(i.String())
+	i.id.Store(&id)
+	return id
 }
-
-// ID returns the name of the instance in cookies.
-func (i *Instance) ID() string { return i.names().id }
 
 // stacks returns where idle connections wait. Most instances of a large table
 // have none.
@@ -131,7 +125,7 @@ func (i *Instance) room() []stack {
 }
 
 // String returns the address and port.
-func (i *Instance) String() string { return i.names().text }
+func (i *Instance) String() string { return i.Addr.String() }
 
 const (
 	// lookAfter is how long a connection may be idle, in nanoseconds, before
