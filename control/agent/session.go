@@ -53,10 +53,11 @@ type session struct {
 	wake    chan struct{} // holds a token when waiting or closing changed
 
 	// What follows belongs to the goroutine of Run.
-	node  string            // of the server; empty before its Welcome
-	table bool              // a table came
-	told  map[string]string // why gateways are not served, as it was told
-	taken time.Time         // when the first table came
+	node   string            // of the server; empty before its Welcome
+	table  bool              // a table came
+	told   map[string]string // why gateways are not served, as it was told
+	taken  time.Time         // when the first table came
+	number uint64            // of the last update that was taken
 }
 
 // event is what a session tells its owner.

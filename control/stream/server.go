@@ -36,6 +36,8 @@ type Server struct {
 	streams     atomic.Int64   // sessions, with those that are about to begin
 	refusedAt   atomic.Int64   // second of the last refusal that was logged
 
+	burstAnswers, answersPerSecond float64 // see there
+
 	updates, updateBytes *metrics.Counter
 
 	mu         sync.Mutex // guards the fields below, and what says so
@@ -43,8 +45,9 @@ type Server struct {
 	views      map[string]*view
 	sessions   map[string]*session
 	gone       map[string]Proxy
-	seq        uint64          // of the last pass that took up plans
-	newest     routing.Version // of all plans; written by spread alone
+	parting    map[string]*session // those that have lost their place, until that is told
+	seq        uint64              // of the last pass that took up plans
+	newest     routing.Version     // of all plans; written by spread alone
 	known      map[uint64][]*tracked
 	order      []*tracked // those known, the oldest first
 	forgotten  uint64     // the highest change that was known and is not
@@ -66,6 +69,9 @@ func New(o Options) (*Server, error) {
 		started:     o.Clock(),
 		helloWithin: patienceForHello,
 		recheck:     recheckTokens,
+
+		burstAnswers: burstAnswers, answersPerSecond: answersPerSecond,
+
 		work:        make(chan struct{}, 1),
 		updates:     o.Registry.ControlUpdates(),
 		updateBytes: o.Registry.ControlUpdateBytes(),
@@ -73,6 +79,7 @@ func New(o Options) (*Server, error) {
 		views:       make(map[string]*view),
 		sessions:    make(map[string]*session),
 		gone:        make(map[string]Proxy),
+		parting:     make(map[string]*session),
 		known:       make(map[uint64][]*tracked),
 		news:        make(chan struct{}),
 	}
