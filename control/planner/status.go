@@ -104,7 +104,7 @@ type Group struct {
 // Stats counts since the planner was made.
 type Stats struct {
 	Planned  uint64 // tables that differed from the one before
-	HeldBack uint64 // absences that were held back
+	HeldBack uint64 // absences that were held back, whole namespaces among them
 	Held     int    // absences that are held back now
 	// Rejected counts what was refused, each time that it was new, by the
 	// code of the fault.
@@ -141,7 +141,7 @@ func (p *Planner) Status(namespace string) Status {
 	}
 	now := time.Now()
 	status.Held = held(s.held, now)
-	status.Unsaved, status.Failed = text(s.memory.failed), text(s.failed)
+	status.Unsaved, status.Failed = s.unsavedWhy(now), text(s.failed)
 	if s.last.Table != nil {
 		status.Version = s.last.Table.Version.String()
 	}
