@@ -585,7 +585,7 @@ func routeStatus(gen *live.Generation, g *routing.CompiledGateway, r *routing.Co
 		st.Gateway = gen.Snapshot.Slot(r.Target.Slot).Name
 	case routing.TargetAddress, routing.TargetInstances:
 		t := gen.Gateway(g).Routes[r.Index].Target
-		st.Balance = r.Balance.String()
+		st.Balance = r.Balance.Value().String()
 		for _, i := range t.Instances() {
 			st.Instances = append(st.Instances, i.String())
 			if n := i.InFlight(); n > 0 {

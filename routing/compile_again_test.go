@@ -52,7 +52,7 @@ func compiledText(s *routing.Snapshot, faults []*routing.Fault) string {
 	for _, g := range s.Gateways() {
 		fmt.Fprintf(&b, "%d %s %d %v %v %v %v", g.Slot, g.Name, g.Port, g.Type, g.Hosts, g.Sniffs, g.Weights != nil)
 		for _, r := range g.Routes {
-			fmt.Fprintf(&b, " %s %v %v %v", r.Path, r.Weight, r.Target, r.Condition != nil)
+			fmt.Fprintf(&b, " %s %v %v %v", r.Path, r.Weight, *r.Target, r.Condition != nil)
 		}
 		fmt.Fprintf(&b, " found %t %t %t", s.ByName(g.Name) == g, s.ByPort(g.Port) == g, s.Slot(g.Slot) == g)
 		for _, host := range g.Hosts {
