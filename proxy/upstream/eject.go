@@ -99,7 +99,7 @@ const fewMembers = 64
 func (p *Pool) review(now time.Time, tick bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for t := range p.targets {
+	for _, t := range p.watched {
 		t.review(now, tick)
 	}
 }

@@ -153,8 +153,22 @@ const (
 // HashAlike has all addresses have the same hash. It comes before all instances.
 func (p *Pool) HashAlike() { p.table.mask = 0 }
 
+// Served counts the instances that are looked at each second.
+func (p *Pool) Served() int { return len(p.served.all()) }
+
+// ReviewedTargets counts the targets that are looked at each second.
+func (p *Pool) ReviewedTargets() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.watched)
+}
+
 // Instances counts those that are known.
-func (p *Pool) Instances() int { return len(p.all()) }
+func (p *Pool) Instances() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.table.n
+}
 
 // Special reports whether the instance has what only special ways need.
 func (i *Instance) Special() bool { return i.special != nil }

@@ -112,13 +112,16 @@ func (i *Instance) stacks() []stack {
 	return nil
 }
 
+// serves reports whether there may be anything to reap.
+func (i *Instance) serves() bool { return i.shards.Load() != nil || i.special != nil }
+
 // room returns the same, for one that is to wait.
 func (i *Instance) room() []stack {
 	if s := i.stacks(); s != nil {
 		return s
 	}
 	s := make([]stack, i.pool.options.Shards)
-	if i.shards.CompareAndSwap(nil, &s) {
+	if i.pool.served.begin(i, &s) {
 		return s
 	}
 	return i.stacks()

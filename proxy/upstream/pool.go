@@ -102,9 +102,12 @@ type Pool struct {
 	table    table
 	round    uint64                  // of marking what is used, from 1 on
 	draining map[*Instance]time.Time // until when
+	watched  []*Target               // those whose instances are looked after; some twice, for a while
 	room     []uint8                 // of reviews, so that they make no garbage
 	members  []balance.Member        // of choices, for the same reason
 	closed   bool
+
+	served served
 
 	checker checker
 	alarm   chan struct{} // has a record looked at soon; one that waits is enough
@@ -203,6 +206,9 @@ func (p *Pool) instance(at netip.AddrPort, way unique.Handle[Way]) *Instance {
 	if i == nil {
 		i = newInstance(p, at, way, load)
 		p.table.add(i)
+		if i.serves() {
+			p.served.add(i)
+		}
 	}
 	return i
 }
@@ -352,8 +358,12 @@ func (p *Pool) retireUnused() {
 	p.round++
 	checks := p.checker.any()
 	asked := make(map[*check]bool)
+	var watched []*Target
 	for t := range p.targets {
 		c := t.chosen.Load()
+		if c.care != nil {
+			watched = append(watched, t)
+		}
 		for _, i := range c.instances {
 			i.known = p.round
 			if t.name != nil || t.ready {
@@ -366,6 +376,7 @@ func (p *Pool) retireUnused() {
 			}
 		}
 	}
+	p.watched = watched
 	for i := range p.table.all {
 		if i.used == p.round {
 			p.want(i)
@@ -376,6 +387,7 @@ func (p *Pool) retireUnused() {
 		}
 		p.drain(i)
 	}
+	p.served.keep(&p.table)
 	p.checker.retain(asked)
 }
 
@@ -447,7 +459,7 @@ func (p *Pool) lookable(now time.Time) []*name {
 
 func (p *Pool) reap() {
 	now := socket.Now()
-	for _, i := range p.all() {
+	for _, i := range p.served.all() {
 		i.reap(now)
 	}
 }
@@ -465,7 +477,7 @@ func (p *Pool) all() []*Instance {
 // Idle counts the idle connections to all instances.
 func (p *Pool) Idle() int {
 	n := 0
-	for _, i := range p.all() {
+	for _, i := range p.served.all() {
 		n += i.idle()
 	}
 	return n

@@ -118,7 +118,9 @@ func (t *Target) choose(is []*Instance, now time.Time) {
 	c.set.Init(list, t.turns, balance.Options{Balance: asked.Balance, Locality: asked.Locality, Own: t.pool.options.Own, Room: asked.Room})
 	clear(list) // what it leads to may go
 	c.usable = usable > 0
-	t.chosen.Store(c)
+	if before := t.chosen.Swap(c); c.care != nil && (before == nil || before.care == nil) {
+		t.pool.watched = append(t.pool.watched, t)
+	}
 }
 
 // list returns some instances as they are to be chosen. It is valid until the
