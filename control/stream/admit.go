@@ -60,6 +60,10 @@ func (e endpoint) Connect(stream grpc.BidiStreamingServer[controlpb.FromProxy, c
 	if why != nil {
 		return s.refused(why)
 	}
+	if p := passingOf(stream.Context()); p != nil {
+		p.begin()
+		defer p.end()
+	}
 	why = c.run(stream.Context())
 	s.leave(c, why)
 	return why.result()
@@ -119,8 +123,10 @@ func (s *Server) knock(ctx context.Context, c *session) (state *tls.ConnectionSt
 	if s.o.Credentials == nil {
 		return nil, "", nil
 	}
-	if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {
-		state = &info.State
+	if a, ok := p.AuthInfo.(acquaintance); ok {
+		if info, ok := a.AuthInfo.(credentials.TLSInfo); ok {
+			state = &info.State
+		}
 	}
 	md, _ := metadata.FromIncomingContext(ctx)
 	if shown := md.Get("authorization"); len(shown) == 1 && s.o.Tokens != nil {

@@ -3,6 +3,7 @@
 package stream
 
 import (
+	"net"
 	"time"
 
 	"github.com/sluice-mesh/sluice/routing"
@@ -31,6 +32,27 @@ func (s *Server) Parcels(at time.Time) (n int) {
 	}
 	return n
 }
+
+// SessionWithin sets how long a connection may have no session.
+func (s *Server) SessionWithin(d time.Duration) { s.sessionWithin.Store(int64(d)) }
+
+// Gate is a gate.
+type Gate struct{ gate }
+
+// NewGate returns a gate that tells the reasons for which it closes
+// connections.
+func NewGate(ln net.Listener, most int, within time.Duration, refused func(reason string)) *Gate {
+	return &Gate{gate{
+		Listener: ln, most: most, within: func() time.Duration { return within },
+		refused: func(why *ending) { refused(why.reason) },
+	}}
+}
+
+// Begin has a session begin on a connection of a gate.
+func Begin(c net.Conn) { c.(*passing).begin() }
+
+// End has a session end.
+func End(c net.Conn) { c.(*passing).end() }
 
 // Current returns the version of the table that proxies of a namespace alone
 // are to serve; zero if there are none.
