@@ -130,7 +130,7 @@ func TestDifferencesOfRoutes(t *testing.T) {
 			}
 			before, after := gateway(tt.was), gateway(tt.is)
 			var got []string
-			for _, e := range events.TableDifferences(here, &routing.Table{Gateways: []*routing.Gateway{before}}, &routing.Table{Gateways: []*routing.Gateway{after}}) {
+			for _, e := range events.Differences(here, before, after) {
 				what := strings.TrimPrefix(e.Tags[3], "route:")
 				if want := "gateways,gateways:shop,route,route:" + what + ",routes,routes:a"; strings.Join(e.Tags, ",") != want || e.Type != events.TypeEvent {
 					t.Errorf("%s %v, want an event with %s", e.Type, e.Tags, want)
@@ -142,8 +142,8 @@ func TestDifferencesOfRoutes(t *testing.T) {
 			}
 		})
 	}
-	if got := events.TableDifferences(here, nil, &routing.Table{}); got != nil {
-		t.Errorf("a first table differs by %v", got)
+	if got := events.Differences(here, nil, &routing.Gateway{Name: "shop", Routes: []*routing.Route{{Path: "a"}}}); got != nil {
+		t.Errorf("a gateway that came differs by %v", got)
 	}
 }
 

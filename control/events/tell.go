@@ -100,23 +100,6 @@ func sameTargets(was, is *routing.Route) bool {
 	})
 }
 
-// TableDifferences tells what differs between the routes of the gateways of
-// two tables, either of which may be nil.
-func TableDifferences(namespace string, before, after *routing.Table) []store.Event {
-	if before == nil || after == nil {
-		return nil
-	}
-	former := make(map[string]*routing.Gateway, len(before.Gateways))
-	for _, g := range before.Gateways {
-		former[g.Name] = g
-	}
-	var list []store.Event
-	for _, g := range after.Gateways {
-		list = append(list, Differences(namespace, former[g.Name], g)...)
-	}
-	return list
-}
-
 // shown is what an event shows of a gateway.
 func shown(g *routing.Gateway) any {
 	type route struct {
