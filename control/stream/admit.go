@@ -298,7 +298,7 @@ func (s *Server) unseat(c *session) (after calls) {
 	}
 	for _, n := range c.view.namespaces {
 		n.left(c)
-		after = append(after, s.settle(n)...)
+		after = append(after, s.settle(n, c)...)
 	}
 	s.tell()
 	return after
