@@ -105,6 +105,20 @@ func (p *proxy) status(ctx context.Context) (status, error) {
 	return s, json.Unmarshal([]byte(body), &s)
 }
 
+// table asks which table serves. It is told by a proxy that is connected.
+func (p *proxy) table(ctx context.Context) (string, error) {
+	code, body, err := p.ask(ctx, "/readyz?verbose")
+	if err != nil {
+		return "", err
+	}
+	_, rest, told := strings.Cut(body, "[+] control: table ")
+	v, _, whole := strings.Cut(rest, "\n")
+	if !told || !whole {
+		return "", fmt.Errorf("/readyz tells no table: status %d: %s", code, body)
+	}
+	return v, nil
+}
+
 // ready waits until the proxy says that it is.
 func (p *proxy) ready(t *testing.T) {
 	t.Helper()

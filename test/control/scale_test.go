@@ -260,7 +260,7 @@ func (m *mesh) beginSized(t *testing.T, what string) {
 		t.Cleanup(func() { cancel(); l.wg.Wait() })
 		l.among(t, 20)
 		watching, stop := context.WithCancel(context.Background())
-		p.watch = &watch{name: p.name, cancel: stop, pause: 20 * time.Second}
+		p.watch = &watch{name: p.name, cancel: stop, pause: time.Second, brief: true}
 		p.watch.wg.Go(func() { p.watch.run(watching, p) })
 		t.Cleanup(func() { stop(); p.watch.wg.Wait() })
 	}
