@@ -293,6 +293,33 @@ func TestManyChangesWaitForALaggard(t *testing.T) {
 	}
 }
 
+// Changes without effect come with the table that is there, for as long as it
+// stays and some proxy does not serve it.
+func TestChangesOfATableThatStaysAreBounded(t *testing.T) {
+	b := serve(t, stream.Options{Patience: time.Hour})
+	p := plan(home, 1, gateway("a", "1"))
+	b.Publish(p)
+	slow := streamtest.Join(t, b.address, streamtest.Options{Hello: streamtest.Hello("slow")})
+	first := slow.Receive()
+	id := uint64(0)
+	for range 5 {
+		next := p
+		for range 3000 {
+			id++
+			next.Changes = append(next.Changes, discovery.Change{ID: id, At: time.Now()})
+		}
+		b.Publish(next)
+	}
+	b.becomes(t, id, stream.Planned, 1)
+	if n := b.Marked(home); n != 10_000 {
+		t.Errorf("%d changes are kept with the table, want the last 10,000", n)
+	}
+	slow.Ack(first)
+	if c := b.converges(t, id); c.State != stream.Converged {
+		t.Errorf("it is %+v", c)
+	}
+}
+
 // A change that two namespaces took in is as far as in the one that lags.
 func TestAChangeOfTwoNamespaces(t *testing.T) {
 	b := serve(t, stream.Options{})

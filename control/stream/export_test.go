@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/sluice-mesh/sluice/control/controlpb"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
@@ -63,4 +64,24 @@ func (s *Server) Current(namespace string) routing.Version {
 		return v.current.version
 	}
 	return routing.Version{}
+}
+
+// Marked returns how many changes are kept with the tables that some proxy of a
+// namespace does not serve.
+func (s *Server) Marked(namespace string) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.namespaces[namespace].marks {
+		n += len(m.changes)
+	}
+	return n
+}
+
+// NewParcel returns how an update is got that is made by a function.
+func NewParcel(by func() *controlpb.Update) (get func() (messages int, err error)) {
+	p := &parcel{make: by}
+	return func() (int, error) {
+		parts, err := p.get()
+		return len(parts), err
+	}
 }
