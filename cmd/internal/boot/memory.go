@@ -52,14 +52,14 @@ const (
 	// excess is how much more a heap may hold on to than it comes to between two
 	// collections; beyond it memory is given back at once, which takes a
 	// collection.
-	excess = 16 << 20
+	excess = 8 << 20
 	// That waits until little is made, as when a table was taken, but for no
 	// more than patience looks.
 	little   = 4 << 20
-	patience = 10
+	patience = 5
 	// It is done once in returnEvery, and after one that gave back less than
 	// excess, which was in vain, twice as long later, up to returnLast.
-	returnEvery = time.Minute
+	returnEvery = 15 * time.Second
 	returnLast  = time.Hour
 )
 

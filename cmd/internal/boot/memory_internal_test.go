@@ -24,34 +24,34 @@ func TestMemoryIsGivenBackWhenMuchMoreIsHeldThanUsed(t *testing.T) {
 		name  string
 		looks []look
 	}{
-		{"a small heap is left alone", []look{{use: quiet(4, 10, 2)}, {after: time.Hour, use: quiet(4, 12, 3)}}},
+		{"a small heap is left alone", []look{{use: quiet(4, 6, 1)}, {after: time.Hour, use: quiet(4, 6, 2)}}},
 		{"a table that has come leaves much behind", []look{{use: quiet(90, 150, 90), due: true, then: quiet(85, 85, 1)}}},
 		{"garbage between two collections is none of that", []look{
 			{use: quiet(90, 150, 90), due: true, then: quiet(85, 85, 1)},
 			{after: time.Hour, use: quiet(85, 105, 1)},
-			{after: time.Hour, use: quiet(86, 108, 10)},
+			{after: time.Hour, use: quiet(86, 106, 5)},
 		}},
 		{"a large heap that is busy is not collected every minute", []look{
 			{use: quiet(400, 700, 90), due: true, then: quiet(400, 400, 1)},
-			{after: 2 * time.Minute, use: quiet(401, 500, 10)},
-			{after: 2 * time.Minute, use: quiet(400, 499, 12)},
+			{after: 2 * time.Minute, use: quiet(401, 500, 5)},
+			{after: 2 * time.Minute, use: quiet(400, 499, 7)},
 		}},
 		{"while much is made it waits, but not for ever", []look{
 			{use: use{live: 90 * mb, objects: 200 * mb, made: 100 * mb}},
 			{after: time.Second, use: use{live: 90 * mb, objects: 220 * mb, made: 110 * mb}},
 			{after: time.Second, use: use{live: 90 * mb, objects: 220 * mb, made: 111 * mb}, due: true, then: quiet(85, 85, 1)},
 		}},
-		{"not twice in a minute", []look{
+		{"not twice in a short time", []look{
 			{use: quiet(90, 200, 90), due: true, then: quiet(85, 85, 1)},
 			{after: time.Second, use: quiet(90, 300, 90)},
 			{after: time.Minute, use: quiet(90, 300, 90), due: true, then: quiet(85, 85, 1)},
 		}},
 		{"later each time if it was in vain", []look{
-			{use: quiet(90, 200, 90), due: true, then: quiet(190, 280, 1)},
-			{after: 61 * time.Second, use: quiet(190, 300, 90), due: true, then: quiet(190, 380, 1)},
-			{after: 61 * time.Second, use: quiet(190, 300, 90)},
-			{after: 61 * time.Second, use: quiet(190, 300, 90), due: true, then: quiet(190, 200, 1)},
-			{after: 61 * time.Second, use: quiet(190, 300, 90), due: true, then: quiet(190, 200, 1)},
+			{use: quiet(90, 200, 90), due: true, then: quiet(190, 280, 9)},
+			{after: 31 * time.Second, use: quiet(190, 300, 90), due: true, then: quiet(190, 380, 9)},
+			{after: 16 * time.Second, use: quiet(190, 300, 90)},
+			{after: 31 * time.Second, use: quiet(190, 300, 90), due: true, then: quiet(190, 200, 1)},
+			{after: 16 * time.Second, use: quiet(190, 300, 90), due: true, then: quiet(190, 200, 1)},
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
