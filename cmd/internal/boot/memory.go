@@ -129,12 +129,20 @@ func (p *pace) due(u use, now time.Time) bool {
 	quiet := u.made-p.made < little
 	p.made = u.made
 	live := min(u.live, p.held)
-	if now.Before(p.next) || u.total() <= live+live*uint64(growth(live))/100+excess {
+	if now.Before(p.next) || u.total() <= usual(live)+excess {
 		p.seen = 0
 		return false
 	}
 	p.seen++
 	return quiet || p.seen >= patience
+}
+
+// usual returns how much a heap comes to between two collections, of which so
+// many bytes are in use: Go keeps a tenth of it beside, and gives the rest back
+// by and by.
+func usual(live uint64) uint64 {
+	goal := live + live*uint64(growth(live))/100
+	return goal + goal/10
 }
 
 // returned notes that memory was given back.
