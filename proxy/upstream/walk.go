@@ -34,6 +34,7 @@ func (c Choosing) apart() (shared unique.Handle[Choosing], route string) {
 // chosen is a list of instances and how one of them is chosen. Most lists have
 // one, which stands in it, and nobody looks after it.
 type chosen struct {
+	of        *Target
 	instances []*Instance
 	set       balance.Set
 	usable    bool   // one is not known to fail
@@ -104,7 +105,7 @@ func (p *Pool) attach(t *Target) {
 // choose prepares the choice among some instances, which are the present ones.
 // Pool.mu is held.
 func (t *Target) choose(is []*Instance, now time.Time) {
-	c := &chosen{instances: is}
+	c := &chosen{of: t, instances: is}
 	if len(is) == 1 {
 		c.only[0] = is[0]
 		c.instances = c.only[:]
@@ -191,7 +192,6 @@ const defaultWeight = 100
 // Walk has none. It belongs to one goroutine and may be used again after End.
 type Walk struct {
 	walk    balance.Walk
-	target  *Target
 	chosen  *chosen
 	present *Instance
 	member  *member // the present instance, if outcomes are counted
@@ -201,7 +201,7 @@ type Walk struct {
 // Begin begins a walk at time now, which is socket.Now(). The request is not
 // used later.
 func (t *Target) Begin(w *Walk, r conditions.Request, now int64) {
-	w.target, w.chosen = t, t.chosen.Load()
+	w.chosen = t.chosen.Load()
 	w.present, w.member, w.resorts = nil, nil, 0
 	w.chosen.set.Begin(&w.walk, r, now)
 }
@@ -299,7 +299,7 @@ func (w *Walk) Failed(now int64, took time.Duration) {
 // Unreached notes why the present instance could not be connected to.
 func (w *Walk) Unreached(now int64, took time.Duration, err error) {
 	w.walk.Failed(now, took)
-	w.target.tell(err)
+	w.chosen.of.tell(err)
 	if w.member != nil && blames(err) {
 		w.chosen.tally.failed(w.member, oneConnect)
 	}
@@ -309,7 +309,7 @@ func (w *Walk) Unreached(now int64, took time.Duration, err error) {
 // nothing.
 func (w *Walk) End() {
 	w.walk.End()
-	w.target, w.chosen, w.present, w.member = nil, nil, nil, nil
+	w.chosen, w.present, w.member = nil, nil, nil
 }
 
 // Hold ends the walk, as End does, but the exchange stays in flight where it is
