@@ -23,18 +23,18 @@ import (
 // many returns a registry with more of everything than is written at a time.
 func many() *metrics.Registry {
 	r := sample()
-	for i := range 10 {
+	for i := range 130 {
 		gw := r.Gateway(fmt.Sprint("many-", i))
 		var keys []metrics.ConditionKey
 		var shares []metrics.Share
-		for k := range 100 {
+		for k := range 2 {
 			route := gw.Route(fmt.Sprint("route-", k))
 			route.Begin(0)
-			route.End(0, &metrics.Observation{Code: 200 + 100*(k%4), Duration: time.Duration(k) * time.Millisecond, Reason: uint8(k % 3), GRPC: uint8(k % 5)})
+			route.End(0, &metrics.Observation{Code: 200 + 100*(i%4), Duration: time.Duration(i) * time.Millisecond, Reason: uint8(i % 3), GRPC: uint8(i % 5)})
 			route.Tunnels().Open()
-			route.SetInstances(func() metrics.Instances { return metrics.Instances{Watched: true, States: [4]int{k}, Checked: true} })
+			route.SetInstances(func() metrics.Instances { return metrics.Instances{Watched: true, States: [4]int{i}, Checked: true} })
 			keys = append(keys, metrics.ConditionKey{Route: route.Path(), Condition: "c"})
-			shares = append(shares, metrics.Share{Route: route, Asked: 0.01})
+			shares = append(shares, metrics.Share{Route: route, Asked: 0.5})
 		}
 		gw.SetConditions(keys)
 		gw.SetShares(shares)
