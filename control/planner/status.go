@@ -39,8 +39,9 @@ type Status struct {
 	Listed    bool   `json:"listed"`  // the first listing of the source is complete
 	// Held says why nothing is planned yet; nil if it is.
 	Held *Held `json:"held,omitempty"`
-	// Unsaved says why what has to outlast the process could not be kept;
-	// empty if it is. It is tried again.
+	// Unsaved says why what has to outlast the process could not be kept, which
+	// is tried again, or that the disk has not answered for 5 s; empty if it is
+	// kept.
 	Unsaved string `json:"unsaved,omitempty"`
 	// Failed says why there is no new table though one is due; empty if there
 	// is.
