@@ -46,6 +46,7 @@ type API struct {
 	large     turnstile // bodies of several artifacts that are read
 	names     names
 	reached   reached
+	epoch     uint64 // of the store
 }
 
 // New returns an API. The errors are those of Options that cannot be.
@@ -57,7 +58,7 @@ func New(o Options) (*API, error) {
 	a.started, a.large = a.o.Clock(), make(turnstile, maxLarge)
 	// What is stored now is in the first plan, which makes no changes.
 	if at, err := o.Store.Version(context.Background()); err == nil {
-		a.reached.first = at.Revision
+		a.reached.first, a.epoch = at.Revision, at.Epoch
 	}
 	a.guard = newGuard(a.o)
 	a.table = a.routes()

@@ -438,6 +438,9 @@ func TestVersionsGuardWrites(t *testing.T) {
 	w.ask("GET", "/api/v1/conditions/beta", "", "If-None-Match", `"3"`).is(304).tell("ETag", `"3"`)
 	w.ask("GET", "/api/v1/conditions/beta", "", "If-None-Match", `"2"`).is(200)
 	w.ask("DELETE", "/api/v1/conditions/beta", "", "If-Match", `"2"`).is(412)
+	tag := w.ask("GET", "/api/v1/conditions/beta", "").is(200).header.Get("ETag")
+	w.ask("PUT", "/api/v1/conditions/beta", beta, "If-Match", tag).is(200)
+	w.ask("PUT", "/api/v1/conditions/beta", beta, "If-Match", `"f`+tag[1:]).is(412) // of another life of the store
 	w.ask("DELETE", "/api/v1/conditions/beta", "", "If-Match", "*").is(204).tell("Sluice-Change", "4")
 	w.ask("DELETE", "/api/v1/conditions/beta", "", "If-Match", "*").is(412)
 }

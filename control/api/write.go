@@ -497,7 +497,7 @@ func (c *call) answerOne(status int, done []outcome, change uint64, dry bool) er
 	}
 	o := done[0]
 	if o.after.Revision > 0 {
-		c.w.Header().Set("ETag", etag(o.after.Revision))
+		c.w.Header().Set("ETag", c.api.etag(o.after.Revision))
 	}
 	if o.after.Name == "" {
 		return c.none(status)
