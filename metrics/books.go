@@ -85,7 +85,9 @@ func (r *Registry) every() (final uint64, list []slots) {
 		for _, t := range g.routes {
 			list = append(list, t.slots)
 		}
-		final, list = g.legacy.every(final, list)
+		if g.legacy != nil {
+			final, list = g.legacy.every(final, list)
+		}
 	}
 	for l := range r.past.open {
 		final, list = l.every(final, list)

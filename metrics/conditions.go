@@ -45,6 +45,9 @@ func (c *Conditions) Asked(shard uint32, held int, taken bool) {
 	runtime.KeepAlive(c) // or the counts could be folded just before
 }
 
+// unconditional counts for all gateways that never had a condition: nothing.
+var unconditional Conditions
+
 // maxTallyShards bounds how far the counts of conditions are spread.
 const maxTallyShards = 16
 
@@ -138,14 +141,26 @@ func (g *Gateway) SetConditions(conds []ConditionKey) {
 			keys[i] = ConditionKey{Route: Other, Condition: Other}
 		}
 	}
+	if g.ledger == nil {
+		if len(keys) == 0 {
+			return
+		}
+		g.ledger = &ledger{mu: &r.mu}
+	}
 	if !slices.Equal(g.ledger.current().keys, keys) {
 		g.view.Store(g.ledger.open(keys, r.o.Shards))
 		g.shape.Add(1)
 	}
 }
 
-// current returns the tally of the current view. mu is held.
-func (l *ledger) current() *tally { return l.tallies[len(l.tallies)-1] }
+// current returns the tally of the current view, an empty one before the first.
+// mu is held.
+func (l *ledger) current() *tally {
+	if len(l.tallies) == 0 {
+		return &tally{}
+	}
+	return l.tallies[len(l.tallies)-1]
+}
 
 // open starts a new view. mu is held, or l not shared yet.
 func (l *ledger) open(keys []ConditionKey, shards int) *Conditions {
@@ -179,9 +194,12 @@ func (l *ledger) fold(t *tally) {
 // ReadConditions returns the counts of the present conditions, in the order
 // asked.
 func (g *Gateway) ReadConditions() []ConditionTotals {
+	g.registry.mu.Lock()
+	defer g.registry.mu.Unlock()
 	l := g.ledger
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if l == nil {
+		return nil
+	}
 	sums := make(map[ConditionKey]conditionCounts, len(l.keys))
 	for _, k := range l.keys {
 		sums[k] = l.past[k]

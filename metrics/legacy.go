@@ -27,6 +27,14 @@ type legacy struct {
 	past  *past           // where it goes once nothing of a gateway that is gone may count; nil before that
 }
 
+// heir returns the legacy of the gateway. The registry is locked.
+func (g *Gateway) heir() *legacy {
+	if g.legacy == nil {
+		g.legacy = &legacy{mu: &g.registry.mu, folds: &g.registry.folds}
+	}
+	return g.legacy
+}
+
 // inherit takes over what a route counted, and what it will. mu is held.
 func (l *legacy) inherit(t *Route) {
 	if l.open == nil {

@@ -130,16 +130,14 @@ func (r *Registry) gateway(name string) *Gateway {
 		return r.gateway(Other)
 	}
 	if !ok {
-		g = &Gateway{registry: r, name: name, created: r.o.Now(), routes: map[string]*Route{}}
+		g = &Gateway{name: name, created: r.moment(r.o.Now())}
 		g.init(r)
-		g.ledger = &ledger{mu: &r.mu}
-		g.legacy = &legacy{mu: &r.mu, folds: &r.folds}
-		g.view.Store(g.ledger.open(nil, r.o.Shards))
+		g.view.Store(&unconditional)
 		r.gateways[name] = g
 		r.shape.Add(1)
 	}
-	if !g.left.IsZero() {
-		g.left = time.Time{}
+	if g.left != never {
+		g.left = never
 		g.shape.Add(1)
 	}
 	return g
@@ -155,25 +153,32 @@ func (g *Gateway) Route(path string) *Route {
 
 // route is Route with r locked.
 func (r *Registry) route(g *Gateway, path string) *Route {
-	t, ok := g.routes[path]
+	at, ok := g.seek(path)
 	if !ok && path != Other && (g.name == Other || r.routes >= r.o.MaxRoutes) {
 		r.overflow.Add(0, 1)
 		return r.route(g, Other)
 	}
 	if !ok {
-		t = &Route{gateway: g, path: path, created: r.o.Now()}
+		t := &Route{gateway: g, path: path, created: r.moment(r.o.Now())}
 		t.init(r)
-		g.routes[path] = t
+		g.routes = slices.Insert(g.routes, at, t)
 		g.shape.Add(1)
 		switch {
-		case g.legacy.past != nil: // the gateway is gone, and this never shown
+		case g.legacy != nil && g.legacy.past != nil: // the gateway is gone, and this never shown
 			g.legacy.inherit(t)
 		case path != Other:
 			r.routes++
 		}
 	}
-	t.left = time.Time{}
+	t := g.routes[at]
+	t.left = never
 	return t
+}
+
+// seek returns where the route of a path is among those of the gateway, or
+// where it belongs. The registry is locked.
+func (g *Gateway) seek(path string) (at int, ok bool) {
+	return slices.BinarySearchFunc(g.routes, path, func(t *Route, path string) int { return strings.Compare(t.path, path) })
 }
 
 // Retain says which gateways, with which routes, are left after a table was
@@ -193,14 +198,16 @@ func (r *Registry) Retain(names map[string][]string) {
 		}
 		stays[g] = true
 		for _, path := range paths {
-			if t, ok := g.routes[label(path)]; ok {
-				kept[t] = true
-			} else if t, ok := g.routes[Other]; ok {
-				kept[t] = true
+			at, ok := g.seek(label(path))
+			if !ok {
+				at, ok = g.seek(Other)
+			}
+			if ok {
+				kept[g.routes[at]] = true
 			}
 		}
 	}
-	now := r.o.Now()
+	now := r.moment(r.o.Now())
 	for _, g := range r.gateways {
 		if mark(&g.left, stays[g], now) {
 			g.shape.Add(1) // its shares are shown no more, or again
@@ -224,10 +231,10 @@ func (r *Registry) find(name string) *Gateway {
 }
 
 // mark notes since when something is gone, and reports whether that is news.
-func mark(gone *time.Time, stays bool, now time.Time) bool {
-	if stays != gone.IsZero() {
+func mark(gone *moment, stays bool, now moment) bool {
+	if stays != (*gone == never) {
 		if *gone = now; stays {
-			*gone = time.Time{}
+			*gone = never
 		}
 		return true
 	}
@@ -235,28 +242,29 @@ func mark(gone *time.Time, stays bool, now time.Time) bool {
 }
 
 // prune drops what has been gone for long enough. r is locked.
-func (r *Registry) prune(now time.Time) {
-	over := func(gone time.Time) bool {
-		return !gone.IsZero() && now.Sub(gone) >= r.o.Linger
+func (r *Registry) prune(now moment) {
+	over := func(gone moment) bool {
+		return gone != never && time.Duration(now-gone) >= r.o.Linger
 	}
 	for name, g := range r.gateways {
 		whole := over(g.left)
-		for path, t := range g.routes {
-			if (whole || over(t.left)) && !t.tunneled() {
-				delete(g.routes, path)
-				g.shape.Add(1)
-				t.release()
-				g.legacy.inherit(t)
-				if path != Other {
-					r.routes--
-				}
+		g.routes = slices.DeleteFunc(g.routes, func(t *Route) bool {
+			if !whole && !over(t.left) || t.tunneled() {
+				return false
 			}
-		}
+			g.shape.Add(1)
+			t.release()
+			g.heir().inherit(t)
+			if t.path != Other {
+				r.routes--
+			}
+			return true
+		})
 		if whole && len(g.routes) == 0 {
 			delete(r.gateways, name)
 			r.shape.Add(1)
 			g.release()
-			g.legacy.leave(g, &r.past)
+			g.heir().leave(g, &r.past)
 		}
 	}
 }
@@ -264,7 +272,7 @@ func (r *Registry) prune(now time.Time) {
 // Gateways returns the gateways to show, by name.
 func (r *Registry) Gateways() []*Gateway {
 	r.mu.Lock()
-	r.prune(r.o.Now())
+	r.prune(r.moment(r.o.Now()))
 	list := make([]*Gateway, 0, len(r.gateways))
 	for _, g := range r.gateways {
 		list = append(list, g)
@@ -277,14 +285,24 @@ func (r *Registry) Gateways() []*Gateway {
 // Routes returns the routes of the gateway to show, by path.
 func (g *Gateway) Routes() []*Route {
 	g.registry.mu.Lock()
-	list := make([]*Route, 0, len(g.routes))
-	for _, t := range g.routes {
-		list = append(list, t)
-	}
-	g.registry.mu.Unlock()
-	slices.SortFunc(list, func(a, b *Route) int { return strings.Compare(a.path, b.path) })
-	return list
+	defer g.registry.mu.Unlock()
+	return slices.Clone(g.routes)
 }
 
 // label returns a text in a form that every exposition format can carry.
 func label(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// moment is a time of the registry's clock, in nanoseconds since just before its
+// start and not 0: there are two in each gateway and route, and a time.Time is
+// three times as long.
+type moment int64
+
+// never is no moment.
+const never moment = 0
+
+func (r *Registry) moment(at time.Time) moment {
+	return cmp.Or(moment(at.Sub(r.started))+1, 1)
+}
+
+// when returns the time of a moment.
+func (r *Registry) when(m moment) time.Time { return r.started.Add(time.Duration(m - 1)) }

@@ -184,18 +184,16 @@ func (s slots) rests(yield func(*rest) bool) {
 // routes of a large table are idle, and memory for all of them would be most
 // of the process.
 type series struct {
-	slots slots
-	mask  uint32
-	gone  atomic.Bool // it was released, and takes no more cells
-	spare *atomic.Int64
-	folds *[maxReasons]uint8 // which reason each one is shown as
+	slots    slots
+	registry *Registry
+	mask     uint32
+	gone     atomic.Bool // it was released, and takes no more cells
 }
 
 func (s *series) init(r *Registry) {
 	s.slots = make(slots, r.o.Shards+1)
 	s.mask = uint32(r.o.Shards - 1)
-	s.spare = &r.spare
-	s.folds = &r.folds
+	s.registry = r
 	for i := range s.slots {
 		s.slots[i].cell.Store(&idle)
 	}
@@ -231,8 +229,8 @@ func (s *series) spread(shard uint32) {
 		return
 	}
 	base := s.slots.shared().cell.Load()
-	if s.spare.Add(-1) < 0 || !s.slots[shard&s.mask].cell.CompareAndSwap(base, new(cell)) {
-		s.spare.Add(1)
+	if s.registry.spare.Add(-1) < 0 || !s.slots[shard&s.mask].cell.CompareAndSwap(base, new(cell)) {
+		s.registry.spare.Add(1)
 	}
 }
 
@@ -243,7 +241,7 @@ func (s *series) release() {
 	for i := range s.slots {
 		// The shared one is read last: a series that wakes has it there first.
 		if c := s.slots[i].cell.Load(); c != &idle && c != s.slots.shared().cell.Load() {
-			s.spare.Add(1)
+			s.registry.spare.Add(1)
 		}
 	}
 }
@@ -383,17 +381,16 @@ func (s slots) begun(by Way) (n uint64) {
 // between those who count at the same time, such as a number of a connection.
 type Gateway struct {
 	series
-	registry *Registry
-	name     string
-	created  time.Time
-	view     atomic.Pointer[Conditions]
-	shape    atomic.Uint64
+	name    string
+	created moment
+	view    atomic.Pointer[Conditions]
+	shape   atomic.Uint64
 
 	// Guarded by registry.mu.
-	routes map[string]*Route
-	left   time.Time // when Retain found it gone; zero while it is bound
-	ledger *ledger
-	legacy *legacy
+	routes []*Route // by path
+	left   moment   // when Retain found it gone; never while it is bound
+	ledger *ledger  // nil before it has a condition
+	legacy *legacy  // nil before a route of it, or itself, was dropped
 	shares []share
 }
 
@@ -401,7 +398,7 @@ type Gateway struct {
 func (g *Gateway) Name() string { return g.name }
 
 // Created returns when the series began at 0.
-func (g *Gateway) Created() time.Time { return g.created }
+func (g *Gateway) Created() time.Time { return g.registry.when(g.created) }
 
 // Begin counts that an exchange entered the gateway which no route of it
 // serves. One End must follow. Any other exchange is counted by its route, and
@@ -430,7 +427,7 @@ func (g *Gateway) Shape() uint64 { return g.shape.Load() }
 func (g *Gateway) Read(t *Totals) {
 	*t = Totals{}
 	for _, s := range g.parts(t) {
-		s.addTo(t, g.folds)
+		s.addTo(t, &g.registry.folds)
 	}
 	t.Upstream = Histogram{}
 }
@@ -440,10 +437,13 @@ func (g *Gateway) Read(t *Totals) {
 func (g *Gateway) parts(t *Totals) []slots {
 	g.registry.mu.Lock()
 	defer g.registry.mu.Unlock()
-	list := make([]slots, 0, 1+len(g.routes)+len(g.legacy.open))
+	list := make([]slots, 0, 1+len(g.routes))
 	list = append(list, g.slots)
 	for _, route := range g.routes {
 		list = append(list, route.slots)
+	}
+	if g.legacy == nil {
+		return list
 	}
 	for _, s := range g.legacy.open {
 		list = append(list, s)
@@ -460,8 +460,8 @@ type Route struct {
 	series
 	gateway *Gateway
 	path    string
-	created time.Time
-	left    time.Time // guarded by gateway.registry.mu
+	created moment
+	left    moment // guarded by registry.mu; never while it is bound
 	tunnels atomic.Pointer[Tunnels]
 	calls   atomic.Pointer[calls]                            // of gRPC; nil before the first one ends
 	load    atomic.Pointer[func() Load]                      // nil if nobody tells
@@ -474,7 +474,7 @@ type Route struct {
 func (t *Route) Path() string { return t.path }
 
 // Created returns when the series began at 0.
-func (t *Route) Created() time.Time { return t.created }
+func (t *Route) Created() time.Time { return t.registry.when(t.created) }
 
 // Begin counts that the weights gave an exchange to the route. One End must
 // follow.
@@ -514,5 +514,5 @@ func (t *Route) Begun() (begun [Ways]uint64) {
 // Read fills to with the counts of now.
 func (t *Route) Read(to *Totals) {
 	*to = Totals{}
-	t.slots.addTo(to, t.folds)
+	t.slots.addTo(to, &t.registry.folds)
 }

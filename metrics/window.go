@@ -73,7 +73,7 @@ func sameShares(a, b []share) bool {
 func (g *Gateway) ReadShares() []ShareTotals {
 	g.registry.mu.Lock()
 	defer g.registry.mu.Unlock()
-	if !g.left.IsZero() {
+	if g.left != never {
 		return nil
 	}
 	totals := make([]ShareTotals, len(g.shares))

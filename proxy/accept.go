@@ -50,7 +50,7 @@ func (s *Server) rest(l *listener, busy bool) (more bool) {
 	defer l.mu.Unlock()
 	switch {
 	case l.paused:
-		close(l.done)
+		l.done.Done()
 		return false
 	case busy:
 		_ = l.ln.SetDeadline(time.Now().Add(s.porch.staysAwake()))
@@ -71,7 +71,7 @@ func (s *Server) accept(ctx context.Context, l *listener) {
 	for {
 		nc, err := l.ln.AcceptTCP()
 		if errors.Is(err, net.ErrClosed) {
-			close(l.done)
+			l.done.Done()
 			return
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {

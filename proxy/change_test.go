@@ -140,6 +140,13 @@ func TestTakenPortIsTriedAgain(t *testing.T) {
 			t.Errorf("status of %s: deployed %v, reason %q", st.Name, st.Deployed, st.Reason)
 		}
 	}
+	all := bed.server.Status()
+	for i, st := range bed.server.Outline() {
+		of := all[i]
+		if st.Name != of.Name || st.Port != of.Port || st.Type != of.Type || st.Deployed != of.Deployed || st.Reason != of.Reason || st.Routes != nil {
+			t.Errorf("outline of %s: %+v, want that of %+v", of.Name, st, of)
+		}
+	}
 	if ready, why := bed.server.Ready(); ready || !strings.Contains(why, "in use") {
 		t.Errorf("Ready() = %v, %q; want the address in use as the reason", ready, why)
 	}

@@ -41,9 +41,9 @@ type listener struct {
 	ln     *net.TCPListener
 	http   *http1.Listener
 	tcp    *tcp.Listener
-	done   chan struct{} // closed when accepting has ended
-	handed bool          // another listener has taken ln over
-	left   time.Time     // when it was no longer wanted
+	done   sync.WaitGroup // of accepting; smaller than a channel
+	handed bool           // another listener has taken ln over
+	left   time.Time      // when it was no longer wanted
 
 	mu     sync.Mutex // guards asleep, paused, and who sets the deadline of ln
 	asleep bool       // the porch waits for the next connection
@@ -162,7 +162,8 @@ func (s *Server) bind(ctx context.Context, w want) (*listener, error) {
 }
 
 func newListener(w want, ln *net.TCPListener) *listener {
-	l := &listener{want: w, ln: ln, done: make(chan struct{})}
+	l := &listener{want: w, ln: ln}
+	l.done.Add(1)
 	if w.kind == routing.TCP {
 		l.tcp = &tcp.Listener{Port: w.port}
 	} else {
@@ -207,12 +208,12 @@ func (l *listener) pause(p *porch) {
 	p.leave(l)
 	if l.asleep {
 		l.asleep = false
-		close(l.done)
+		l.done.Done()
 	} else {
 		_ = l.ln.SetDeadline(time.Unix(1, 0))
 	}
 	l.mu.Unlock()
-	<-l.done
+	l.done.Wait()
 	_ = l.ln.SetDeadline(time.Time{})
 }
 

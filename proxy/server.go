@@ -480,17 +480,33 @@ func (s *Server) Status() []GatewayStatus {
 	gen := s.handle.Load()
 	out := make([]GatewayStatus, 0, len(gen.Snapshot.Gateways()))
 	for _, g := range gen.Snapshot.Gateways() {
-		st := GatewayStatus{Name: g.Name, Port: g.Port, Type: g.Type.String(), Hosts: g.Hosts, Deployed: true, InForce: g.InForce()}
-		if err := s.failure(g); err != nil {
-			st.Deployed, st.Reason = false, err.Error()
-		}
-		st.TLS = s.tlsStatus(g)
+		st := s.outline(g)
+		st.InForce, st.TLS = g.InForce(), s.tlsStatus(g)
 		for _, r := range g.Routes {
 			st.Routes = append(st.Routes, routeStatus(gen, g, r))
 		}
 		out = append(out, st)
 	}
 	return out
+}
+
+// Outline is Status without what a large table has much of: of each gateway only
+// its name, port, type and hosts, and whether it is deployed.
+func (s *Server) Outline() []GatewayStatus {
+	gateways := s.handle.Load().Snapshot.Gateways()
+	out := make([]GatewayStatus, len(gateways))
+	for i, g := range gateways {
+		out[i] = s.outline(g)
+	}
+	return out
+}
+
+func (s *Server) outline(g *routing.CompiledGateway) GatewayStatus {
+	st := GatewayStatus{Name: g.Name, Port: g.Port, Type: g.Type.String(), Hosts: g.Hosts, Deployed: true}
+	if err := s.failure(g); err != nil {
+		st.Deployed, st.Reason = false, err.Error()
+	}
+	return st
 }
 
 // InstanceStates tells how the instances of a route stand, as Status does of
@@ -569,7 +585,7 @@ func routeStatus(gen *live.Generation, g *routing.CompiledGateway, r *routing.Co
 		st.Gateway = gen.Snapshot.Slot(r.Target.Slot).Name
 	case routing.TargetAddress, routing.TargetInstances:
 		t := gen.Gateway(g).Routes[r.Index].Target
-		st.Balance = r.Balance.String()
+		st.Balance = r.Balance.Value().String()
 		for _, i := range t.Instances() {
 			st.Instances = append(st.Instances, i.String())
 			if n := i.InFlight(); n > 0 {

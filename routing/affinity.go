@@ -117,8 +117,7 @@ func (g *CompiledGateway) stick() {
 	}
 	for _, r := range g.Routes {
 		r.ID = RouteID(g.Name, r.Path)
-		r.strengthCookie = "im_" + r.ID
-		r.salt = mixText(1, r.ID)
+		r.pins = &pins{strengthCookie: "im_" + r.ID, salt: mixText(1, r.ID)}
 		s.byID[r.ID] = r
 	}
 	g.Sticky = s
@@ -128,8 +127,13 @@ func (g *CompiledGateway) stick() {
 func (s *Sticky) Keyed() bool { return s.affinity.Key != KeyNone }
 
 // StrengthCookie returns the name of the cookie that keeps the outcome of the
-// draw of a route's strength.
-func (r *CompiledRoute) StrengthCookie() string { return r.strengthCookie }
+// draw of a route's strength; empty unless the gateway is sticky.
+func (r *CompiledRoute) StrengthCookie() string {
+	if r.pins == nil {
+		return ""
+	}
+	return r.pins.strengthCookie
+}
 
 // take decides whether a condition that holds takes the request.
 func (g *CompiledGateway) take(hop *Hop, c *CompiledRoute, r conditions.Request, draws Draws) bool {
@@ -161,9 +165,9 @@ func (g *CompiledGateway) pinned(hop *Hop, r conditions.Request) *CompiledRoute 
 func (s *Sticky) strength(hop *Hop, c *CompiledRoute, r conditions.Request) (taken, pinned bool) {
 	if s.Keyed() {
 		key, ok := s.key(hop, r)
-		return uniform(key, c.salt+1) < float64(c.Strength)/float64(FullWeight), ok
+		return uniform(key, c.pins.salt+1) < float64(c.Strength)/float64(FullWeight), ok
 	}
-	for value := range cookies(r, c.strengthCookie) {
+	for value := range cookies(r, c.pins.strengthCookie) {
 		switch value {
 		case c.ID:
 			return true, true
@@ -203,7 +207,7 @@ func (s *Sticky) highest(key uint64) (best *CompiledRoute) {
 		if r.Weight == 0 {
 			continue
 		}
-		if score := -float64(r.Weight) / math.Log(uniform(key, r.salt)); score > top {
+		if score := -float64(r.Weight) / math.Log(uniform(key, r.pins.salt)); score > top {
 			best, top = r, score
 		}
 	}

@@ -36,7 +36,7 @@ func TestBalanceOfARoute(t *testing.T) {
 			if len(faults) > 0 {
 				t.Fatal(faults)
 			}
-			if got := s.ByName("g").Routes[0].Balance.String(); got != tt.want {
+			if got := s.ByName("g").Routes[0].Balance.Value().String(); got != tt.want {
 				t.Errorf("balance %q, want %q", got, tt.want)
 			}
 		})

@@ -98,7 +98,7 @@ type candidate struct {
 	// whoever stays as he was has the older right.
 	changed    bool
 	conditions []*conditions.Condition // of a changed form, by route
-	addresses  []Target                // of a changed form, by route
+	addresses  []*Target               // of a changed form, by route
 	edits      []*Edits                // of a changed form, by route
 	port       int
 	slot       int
@@ -281,7 +281,7 @@ func (c *compilation) reusable(one *candidate) bool {
 		if r.external() {
 			continue
 		}
-		if was := one.prev.Routes[i].Target; was != c.target(one, i) {
+		if was := one.prev.Routes[i].Target; *was != *c.target(one, i) {
 			return false
 		}
 	}
@@ -317,7 +317,7 @@ func (c *compilation) compile(one *candidate) *CompiledGateway {
 			Strength:  asked.Strength,
 			Edits:     one.editsOf(i),
 			Target:    c.target(one, i),
-			Balance:   form.balance(asked),
+			Balance:   PartOf(form.balance(asked)),
 			Watch:     PartOf(form.watch(asked)),
 			Instances: asked.Instances,
 			Bounds:    shared(form.bounds(asked)),

@@ -115,12 +115,12 @@ func (d *difference) apart(c *compilation) bool {
 		}
 	}
 	free := func(was *CompiledGateway) bool { return was == nil || d.gone[was] }
-	ports, hosts := make(map[int]bool), make(map[string]bool)
+	names, ports, hosts := make(map[string]bool), make(map[int]bool), make(map[string]bool)
 	for _, one := range d.come {
-		if ports[one.port] || !free(prev.byPort[one.port]) {
+		if names[one.name] || ports[one.port] || !free(prev.byPort[one.port]) {
 			return false
 		}
-		ports[one.port] = true
+		names[one.name], ports[one.port] = true, true
 		for _, host := range hostsOf(one.form, c.options.VirtualHostsDomain) {
 			if hosts[host] || !free(prev.hosts.get(host)) || strings.Contains(host, "/") {
 				return false

@@ -52,7 +52,7 @@ func compiledText(s *routing.Snapshot, faults []*routing.Fault) string {
 	for _, g := range s.Gateways() {
 		fmt.Fprintf(&b, "%d %s %d %v %v %v %v", g.Slot, g.Name, g.Port, g.Type, g.Hosts, g.Sniffs, g.Weights != nil)
 		for _, r := range g.Routes {
-			fmt.Fprintf(&b, " %s %v %v %v", r.Path, r.Weight, r.Target, r.Condition != nil)
+			fmt.Fprintf(&b, " %s %v %v %v", r.Path, r.Weight, *r.Target, r.Condition != nil)
 		}
 		fmt.Fprintf(&b, " found %t %t %t", s.ByName(g.Name) == g, s.ByPort(g.Port) == g, s.Slot(g.Slot) == g)
 		for _, host := range g.Hosts {
@@ -118,6 +118,89 @@ func TestCompilingWhatChangedComesToTheSame(t *testing.T) {
 	}
 	if quick < 20 {
 		t.Errorf("%d tables without a fault, which is what this is about", quick)
+	}
+}
+
+// bare is a gateway with an instance at a port of its own.
+func bare(name string, port int) *routing.Gateway {
+	docs, _ := routing.Read("t.yaml", fmt.Appendf(nil, "name: %s\nport: %d\nroutes: {\"[127.0.0.1:80]\": {}}\n", name, port))
+	table, _ := routing.Resolve(docs)
+	return table.Gateways[0]
+}
+
+// A table need not come from a planner, which has one gateway of a name.
+func TestTwoNewGatewaysOfOneNameAreRefusedAlsoBesideOthers(t *testing.T) {
+	first := &routing.Table{Gateways: []*routing.Gateway{bare("a", 9001), bare("b", 9002)}}
+	prev, _ := routing.Compile(nil, first, routing.CompileOptions{})
+	for _, tt := range []struct {
+		name string
+		add  []*routing.Gateway
+	}{
+		{"two new ones", []*routing.Gateway{bare("c", 9003), bare("c", 9004)}},
+		{"one that is there, and a new one", []*routing.Gateway{bare("a", 9003)}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			next := &routing.Table{Gateways: slices.Concat(first.Gateways, tt.add)}
+			got, gotFaults := routing.Compile(prev, next, routing.CompileOptions{})
+			want, wantFaults := routing.CompileWhole(prev, next, routing.CompileOptions{})
+			if a, b := compiledText(got, gotFaults), compiledText(want, wantFaults); a != b {
+				t.Errorf("compiled\n%s\nwant\n%s", a, b)
+			}
+			if len(gotFaults) != 1 || gotFaults[0].Code != routing.CodeDuplicateName {
+				t.Errorf("faults %v, want that a name is taken", gotFaults)
+			}
+		})
+	}
+}
+
+// What the short way is for: a table of which little changed costs that, and
+// not the whole of it. That it is taken is seen by nothing else but the time.
+func TestTheShortWayIsTakenWhereLittleChanged(t *testing.T) {
+	var all []*routing.Gateway
+	for i := range 50 {
+		all = append(all, bare(fmt.Sprintf("g%d", i), 9000+i))
+	}
+	o := routing.CompileOptions{}
+	prev, _ := routing.Compile(nil, &routing.Table{Gateways: all}, o)
+	with := func(edit func(list []*routing.Gateway) []*routing.Gateway) *routing.Table {
+		return &routing.Table{Gateways: edit(slices.Clone(all))}
+	}
+	changed := *all[7]
+	changed.Metadata = map[string]any{"team": "b"}
+	taken := *all[7]
+	taken.Port.Number = all[8].Port.Number
+	for _, tt := range []struct {
+		name  string
+		table *routing.Table
+		again bool
+	}{
+		{"nothing", with(func(l []*routing.Gateway) []*routing.Gateway { return l }), true},
+		{"one gateway changed", with(func(l []*routing.Gateway) []*routing.Gateway { l[7] = &changed; return l }), true},
+		{"one came", with(func(l []*routing.Gateway) []*routing.Gateway { return append(l, bare("new", 9900)) }), true},
+		{"one went", with(func(l []*routing.Gateway) []*routing.Gateway { return slices.Delete(l, 7, 8) }), true},
+		{"one took the place of another", with(func(l []*routing.Gateway) []*routing.Gateway { l[7] = bare("new", 9007); return l }), true},
+		{"one wants the port of another", with(func(l []*routing.Gateway) []*routing.Gateway { l[7] = &taken; return l }), false},
+		{"the order is another", with(func(l []*routing.Gateway) []*routing.Gateway { slices.Reverse(l); return l }), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := routing.CompilesAgain(prev, tt.table, o); got != tt.again {
+				t.Errorf("what changed is compiled alone: %t, want %t", got, tt.again)
+			}
+			next, _ := routing.Compile(prev, tt.table, o)
+			kept := 0
+			for _, g := range prev.Gateways() {
+				if next.ByName(g.Name) == g {
+					kept++
+				}
+			}
+			if kept < len(all)-1 {
+				t.Errorf("%d of %d gateways are the same pointers", kept, len(all))
+			}
+		})
+	}
+	broken := with(func(l []*routing.Gateway) []*routing.Gateway { l[7] = &taken; return l })
+	if refused, faults := routing.Compile(prev, broken, o); len(faults) == 0 || routing.CompilesAgain(refused, broken, o) {
+		t.Errorf("after %v, what was refused is to be looked at again", faults)
 	}
 }
 

@@ -40,18 +40,18 @@ func (c *compilation) link(form *Gateway, r *Route) *candidate {
 }
 
 // target returns what a route of a settled candidate leads to.
-func (c *compilation) target(one *candidate, i int) Target {
+func (c *compilation) target(one *candidate, i int) *Target {
 	r := one.form.Routes[i]
 	switch {
 	case r.Redirect != nil:
-		return Target{}
+		return noTarget
 	case one.form.led(r):
-		return Target{Kind: TargetInstances}
+		return toInstances
 	case !r.external():
 		if to := c.link(one.form, r); to != nil {
-			return Target{Kind: TargetGateway, Slot: to.slot}
+			return &Target{Kind: TargetGateway, Slot: to.slot}
 		}
-		return Target{}
+		return noTarget
 	case one.changed:
 		return one.addresses[i]
 	default:

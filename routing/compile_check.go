@@ -26,7 +26,7 @@ func (c *candidate) check() bool {
 	}
 	c.checkWeights()
 	c.conditions = make([]*conditions.Condition, len(g.Routes))
-	c.addresses = make([]Target, len(g.Routes))
+	c.addresses = make([]*Target, len(g.Routes))
 	c.edits = make([]*Edits, len(g.Routes))
 	c.checkBalances()
 	c.checkTLS()
@@ -119,7 +119,7 @@ func (c *candidate) checkRoute(i int, r *Route) {
 				Allowed: `"[host:port]", such as "[10.0.0.1:8080]", "[shop.example:80]" or "[[::1]:80]", with a port from 1 to 65535`,
 			})
 		}
-		c.addresses[i] = Target{Kind: TargetAddress, Address: address, Host: host, Port: port}
+		c.addresses[i] = &Target{Kind: TargetAddress, Address: address, Host: host, Port: port}
 	}
 }
 

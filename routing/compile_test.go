@@ -481,7 +481,7 @@ func TestCompileReadsAddresses(t *testing.T) {
 			want := routing.Target{
 				Kind: routing.TargetAddress, Address: tt.path[1 : len(tt.path)-1], Host: tt.host, Port: tt.port,
 			}
-			if got := g.Routes[0].Target; got != want {
+			if got := *g.Routes[0].Target; got != want {
 				t.Errorf("target %+v, want %+v", got, want)
 			}
 		})

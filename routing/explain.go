@@ -536,7 +536,7 @@ func (x *explainer) open(g *CompiledGateway) (all []OpenConnections) {
 
 // lead says where the route of a hop leads.
 func (x *explainer) lead(out *HopExplanation, h *Hop) {
-	to := &h.Route.Target
+	to := h.Route.Target
 	if edits := h.Route.Edits; edits != nil {
 		out.Redirect = edits.Redirect != nil
 		before := x.seen(h)
@@ -717,7 +717,7 @@ type lookedAt struct {
 func (d *lookedAt) Ticket(s *Split) uint64 {
 	n, known := d.next[s]
 	if !known {
-		n = s.next.Load()
+		n = s.due()
 	}
 	d.next[s] = n + 1
 	return n

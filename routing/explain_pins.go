@@ -19,13 +19,13 @@ func (x *explainer) pins(out *HopExplanation, h *Hop) {
 		return
 	}
 	if c := h.held(); h.Pins&StrengthPinned != 0 {
-		out.Strength.PinnedBy = h.Gateway.broughtBy(c.strengthCookie)
+		out.Strength.PinnedBy = h.Gateway.broughtBy(c.StrengthCookie())
 	} else if h.Pins&StrengthDrawn != 0 && !s.Keyed() {
 		value := s.Cookie
 		if h.Taken {
 			value = c.ID
 		}
-		out.Cookies = append(out.Cookies, HeaderField{c.strengthCookie, value})
+		out.Cookies = append(out.Cookies, HeaderField{c.StrengthCookie(), value})
 	}
 	if h.Pins&WeightsPinned != 0 {
 		out.PinnedBy = h.Gateway.broughtBy(s.Cookie)

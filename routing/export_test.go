@@ -12,3 +12,14 @@ func CompileWhole(prev *Snapshot, t *Table, o CompileOptions) (*Snapshot, []*Fau
 	}
 	return Compile(prev, t, o)
 }
+
+// CompilesAgain reports whether Compile takes the shorter way for a table.
+func CompilesAgain(prev *Snapshot, t *Table, o CompileOptions) bool {
+	c := &compilation{
+		prev: prev, table: t, options: o.withDefaults(),
+		next: &Snapshot{version: t.Version, schedules: prev.schedules.follow()},
+	}
+	c.next.options = c.options
+	_, ok := c.again()
+	return ok
+}

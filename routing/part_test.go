@@ -50,4 +50,10 @@ func TestGatewaysAndRoutesAreSmall(t *testing.T) {
 	if n := unsafe.Sizeof(routing.Route{}); n > 416 {
 		t.Errorf("a Route has %d bytes, want at most 416", n)
 	}
+	if n := unsafe.Sizeof(routing.CompiledRoute{}); n > 192 {
+		t.Errorf("a CompiledRoute has %d bytes, want at most 192", n)
+	}
+	if n := unsafe.Sizeof(routing.Split{}); n > 48 {
+		t.Errorf("a Split from which nobody draws has %d bytes, want at most 48", n)
+	}
 }

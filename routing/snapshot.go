@@ -63,11 +63,11 @@ type CompiledRoute struct {
 	// that lost the draw of this route's strength. nil where Taken or Weights
 	// is.
 	Remainder *Split
-	Edits     *Edits // what it changes; nil if nothing
-	Target    Target
-	Balance   Balance     // how an instance is chosen; never the default
-	Watch     Part[Watch] // how instances are looked after
-	Instances []*Instance // of a TargetInstances; not to be changed
+	Edits     *Edits        // what it changes; nil if nothing
+	Target    *Target       // never nil; not to be changed
+	Balance   Part[Balance] // how an instance is chosen; never the default
+	Watch     Part[Watch]   // how instances are looked after
+	Instances []*Instance   // of a TargetInstances; not to be changed
 	// Bounds are what holds for the exchanges of the route, where no chain leads
 	// to it or further: see Decision.Bounds.
 	Bounds  *Bounds
@@ -81,6 +81,11 @@ type CompiledRoute struct {
 	// ID names the route in cookies; empty unless the gateway is sticky.
 	ID string
 
+	pins *pins // nil unless the gateway is sticky
+}
+
+// pins are by what a route of a sticky gateway keeps its clients.
+type pins struct {
 	strengthCookie string
 	salt           uint64 // of keys
 }
@@ -97,6 +102,12 @@ const (
 	TargetGateway
 	// TargetInstances leads to the Instances of the route, maybe none.
 	TargetInstances
+)
+
+// What is the same wherever it stands.
+var (
+	noTarget    = &Target{}
+	toInstances = &Target{Kind: TargetInstances}
 )
 
 // Target is what a route leads to.

@@ -28,11 +28,17 @@ import (
 type Split struct {
 	*schedule
 
-	start  uint64 // seed and salt, mixed
-	random bool
+	start   uint64 // seed and salt, mixed
+	random  bool
+	counter atomic.Pointer[counter] // nil before the first ticket
+}
 
-	// Tickets are taken by all cores at once, so the counter has cache lines
-	// of its own (two, since lines are fetched in pairs).
+// counter is from where tickets are taken. It is made for the first one: most
+// gateways of a large table are idle, and their counters would be most of their
+// splits.
+type counter struct {
+	// All cores take tickets at once, so the number has cache lines of its own
+	// (two, since lines are fetched in pairs).
 	_    [128]byte
 	next atomic.Uint64
 	_    [120]byte
@@ -63,8 +69,29 @@ func newSplit(s *schedule, mode SplitMode, seed, salt uint64) *Split {
 	}
 }
 
-// Next takes the next ticket. The first is 0.
-func (s *Split) Next() uint64 { return s.next.Add(1) - 1 }
+// Next takes the next ticket. The first is 0. It allocates for that one only.
+func (s *Split) Next() uint64 {
+	c := s.counter.Load()
+	if c == nil {
+		c = s.begin()
+	}
+	return c.next.Add(1) - 1
+}
+
+// begin returns the counter, whoever of those that draw the first tickets made
+// it.
+func (s *Split) begin() *counter {
+	s.counter.CompareAndSwap(nil, new(counter))
+	return s.counter.Load()
+}
+
+// due returns the ticket that comes next.
+func (s *Split) due() uint64 {
+	if c := s.counter.Load(); c != nil {
+		return c.next.Load()
+	}
+	return 0
+}
 
 // Pick returns the choice of a ticket. It depends on nothing but the ticket
 // and the arguments that the split was made from, and never returns a choice

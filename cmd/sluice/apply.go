@@ -82,10 +82,11 @@ func (f *applyFlags) run(cmd *cobra.Command) error {
 	for _, i := range written.Items {
 		fmt.Fprintf(cmd.OutOrStdout(), "%s/%s %s%s\n", i.Kind, i.Name, i.Result, dry(f.dryRun))
 	}
+	written.Warnings = b.unseen(written.Warnings)
 	if f.dryRun {
+		tellWarnings(written, cmd.ErrOrStderr())
 		return nil
 	}
-	written.Warnings = nil // they were told, by their places in the files
 	return awaitServed(cmd.Context(), c, written, f.wait, cmd.ErrOrStderr())
 }
 

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -133,4 +134,35 @@ func telling(faults []*routing.Fault) string {
 		b.WriteByte('\n')
 	}
 	return b.String()
+}
+
+// unseen returns those warnings of the control plane that were not told
+// already, of single documents, with their places in the files.
+func (b *bundle) unseen(warnings []string) []string {
+	var out []string
+	for _, w := range warnings {
+		var f routing.Fault
+		var text string
+		if n, _ := fmt.Sscanf(w, "%d:%d:", &f.At.Line, &f.At.Column); n == 2 {
+			_, text, _ = strings.Cut(w, ": ")
+			w = b.place(&f).At.String() + ": " + text
+		}
+		if !slices.ContainsFunc(b.faults, func(told *routing.Fault) bool { return sameWarning(told.Error(), w) }) {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// sameWarning reports whether a warning is one that was told, as fields of
+// headers have it: in ASCII, and cut.
+func sameWarning(told, w string) bool {
+	ascii := strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, told)
+	start, cut := strings.CutSuffix(w, "...")
+	return ascii == w || cut && strings.HasPrefix(ascii, start)
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sluice-mesh/sluice/routing"
@@ -45,6 +46,22 @@ func TestBundlesKeepPlaces(t *testing.T) {
 				t.Errorf("the faults of\n%s\nare %q, want %q", b.text, got, tt.want)
 			}
 		})
+	}
+}
+
+func TestWarningsAreToldOnce(t *testing.T) {
+	b := &bundle{}
+	b.add("one.yaml", []byte("name: a\nroutes: {x: {}}\n"))
+	b.add("two.yaml", []byte("name: ü\nvirtual_hosts: ['a.*.example']\nroutes: {x: {}}\n"))
+	if len(b.faults) != 1 || b.faults[0].Severity != routing.Warning {
+		t.Fatalf("the faults are %v, want one warning", b.faults)
+	}
+	told := "7:17: " + strings.TrimPrefix(b.faults[0].Error(), "two.yaml:2:17: ")
+	told = strings.ReplaceAll(told, "ü", "?")
+	got := b.unseen([]string{told, told[:40] + "...", "2:9: warning: gateways.a: by others", "9 lives", "warning: of no place"})
+	want := []string{"one.yaml:2:9: warning: gateways.a: by others", "9 lives", "warning: of no place"}
+	if !slices.Equal(got, want) {
+		t.Errorf("unseen() = %q, want %q", got, want)
 	}
 }
 

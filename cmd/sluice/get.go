@@ -111,6 +111,9 @@ func (f *getFlags) run(cmd *cobra.Command, kind string, names []string) error {
 		if len(names) > 0 {
 			return usagef("events have no names; 'sluice events --tag' chooses among them")
 		}
+		if !slices.Contains(eventOutputs, f.output) {
+			return usagef("--output: events have no names; %s", enumerate(eventOutputs))
+		}
 		return e.run(cmd, c)
 	}
 	if kind == kindChanges && len(names) == 0 {
@@ -221,21 +224,25 @@ func (f *getFlags) follow(cmd *cobra.Command, c *client.Client, kind string, nam
 	shown := make(map[string]string)
 	tick := time.NewTicker(watchStep)
 	defer tick.Stop()
-	away := false
+	begun, away := false, false
 	for {
 		items, err := f.fetch(ctx, c, kind, names)
 		_, unreachable := errors.AsType[*client.UnreachableError](err)
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case unreachable && len(shown) > 0: // it was there, and will be again
+		case unreachable && begun: // it was there, and will be again
 			if !away {
 				fmt.Fprintln(cmd.ErrOrStderr(), advised(err))
 			}
 		case err != nil:
 			return advised(err)
 		default:
+			begun = true
 			for _, name := range vanished(shown, items) {
+				if kind == kindCommits {
+					continue // newer ones took its place
+				}
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s/%s is gone\n", kind, name)
 			}
 			if err := f.printChanged(cmd.OutOrStdout(), t, kind, items, shown); err != nil {

@@ -6,12 +6,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -68,15 +71,15 @@ of --name. It replaces nothing that is there.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r.Identity.Namespaces = []string{auth.Everywhere}
-			r.Lifetime = time.Duration(days) * day
-			if err := r.Check(); err != nil {
+			whole, late := lifetime("ca-days", caDays, 10*auth.MaxLifetime)
+			if err := errors.Join(checkDays(&r, days), late); err != nil {
 				return usage(err)
 			}
-			a, err := auth.NewAuthority(time.Duration(caDays)*day, nil)
+			a, err := auth.NewAuthority(whole, nil)
 			if err != nil {
-				return usagef("--ca-days: %w", err)
+				return err
 			}
-			return initialize(cmd, a, dir, r)
+			return initialize(cmd, a, dir, r, days)
 		},
 	}
 	dirFlag(cmd, &dir)
@@ -89,7 +92,7 @@ of --name. It replaces nothing that is there.`,
 }
 
 // initialize writes an authority, and the certificate of a control plane.
-func initialize(cmd *cobra.Command, a *auth.Authority, dir string, r auth.Request) error {
+func initialize(cmd *cobra.Command, a *auth.Authority, dir string, r auth.Request, days int) error {
 	c, err := a.Issue(r)
 	if err != nil {
 		return err
@@ -99,11 +102,55 @@ func initialize(cmd *cobra.Command, a *auth.Authority, dir string, r auth.Reques
 	}
 	control := filepath.Join(dir, "control")
 	if err := c.Save(control, a.PEM(), false); err != nil {
-		return existing(err, "the authority is made; make the certificate with 'sluice pki issue --role control --renew --out "+control+"'")
+		return fmt.Errorf("%w: the authority is made; make the certificate with: %s", err, again(dir, control, r, days))
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "authority      %s, until %s\ncontrol plane  %s, until %s\n",
 		dir, date(a.Expires()), control, date(c.Expires()))
 	return nil
+}
+
+// again returns the command that makes the certificate of a control plane which
+// could not be made with its authority.
+func again(dir, out string, r auth.Request, days int) string {
+	words := []string{"sluice", "pki", "issue", "--dir", dir, "--role", string(r.Identity.Role), "--node", r.Identity.Node}
+	for _, ns := range r.Identity.Namespaces {
+		words = append(words, "--namespace", ns)
+	}
+	words = append(words, "--name", strings.Join(r.Names, ","), "--days", strconv.Itoa(days), "--out", out, "--renew")
+	for i, word := range words {
+		words[i] = quoted(word)
+	}
+	return strings.Join(words, " ")
+}
+
+// quoted returns a word as a shell reads it back.
+func quoted(word string) string {
+	plain := func(c rune) bool {
+		return c < unicode.MaxASCII && (unicode.IsLetter(c) || unicode.IsDigit(c)) || strings.ContainsRune("-_./:,=@%+", c)
+	}
+	if word != "" && !strings.ContainsFunc(word, func(c rune) bool { return !plain(c) }) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// lifetime returns how long so many days are, as a flag gives them.
+func lifetime(flag string, days int, most time.Duration) (time.Duration, error) {
+	if days < 1 || days > int(most/day) { // before they are multiplied: a duration holds 292 years
+		return 0, fmt.Errorf("--%s: %d is not 1 to %d days", flag, days, most/day)
+	}
+	return time.Duration(days) * day, nil
+}
+
+// checkDays sets how long a certificate is to hold, and returns all that is
+// wrong with the request.
+func checkDays(r *auth.Request, days int) (err error) {
+	r.Lifetime, err = lifetime("days", days, auth.MaxLifetime)
+	rest := *r
+	if err != nil {
+		rest.Lifetime = day // told already
+	}
+	return errors.Join(rest.Check(), err)
 }
 
 // existing says what to do if a file is there already.
@@ -125,8 +172,9 @@ func newPKIIssue() *cobra.Command {
 		Use:   "issue",
 		Short: "Make a certificate for a proxy or a control plane",
 		Long: `Issue writes tls.crt, tls.key and ca.crt to --out, which is all that the node
-needs. With --renew it replaces what is there; whoever uses the folder takes it
-over without a restart.
+needs. With --renew it replaces what is there, and keeps owner, group and mode;
+whoever uses the folder takes it over without a restart. Authorities that ca.crt
+holds stay in it, and that of --dir is added if it lacks.
 
 A control plane may have the namespace '*', which is all of them.`,
 		Example: `  sluice pki issue --role proxy --node edge-1 --namespace acme/prod,acme/dev --out edge-1
@@ -134,11 +182,11 @@ A control plane may have the namespace '*', which is all of them.`,
   sluice pki issue --role control --node control-2 --namespace '*' --name control.example --out control-2`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r.Identity.Role, r.Lifetime = auth.Role(role), time.Duration(days)*day
+			r.Identity.Role = auth.Role(role)
 			if out == "" {
 				return usagef("--out: which folder is the certificate to be written to?")
 			}
-			if err := r.Check(); err != nil {
+			if err := checkDays(&r, days); err != nil {
 				return usage(err)
 			}
 			a, err := auth.LoadAuthority(dir, nil)
@@ -149,7 +197,12 @@ A control plane may have the namespace '*', which is all of them.`,
 			if err != nil {
 				return err
 			}
-			if err := c.Save(out, a.PEM(), renew); err != nil {
+			if renew {
+				err = c.Renew(out, a.PEM())
+			} else {
+				err = c.Save(out, a.PEM(), false)
+			}
+			if err != nil {
 				return existing(err, "replace it with --renew, or choose another --out")
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s  %s, until %s\n", r.Identity, out, date(c.Expires()))
@@ -226,22 +279,15 @@ func tokenFor(role string, namespaces []string) (auth.Token, error) {
 // printToken makes a token. Its file is made first: a token that nobody has
 // got is not left behind.
 func printToken(cmd *cobra.Command, tokens *auth.Tokens, t auth.Token, expires time.Duration, out string) error {
-	w := cmd.OutOrStdout()
+	var w io.WriteCloser = open{cmd.OutOrStdout()}
 	if out != "" {
 		f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
 			return fmt.Errorf("--out: %w", err)
 		}
-		defer func() { _ = f.Close() }()
 		w = f
 	}
-	secret, made, err := tokens.Issue(cmd.Context(), t, expires)
-	if err == nil {
-		if _, err = fmt.Fprintln(w, secret); err != nil {
-			_, gone := tokens.Revoke(context.WithoutCancel(cmd.Context()), made.ID)
-			err = errors.Join(err, gone)
-		}
-	}
+	made, err := issueTo(cmd.Context(), w, tokens, t, expires)
 	if err != nil {
 		if out != "" {
 			_ = os.Remove(out)
@@ -253,6 +299,26 @@ func printToken(cmd *cobra.Command, tokens *auth.Tokens, t auth.Token, expires t
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "token %s for %s, until %s\n", made.ID, purpose(made), date(made.Expires))
 	return nil
+}
+
+// open is a writer that stays open.
+type open struct{ io.Writer }
+
+func (open) Close() error { return nil }
+
+// issueTo makes a token, writes it and closes the writer. A token that was not
+// written to its end, which some disks say at the end alone, is taken back.
+func issueTo(ctx context.Context, w io.WriteCloser, tokens *auth.Tokens, t auth.Token, expires time.Duration) (auth.Token, error) {
+	secret, made, err := tokens.Issue(ctx, t, expires)
+	if err != nil {
+		return auth.Token{}, errors.Join(err, w.Close())
+	}
+	_, err = fmt.Fprintln(w, secret)
+	if err = errors.Join(err, w.Close()); err != nil {
+		_, gone := tokens.Revoke(context.WithoutCancel(ctx), made.ID)
+		return auth.Token{}, errors.Join(err, gone)
+	}
+	return made, nil
 }
 
 // purpose says in few words what a token is good for.

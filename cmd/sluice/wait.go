@@ -35,9 +35,7 @@ func checkWait(wait time.Duration) error {
 // waits until all proxies serve it. It tells how far the change has come, and
 // fails if that is not far enough within the time.
 func awaitServed(ctx context.Context, c *client.Client, written client.Written, wait time.Duration, w io.Writer) error {
-	for _, warning := range written.Warnings {
-		fmt.Fprintln(w, warning)
-	}
+	tellWarnings(written, w)
 	if wait <= 0 {
 		return nil
 	}
@@ -73,6 +71,12 @@ func awaitServed(ctx context.Context, c *client.Client, written client.Written, 
 		fmt.Fprintf(w, "served by %s after %v\n", proxies(last.Proxies), rounded(last.TookSeconds))
 	}
 	return nil
+}
+
+func tellWarnings(written client.Written, w io.Writer) {
+	for _, warning := range written.Warnings {
+		fmt.Fprintln(w, warning)
+	}
 }
 
 func rounded(seconds float64) time.Duration {

@@ -135,7 +135,9 @@ func (a *Agent) Start() (served bool, err error) {
 }
 
 // Run follows the control plane until ctx ends. It returns nil when nothing of
-// it runs any more. What serves then is what served before.
+// it runs any more, and waits for a disk that hangs: what is on its way there
+// has to end before the Keeper is closed. What serves then is what served
+// before.
 func (a *Agent) Run(ctx context.Context) error {
 	keeping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var kept sync.WaitGroup

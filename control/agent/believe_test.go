@@ -3,6 +3,7 @@
 package agent_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -102,6 +103,46 @@ func TestWrongSessionsAreFurtherAndFurtherApart(t *testing.T) {
 		if n := b.agent.Status().Ignored["wrong"]; n != 8 {
 			t.Errorf("%d sessions are counted as wrong, want 8", n)
 		}
+	})
+}
+
+// Two tables may be of one version: an answer names the update that it is
+// about.
+func TestAnswersNameTheUpdate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newControl(t)
+		b := start(t, options(c))
+		s := c.welcomed()
+		numbered := func(number, revision uint64, weight int) {
+			t.Helper()
+			next, errs := wire.Encode(nil, table(revision, gateway("a", 9001, weight)))
+			if len(errs) > 0 {
+				t.Fatal(errs)
+			}
+			u := next.Complete(nil)
+			u.Number = number
+			s.update(u)
+		}
+		acked := func(want uint64) {
+			t.Helper()
+			if m := s.hear(); m.GetAck() == nil || m.GetAck().GetNumber() != want {
+				t.Errorf("the answer is %v, want an ack of update %d", m, want)
+			}
+		}
+		numbered(3, 5, 1)
+		acked(3)
+		numbered(4, 5, 2)
+		acked(4)
+		numbered(6, 1, 2)
+		if m := s.hear(); m.GetNack().GetNumber() != 6 {
+			t.Errorf("the answer is %v, want that update 6 is refused", m)
+		}
+		b.unserve(map[string]error{"a": errors.New("its port is taken")})
+		if m := s.hear(); m.GetNack().GetGateway().GetGateway() != "a" {
+			t.Errorf("the answer is %v, want that a is refused", m)
+		}
+		b.unserve(nil)
+		acked(4) // what was refused between does not serve
 	})
 }
 

@@ -53,7 +53,7 @@ func (a *Agent) connect(server string) (*grpc.ClientConn, error) {
 	secure := insecure.NewCredentials()
 	if a.o.Credentials != nil {
 		host, _, _ := net.SplitHostPort(server) // checked by New
-		secure = credentials.NewTLS(a.o.Credentials.Client(host, "h2"))
+		secure = credentials.NewTLS(a.o.Credentials.Client(host, a.o.Namespaces, "h2"))
 	}
 	return grpc.NewClient("passthrough:///"+server,
 		grpc.WithTransportCredentials(secure),

@@ -99,7 +99,8 @@ type disk struct {
 	busy   bool       // one is on its way to the keeper
 	wake   chan struct{}
 
-	noting chan struct{} // holds a token unless a line is being written
+	noting chan struct{}  // holds a token unless a line is being written
+	lines  sync.WaitGroup // those that are
 }
 
 func newDisk(k *lastgood.Keeper, failed func(error)) *disk {
@@ -115,7 +116,8 @@ func (d *disk) starting(v routing.Version) { d.note(func() error { return d.keep
 func (d *disk) served(v routing.Version) { d.note(func() error { return d.keeper.Served(v) }) }
 
 // note has a line written. It waits for a disk that hangs, but not for long:
-// what is asked for counts more than the count of crashes.
+// what is asked for counts more than the count of crashes. What comes of the
+// line later is told then.
 func (d *disk) note(write func() error) {
 	if d.keeper == nil {
 		return
@@ -125,21 +127,31 @@ func (d *disk) note(write func() error) {
 	default:
 		return // it hangs yet
 	}
-	done := make(chan error, 1)
-	go func() {
+	done, late := make(chan error), make(chan struct{})
+	d.lines.Go(func() {
 		err := write()
 		d.noting <- struct{}{}
-		done <- err
-	}()
-	late := time.NewTimer(notePatience)
-	defer late.Stop()
+		select {
+		case done <- err:
+		case <-late:
+			d.noted(err)
+		}
+	})
+	patience := time.NewTimer(notePatience)
+	defer patience.Stop()
 	select {
 	case err := <-done:
-		if err != nil {
-			d.failed(fmt.Errorf("journal of starts: %w", err))
-		}
-	case <-late.C:
+		d.noted(err)
+	case <-patience.C:
 		d.failed(errHangs)
+		close(late)
+	}
+}
+
+// noted tells what kept a line from being written.
+func (d *disk) noted(err error) {
+	if err != nil {
+		d.failed(fmt.Errorf("journal of starts: %w", err))
 	}
 }
 
@@ -169,7 +181,9 @@ func (d *disk) pending() bool {
 	return d.newest != nil || d.busy
 }
 
-// run keeps tables until ctx ends, and then the one that is left.
+// run keeps tables until ctx ends, and then the one that is left. It returns
+// when nothing is on its way to the disk any more; no line is noted from when
+// ctx ends.
 func (d *disk) run(ctx context.Context) {
 	if d.keeper == nil {
 		return
@@ -177,6 +191,7 @@ func (d *disk) run(ctx context.Context) {
 	writing, end := context.WithCancel(context.WithoutCancel(ctx))
 	var keeping sync.WaitGroup
 	keeping.Go(func() { _ = d.keeper.Run(writing) }) // it returns nil
+	defer d.lines.Wait()
 	defer keeping.Wait()
 	defer end()
 	rest := time.NewTimer(0)

@@ -3,10 +3,13 @@
 package agent_test
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -417,4 +420,56 @@ func TestChangesAreFoldedBeforeTheyAreWritten(t *testing.T) {
 			t.Errorf("%d writes within 5 s, the last of %s, want one a second and the last one", st.Writes, st.Version)
 		}
 	})
+}
+
+// A line of the journal that the disk takes long for is not waited for, and what
+// comes of it in the end is told all the same, before Run returns.
+func TestJournalOnADiskThatHangs(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		took time.Duration // of the first line
+		err  error
+		want []string
+	}{
+		{"a quick line says nothing", 0, nil, nil},
+		{"a quick fault is told", 0, errors.New("it is broken"), []string{"journal of starts: it is broken"}},
+		{"a late line is missed", time.Minute, nil, []string{"journal of starts: the disk does not answer"}},
+		{"a late fault is told, too", time.Minute, errors.New("it is broken"), []string{"journal of starts: the disk does not answer", "journal of starts: it is broken"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex
+				var told []string
+				d := agent.NewDiskAlone(func(err error) {
+					mu.Lock()
+					defer mu.Unlock()
+					told = append(told, err.Error())
+				})
+				began, second := time.Now(), false
+				d.Note(func() error {
+					time.Sleep(tt.took) // of the bubble: none passes
+					return tt.err
+				})
+				if waited := time.Since(began); waited > time.Second {
+					t.Errorf("the line held it up for %v", waited)
+				}
+				d.Note(func() error {
+					second = true
+					return nil
+				})
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				d.Run(ctx)
+				if waited := time.Since(began); waited != tt.took {
+					t.Errorf("Run returned after %v, want it to wait %v for the line", waited, tt.took)
+				}
+				if want := tt.took == 0; second != want {
+					t.Errorf("another line was written: %t, want %t", second, want)
+				}
+				if !slices.Equal(told, tt.want) {
+					t.Errorf("it was told %q, want %q", told, tt.want)
+				}
+			})
+		})
+	}
 }

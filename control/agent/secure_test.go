@@ -4,6 +4,8 @@ package agent_test
 
 import (
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,11 +22,15 @@ import (
 )
 
 // secured returns a control plane on a port of this machine that shows a
-// certificate of an authority, and its address.
-func secured(t *testing.T, a *auth.Authority) (*control, string) {
+// certificate of an authority, for all namespaces unless some are named, and
+// its address.
+func secured(t *testing.T, a *auth.Authority, namespaces ...string) (*control, string) {
 	t.Helper()
+	if len(namespaces) == 0 {
+		namespaces = []string{auth.Everywhere}
+	}
 	creds := credentialsOf(t, a, auth.Request{
-		Identity: auth.Identity{Role: auth.RoleControl, Node: "cp", Namespaces: []string{auth.Everywhere}},
+		Identity: auth.Identity{Role: auth.RoleControl, Node: "cp", Namespaces: namespaces},
 		Names:    []string{"127.0.0.1"}, Lifetime: time.Hour,
 	})
 	config, err := creds.Server("h2")
@@ -89,6 +95,22 @@ func secureOptions(server string, creds *auth.Credentials) agent.Options {
 	}
 }
 
+// says waits until the status tells why there is no session.
+func (b *bed) says(t *testing.T, text string) {
+	t.Helper()
+	late := time.NewTimer(time.Minute)
+	defer late.Stop()
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for !strings.Contains(b.agent.Status().Why, text) {
+		select {
+		case <-again.C:
+		case <-late.C:
+			t.Fatalf("Status().Why = %q, want %q", b.agent.Status().Why, text)
+		}
+	}
+}
+
 func TestCertificateSaysWhoTheProxyIs(t *testing.T) {
 	a := authority(t)
 	c, server := secured(t, a)
@@ -129,14 +151,36 @@ func TestTokenIsSentAndReadAnew(t *testing.T) {
 func TestControlPlaneOfAnotherAuthorityIsNotSpokenTo(t *testing.T) {
 	_, server := secured(t, authority(t))
 	b := start(t, secureOptions(server, credentialsOf(t, authority(t), proxyRequest())))
-	deadline := time.Now().Add(time.Minute)
-	for why := ""; !strings.Contains(why, "both ends need the same ca.crt"); why = b.agent.Status().Why {
-		if time.Now().After(deadline) {
-			t.Fatalf("Status().Why = %q, want that the authority is not the same", why)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	b.says(t, "both ends need the same ca.crt")
 	if b.serves() != "nothing" {
 		t.Errorf("%s serves", b.serves())
+	}
+}
+
+// Who joins by a token has no certificate that names its namespace, and yet
+// shows the token to a control plane of that namespace alone.
+func TestTokenIsNotShownToTheControlPlaneOfAnotherNamespace(t *testing.T) {
+	a := authority(t)
+	c, server := secured(t, a, "evil/prod")
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, auth.AuthorityFile), a.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bare, err := auth.LoadCredentials(dir, auth.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := secureOptions(server, bare)
+	o.Token = func() (string, error) { return "secret", nil }
+	b := start(t, o)
+	b.says(t, "control cp is for evil/prod, not for default/default")
+	if b.serves() != "nothing" {
+		t.Errorf("%s serves", b.serves())
+	}
+	select {
+	case s := <-c.sessions:
+		md, _ := metadata.FromIncomingContext(s.stream.Context())
+		t.Errorf("it was spoken to, with %v", md)
+	default:
 	}
 }

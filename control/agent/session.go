@@ -59,6 +59,7 @@ type session struct {
 	secrets bool
 	told    map[string]string // why gateways are not served, as it was told
 	taken   time.Time         // when the first table came
+	number  uint64            // of the last update that was taken
 }
 
 // event is what a session tells its owner.

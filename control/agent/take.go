@@ -29,12 +29,13 @@ func (a *Agent) take(got *wire.Received) {
 	t, s := got.Table, a.session
 	if refusal := a.refuse(t.Version); refusal != nil {
 		s.send(&controlpb.FromProxy{Message: &controlpb.FromProxy_Nack{Nack: &controlpb.Nack{
-			Version: wire.FromVersion(t.Version), Reasons: []*controlpb.Reason{refusal},
+			Version: wire.FromVersion(t.Version), Number: got.Number, Reasons: []*controlpb.Reason{refusal},
 		}}})
 		a.remember(got)
 		return
 	}
 	a.remember(got)
+	s.number = got.Number
 	first := !s.table
 	if first {
 		s.table, s.taken = true, time.Now()
@@ -229,7 +230,7 @@ func (a *Agent) faults() map[string]bad {
 func (a *Agent) tell(got *wire.Received) {
 	s, faults, hash := a.session, a.faults(), a.receiver.Hashes()
 	brought := make(map[string]bool)
-	ack := &controlpb.Ack{Version: wire.FromVersion(a.version())}
+	ack := &controlpb.Ack{Version: wire.FromVersion(a.version()), Number: s.number}
 	if got != nil {
 		for _, c := range got.Changes {
 			ack.Changes = append(ack.Changes, c.GetId())

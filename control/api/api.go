@@ -46,6 +46,7 @@ type API struct {
 	large     turnstile // bodies of several artifacts that are read
 	names     names
 	reached   reached
+	epoch     uint64 // of the store
 }
 
 // New returns an API. The errors are those of Options that cannot be.
@@ -57,7 +58,7 @@ func New(o Options) (*API, error) {
 	a.started, a.large = a.o.Clock(), make(turnstile, maxLarge)
 	// What is stored now is in the first plan, which makes no changes.
 	if at, err := o.Store.Version(context.Background()); err == nil {
-		a.reached.first = at.Revision
+		a.reached.first, a.epoch = at.Revision, at.Epoch
 	}
 	a.guard = newGuard(a.o)
 	a.table = a.routes()
@@ -75,13 +76,18 @@ func New(o Options) (*API, error) {
 // see Options.Tokens. A server of one's own has to bound heads and times.
 func (a *API) Handler() http.Handler { return http.HandlerFunc(a.serve) }
 
-// Serve answers the requests that come to a listener until ctx ends, and then
-// gives those under way 5 s; or until the listener fails. It closes the
-// listener. It refuses an address that Check does.
+// Serve answers the requests that come to a listener until ctx ends or the
+// listener fails, and then gives those under way 5 s; those that only wait are
+// answered at once. It closes the listener. It refuses an address that Check
+// does.
 func (a *API) Serve(ctx context.Context, ln net.Listener) error {
 	if err := a.Check(ln.Addr()); err != nil {
 		return errors.Join(err, ln.Close())
 	}
+	ending, end := context.WithCancel(ctx)
+	defer end()
+	work, giveUp := context.WithCancel(context.WithValue(context.WithoutCancel(ctx), endingKey{}, ending))
+	defer giveUp()
 	server := http.Server{
 		Handler:           a.Handler(),
 		TLSConfig:         a.o.TLS.Clone(),
@@ -89,7 +95,7 @@ func (a *API) Serve(ctx context.Context, ln net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeadBytes,
 		ErrorLog:          slog.NewLogLogger(a.o.Log.Handler(), slog.LevelWarn),
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		BaseContext:       func(net.Listener) context.Context { return work },
 	}
 	ended := make(chan error, 1)
 	go func() {
@@ -101,7 +107,8 @@ func (a *API) Serve(ctx context.Context, ln net.Listener) error {
 	}()
 	select {
 	case err := <-ended:
-		return fmt.Errorf("api %s: %w", ln.Addr(), err)
+		end()
+		return errors.Join(fmt.Errorf("api %s: %w", ln.Addr(), err), stop(ctx, &server))
 	case <-ctx.Done():
 	}
 	err := stop(ctx, &server)
@@ -110,6 +117,10 @@ func (a *API) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	return err
 }
+
+// endingKey is the key of the context that ends when the server is asked to
+// end, in that of requests, which then still have some time.
+type endingKey struct{}
 
 // stop ends a server: orderly, or by force if that takes too long.
 func stop(ctx context.Context, server *http.Server) error {

@@ -119,7 +119,7 @@ func (c *call) get() error {
 	if a.Revision == 0 {
 		return missing(k.Kind, k.Name)
 	}
-	c.w.Header().Set("ETag", etag(a.Revision))
+	c.w.Header().Set("ETag", c.api.etag(a.Revision))
 	p, err := c.precondition()
 	if err != nil {
 		return err

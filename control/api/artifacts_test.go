@@ -217,6 +217,9 @@ func TestGatewaysKeepThePortThatABodyDoesNotName(t *testing.T) {
 		{"in YAML", "name: g\nport: 8080\n", "name: g\nsticky: route", "name: g\nsticky: route\nport: \"8080\"\n"},
 		{"in YAML that is indented", "name: g\nport: 8080/tcp\n", "  name: g\n  metadata: {}\n", "  name: g\n  metadata: {}\n  port: \"8080/tcp\"\n"},
 		{"in JSON", "name: g\nport: 8080/http\n", `{"name": "g"}`, `{"port": "8080/http", "name": "g"}`},
+		{"in JSON behind a comment with a brace", "name: g\nport: 8080\n", "# {g}\n{\"name\": \"g\"}\n", "# {g}\n{\"port\": \"8080\", \"name\": \"g\"}\n"},
+		{"in YAML that ends with its mark", "name: g\nport: 8080\n", "name: g # ours\nsticky: route\n...\n", "name: g # ours\nsticky: route\nport: \"8080\"\n"},
+		{"in YAML of several comments", "name: g\nport: 8080\n", "name: g\n# the end", "name: g\n# the end\nport: \"8080\"\n"},
 		{"unless it asks for none", "name: g\nport: 8080\n", "name: g\nport: ~\n", "name: g\nport: ~\n"},
 		{"or for another", "name: g\nport: 8080\n", "name: g\nport: 8081\n", "name: g\nport: 8081\n"},
 		{"and none of none", "name: g\nport: 0\n", "name: g\n", "name: g\n"},
@@ -435,6 +438,9 @@ func TestVersionsGuardWrites(t *testing.T) {
 	w.ask("GET", "/api/v1/conditions/beta", "", "If-None-Match", `"3"`).is(304).tell("ETag", `"3"`)
 	w.ask("GET", "/api/v1/conditions/beta", "", "If-None-Match", `"2"`).is(200)
 	w.ask("DELETE", "/api/v1/conditions/beta", "", "If-Match", `"2"`).is(412)
+	tag := w.ask("GET", "/api/v1/conditions/beta", "").is(200).header.Get("ETag")
+	w.ask("PUT", "/api/v1/conditions/beta", beta, "If-Match", tag).is(200)
+	w.ask("PUT", "/api/v1/conditions/beta", beta, "If-Match", `"f`+tag[1:]).is(412) // of another life of the store
 	w.ask("DELETE", "/api/v1/conditions/beta", "", "If-Match", "*").is(204).tell("Sluice-Change", "4")
 	w.ask("DELETE", "/api/v1/conditions/beta", "", "If-Match", "*").is(412)
 }

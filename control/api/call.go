@@ -38,6 +38,18 @@ type call struct {
 
 func (c *call) ctx() context.Context { return c.r.Context() }
 
+// waiting returns the context of what a call merely waits for. It ends with the
+// request, and as soon as the server is asked to end.
+func (c *call) waiting() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(c.ctx())
+	ending, ok := ctx.Value(endingKey{}).(context.Context)
+	if !ok {
+		return ctx, cancel
+	}
+	stop := context.AfterFunc(ending, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
 // param returns a part of the path, unescaped.
 func (c *call) param(name string) string { return c.params[name] }
 

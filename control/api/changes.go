@@ -58,7 +58,9 @@ func (c *call) follow(id uint64, wait time.Duration) (stream.Convergence, error)
 		return c.long(id, wait) // by a process before this one
 	}
 	if !ok || wait > 0 {
-		ctx, cancel := context.WithTimeout(c.ctx(), wait)
+		waiting, end := c.waiting()
+		defer end()
+		ctx, cancel := context.WithTimeout(waiting, wait)
 		defer cancel()
 		var err error
 		known, err = c.api.o.Proxies.Wait(ctx, id)
@@ -83,7 +85,9 @@ const look = 100 * time.Millisecond
 // known by itself: it is in the newest table, so whoever serves that serves
 // it.
 func (c *call) long(id uint64, wait time.Duration) (stream.Convergence, error) {
-	ctx, cancel := context.WithTimeout(c.ctx(), wait)
+	waiting, end := c.waiting()
+	defer end()
+	ctx, cancel := context.WithTimeout(waiting, wait)
 	defer cancel()
 	again := time.NewTicker(look)
 	defer again.Stop()

@@ -142,7 +142,7 @@ func (c *call) fail(err error) {
 	if e.Status == http.StatusPreconditionFailed {
 		set(body, "revision", integer(e.Revision))
 		if e.Revision > 0 {
-			c.w.Header().Set("ETag", etag(e.Revision))
+			c.w.Header().Set("ETag", c.api.etag(e.Revision))
 		}
 		if e.Current != nil {
 			set(body, "current", e.Current)
@@ -159,4 +159,8 @@ func (c *call) fail(err error) {
 	}
 }
 
-func etag(revision uint64) string { return `"` + strconv.FormatUint(revision, 10) + `"` }
+// etag names a version of an artifact: epoch and revision, since a store that
+// was put back gives revisions of its former life again.
+func (a *API) etag(revision uint64) string {
+	return strconv.Quote(routing.Version{Epoch: a.epoch, Revision: revision}.String())
+}

@@ -274,7 +274,10 @@ func (c *call) aggregate(kind, field string, found []store.Event) error {
 // numberOf returns the number in a value, or in a part of it whose names are
 // joined by dots; they may begin with value.
 func numberOf(data, field string) (float64, bool) {
-	if field = strings.TrimPrefix(strings.TrimPrefix(field, "value"), "."); field == "" {
+	if field == "value" {
+		field = ""
+	}
+	if field = strings.TrimPrefix(field, "value."); field == "" {
 		var n float64
 		err := json.Unmarshal([]byte(data), &n)
 		return n, err == nil && data != "null"

@@ -68,7 +68,7 @@ func (c *call) resume() (uint64, error) {
 // stream sends events until the reader or the control plane ends, and returns
 // why it ended.
 func (c *call) stream(after uint64, q store.EventQuery) string {
-	ctx, cancel := context.WithCancel(c.ctx())
+	ctx, cancel := c.waiting()
 	found := make(chan watched)
 	done := make(chan struct{})
 	go func() {

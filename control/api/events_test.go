@@ -199,7 +199,7 @@ func TestEventsAreSentAndRead(t *testing.T) {
 		status     int
 		want       string // part of the answer
 	}{
-		{"a whole event", `{"tags": ["workflows:canary", "moved"], "value": {"to": 35}, "type": "canary", "timestamp": "2124-05-01T12:00:00+02:00"}`, 201, `"tags":["workflows","workflows:canary","moved"],"value":{"to":35},"type":"canary","timestamp":"2124-05-01T10:00:00Z","version":"1.0","digest":null`},
+		{"a whole event", `{"tags": ["workflows:canary", "moved"], "value": {"to": 35, "values": 7}, "type": "canary", "timestamp": "2124-05-01T12:00:00+02:00"}`, 201, `"tags":["workflows","workflows:canary","moved"],"value":{"to":35,"values":7},"type":"canary","timestamp":"2124-05-01T10:00:00Z","version":"1.0","digest":null`},
 		{"one tag", `{"tags": "a"}`, 201, `"tags":["a"],"value":null,"type":"event"`},
 		{"YAML", "tags: [n]\nvalue: 4.5\n", 201, `"value":4.5`},
 		{"a null timestamp", `{"tags": "n", "value": 1.5, "timestamp": null}`, 201, `"value":1.5`},
@@ -252,6 +252,8 @@ func TestEventsAreSentAndRead(t *testing.T) {
 		{"average", "", `{"tags": "n", "aggregator": {"type": "average"}}`, `{"value":3}`},
 		{"min", "", `{"tags": "n", "aggregator": {"type": "min"}}`, `{"value":1.5}`},
 		{"max of a field", "", `{"aggregator": {"type": "max", "field": "value.to"}}`, `{"value":35}`},
+		{"of a field whose name begins like value", "", `{"aggregator": {"type": "max", "field": "value.values"}}`, `{"value":7}`},
+		{"also where value is left out", "", `{"aggregator": {"type": "max", "field": "values"}}`, `{"value":7}`},
 		{"of nothing", "", `{"tags": "none", "aggregator": {"type": "max"}}`, `{"value":0}`},
 	} {
 		if got := query(tt.path, tt.body); got != tt.want {

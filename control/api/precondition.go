@@ -4,6 +4,7 @@ package api
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -28,7 +29,7 @@ func (c *call) precondition() (precondition, error) {
 		if len(values) == 0 {
 			continue
 		}
-		all, revisions, err := readTags(name, strings.Join(values, ","))
+		all, revisions, err := c.api.readTags(name, strings.Join(values, ","))
 		if err != nil {
 			return p, err
 		}
@@ -41,9 +42,13 @@ func (c *call) precondition() (precondition, error) {
 	return p, nil
 }
 
-// readTags reads entity tags, which are revisions. A tag that is none of ours
-// is refused.
-func readTags(name, text string) (all bool, revisions []uint64, err error) {
+// another is the revision in the tag of another life of the store, which is not
+// there.
+const another = math.MaxUint64
+
+// readTags reads entity tags, which name revisions; people may leave out the
+// epoch before them. A tag that is none of ours is refused.
+func (a *API) readTags(name, text string) (all bool, revisions []uint64, err error) {
 	revisions = []uint64{}
 	for tag := range strings.SplitSeq(text, ",") {
 		tag = strings.TrimSpace(tag)
@@ -52,9 +57,16 @@ func readTags(name, text string) (all bool, revisions []uint64, err error) {
 		case "*":
 			all = true
 		default:
-			n, err := strconv.ParseUint(strings.Trim(strings.TrimPrefix(tag, "W/"), `"`), 10, 64)
+			epoch, revision, whole := strings.Cut(strings.Trim(strings.TrimPrefix(tag, "W/"), `"`), ".")
+			if !whole {
+				revision = epoch
+			}
+			n, err := strconv.ParseUint(revision, 10, 64)
 			if err != nil || n == 0 {
 				return false, nil, refuse(http.StatusBadRequest, fmt.Sprintf("%s %.60q is no version: use the ETag of an answer, such as \"7\"", name, tag))
+			}
+			if whole && epoch != strconv.FormatUint(a.epoch, 16) {
+				n = another
 			}
 			revisions = append(revisions, n)
 		}

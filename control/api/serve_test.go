@@ -131,6 +131,98 @@ func TestWaitingTakesAsLongAsWasAskedFor(t *testing.T) {
 	})
 }
 
+// slowStore takes a second to tell its version.
+type slowStore struct {
+	noStore
+	asked chan struct{}
+}
+
+func (s slowStore) Version(ctx context.Context) (routing.Version, error) {
+	select {
+	case s.asked <- struct{}{}:
+	default:
+		return routing.Version{Epoch: 1, Revision: 1}, nil // nobody waits for it
+	}
+	select {
+	case <-time.After(time.Second): // of the bubble
+		return routing.Version{Epoch: 1, Revision: 1}, nil
+	case <-ctx.Done():
+		return routing.Version{}, ctx.Err()
+	}
+}
+
+// At the end of the process requests under way are answered as ever, and those
+// that only wait at once: what they wait for goes on without them.
+func TestRequestsUnderWayAreAnsweredAtTheEnd(t *testing.T) {
+	for name, path := range map[string]string{
+		"one that works": "/api/v1/changes/1",
+		"one that waits": "/api/v1/changes/1?wait=4m",
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asked := make(chan struct{})
+				a, err := api.New(api.Options{Store: slowStore{asked: asked}, Plans: noPlans{}, Proxies: &slowProxies{}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ln := newPipes()
+				ctx, end := context.WithCancel(t.Context())
+				ended := make(chan error, 1)
+				go func() { ended <- a.Serve(ctx, ln) }()
+				go func() {
+					<-asked
+					end()
+				}()
+				c, err := ln.dial(ctx, "", "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				began := time.Now()
+				if _, err := io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+					t.Fatal(err)
+				}
+				answer, err := io.ReadAll(c)
+				if took := time.Since(began); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200") || !strings.Contains(string(answer), `"planned"`) || took != time.Second {
+					t.Errorf("answered %q, %v after %v, want the state after 1 s", answer, err, took)
+				}
+				if err := <-ended; err != nil {
+					t.Errorf("Serve() = %v, want nil", err)
+				}
+			})
+		})
+	}
+}
+
+// A listener that fails ends what is under way, too.
+func TestAListenerThatFailsEndsTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, err := api.New(api.Options{Store: oneStore{}, Plans: noPlans{}, Proxies: &slowProxies{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln := newPipes()
+		ended := make(chan error, 1)
+		go func() { ended <- a.Serve(t.Context(), ln) }()
+		c, err := ln.dial(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, "GET /api/v1/changes/1?wait=4m HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		_ = ln.Close() // by nobody who may
+		if answer, err := io.ReadAll(c); err != nil || !strings.Contains(string(answer), `"planned"`) {
+			t.Errorf("answered %q, %v, want the state", answer, err)
+		}
+		if err := <-ended; err == nil {
+			t.Error("Serve() = nil, want what became of the listener")
+		}
+	})
+}
+
 // A body that does not come, and an answer that nobody takes, end their
 // connections.
 func TestConnectionsThatStandAreEnded(t *testing.T) {

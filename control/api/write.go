@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -282,18 +283,65 @@ func keepPort(o *outcome, tree *yaml.Node, now *view) {
 	if get(tree, "port") != nil || get(tree, "import") != nil || now.own == nil || now.own.Port.Number == 0 {
 		return // written as none, or assigned, which is kept by name
 	}
-	root := new(yaml.Node)
-	if err := unmarshal(o.text, root); err != nil || len(root.Content) != 1 || root.Content[0].Kind != yaml.MappingNode {
-		return
+	if text, placed := withPort(o.text, now.own.Port.String()); text != "" {
+		o.text, o.derived, o.unplaced = text, true, !placed
 	}
-	top, port := root.Content[0], strconv.Quote(now.own.Port.String())
+}
+
+// withPort returns the text of a gateway without a port with one, and all else
+// as it is written: comments, too, unless the text ends in a way in which
+// nothing can stand behind it, and then places are others. It returns none of a
+// text that is no mapping.
+func withPort(text, port string) (now string, placed bool) {
+	top := mappingOf(text)
+	if top == nil {
+		return "", false
+	}
+	var added string
 	if top.Style&yaml.FlowStyle != 0 {
-		before, after, _ := strings.Cut(o.text, "{")
-		o.text, o.derived = before+`{"port": `+port+", "+after, true
-		return
+		at := offset(text, top.Line, top.Column)
+		comma := ", "
+		if len(top.Content) == 0 {
+			comma = ""
+		}
+		added = text[:at] + strings.Replace(text[at:], "{", `{"port": `+strconv.Quote(port)+comma, 1)
+	} else {
+		added = strings.TrimRight(text, "\n") + "\n" + strings.Repeat(" ", max(0, top.Column-1)) + "port: " + strconv.Quote(port) + "\n"
 	}
-	line := strings.Repeat(" ", max(0, top.Column-1)) + "port: " + port + "\n"
-	o.text, o.derived = strings.TrimRight(o.text, "\n")+"\n"+line, true
+	if now := mappingOf(added); now != nil && len(now.Content) == len(top.Content)+2 && is(get(now, "port"), port) {
+		return added, true
+	}
+	top.Content = append(top.Content, str("port"), quoted(str(port)))
+	whole, err := encodeYAML(top)
+	if err != nil {
+		return "", false
+	}
+	return string(whole), false
+}
+
+// is reports whether a node is there and has a value.
+func is(n *yaml.Node, value string) bool { return n != nil && n.Value == value }
+
+// mappingOf returns the top of a text that is one mapping; nil of any other.
+func mappingOf(text string) *yaml.Node {
+	root := new(yaml.Node)
+	if err := unmarshal(text, root); err != nil || len(root.Content) != 1 || root.Content[0].Kind != yaml.MappingNode {
+		return nil
+	}
+	return root.Content[0]
+}
+
+// offset returns where a line and column, from 1, begin in a text.
+func offset(text string, line, column int) int {
+	at := 0
+	for ; line > 1; line-- {
+		at += strings.IndexByte(text[at:], '\n') + 1
+	}
+	for range column - 1 { // columns count characters
+		_, size := utf8.DecodeRuneInString(text[at:])
+		at += size
+	}
+	return at
 }
 
 // check returns what is wrong with updates beside all that is there.
@@ -356,7 +404,7 @@ func placed(faults []*routing.Fault, done []outcome) []*routing.Fault {
 }
 
 // maxWarnings bounds the header that tells of them.
-const maxWarnings = 5
+const maxWarnings = 20
 
 // warn tells in the answer what takes effect, but not as its author may think.
 func (c *call) warn(faults []*routing.Fault) {
@@ -449,7 +497,7 @@ func (c *call) answerOne(status int, done []outcome, change uint64, dry bool) er
 	}
 	o := done[0]
 	if o.after.Revision > 0 {
-		c.w.Header().Set("ETag", etag(o.after.Revision))
+		c.w.Header().Set("ETag", c.api.etag(o.after.Revision))
 	}
 	if o.after.Name == "" {
 		return c.none(status)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-mesh/sluice/control/store"
 	"github.com/sluice-mesh/sluice/discovery"
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // list tells everything at first, and later what has changed since the last
@@ -24,9 +25,14 @@ func (s *source) list(ctx context.Context, sink func(discovery.Batch)) error {
 	for _, a := range all.Artifacts {
 		key := Key(a.Key)
 		there[key] = true
-		if o := s.objects[key]; o == nil || o.revision != a.Revision || held[key] != nil || all.Version.Epoch != s.at.Epoch {
-			updates[key] = s.take(ctx, a)
+		o, another := s.objects[key], all.Version.Epoch != s.at.Epoch
+		if o != nil && o.revision == a.Revision && held[key] == nil && !another {
+			continue
 		}
+		if another {
+			o = nil // what was told of it was of another life
+		}
+		updates[key] = s.take(a, func() []*routing.Document { return s.written(ctx, o, a) })
 	}
 	for key, o := range s.objects {
 		switch {

@@ -22,6 +22,8 @@ import (
 // left behind: nobody waits for older ones.
 const maxChanges = 10_000
 
+var errEnded = errors.New("the watch ended")
+
 // Options shape a source. The zero Options are ready to use.
 type Options struct {
 	// Hold is how long an absence is held back that only seems so: what a
@@ -142,7 +144,7 @@ func (s *source) follow(ctx context.Context, sink func(discovery.Batch)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	commits, ended := make(chan store.Commit), make(chan error, 1)
 	go func() { ended <- s.watch(ctx, commits) }()
-	var err error
+	var err error // never nil once the watch has ended
 	for over := false; !over; {
 		release := s.release()
 		select {
@@ -178,14 +180,20 @@ func (s *source) watch(ctx context.Context, commits chan<- store.Commit) error {
 			return ctx.Err()
 		}
 	}
-	return ctx.Err()
+	return cmp.Or(ctx.Err(), errEnded)
 }
 
 // tell tells what one commit did.
 func (s *source) tell(ctx context.Context, c store.Commit, sink func(discovery.Batch)) {
 	updates := make(map[string]discovery.Update, len(c.Changes))
 	for _, a := range c.Changes {
-		updates[Key(a.Key)] = s.take(ctx, a)
+		o := s.objects[Key(a.Key)]
+		updates[Key(a.Key)] = s.take(a, func() []*routing.Document {
+			if o != nil {
+				return o.said
+			}
+			return s.written(ctx, nil, a)
+		})
 	}
 	s.at = c.Version
 	sink(discovery.Batch{
@@ -209,7 +217,8 @@ func namespaceOf(c store.Commit) string {
 }
 
 // take takes over a version of an artifact and returns what there is to tell.
-func (s *source) take(ctx context.Context, a store.Artifact) discovery.Update {
+// before tells what it said by its last text that could be read.
+func (s *source) take(a store.Artifact, before func() []*routing.Document) discovery.Update {
 	key := Key(a.Key)
 	s.hold(key, nil)
 	if a.Deleted {
@@ -217,25 +226,20 @@ func (s *source) take(ctx context.Context, a store.Artifact) discovery.Update {
 		return Removal(a.Key)
 	}
 	u := Update(a.Key, a.Text)
-	o := s.objects[key]
 	if len(u.Documents) == 0 {
-		u.Kept = s.before(ctx, o, a)
+		u.Kept = before()
 	}
 	s.objects[key] = &object{key: a.Key, revision: a.Revision, said: slices.Concat(u.Documents, u.Kept)}
 	return u
 }
 
-// before returns what an artifact said by its last text that could be read.
-func (s *source) before(ctx context.Context, o *object, a store.Artifact) []*routing.Document {
-	if o != nil {
-		return o.said
-	}
+// written returns what an artifact said by its last text in its history that
+// could be read, or else what was told of it, if that is of this life. What was
+// told alone will not do: it may have been deleted since, and made anew.
+func (s *source) written(ctx context.Context, o *object, a store.Artifact) []*routing.Document {
 	former, err := s.store.History(ctx, a.Key)
-	if err != nil {
-		if ctx.Err() == nil {
-			s.o.Log.WarnContext(ctx, "what an unreadable artifact said before cannot be found", "artifact", a.String(), "error", err)
-		}
-		return nil
+	if err != nil && ctx.Err() == nil {
+		s.o.Log.WarnContext(ctx, "what an unreadable artifact said before cannot be found", "artifact", a.String(), "error", err)
 	}
 	for _, f := range former {
 		if f.Deleted {
@@ -244,6 +248,9 @@ func (s *source) before(ctx context.Context, o *object, a store.Artifact) []*rou
 		if u := Update(f.Key, f.Text); len(u.Documents) > 0 {
 			return u.Documents
 		}
+	}
+	if o != nil {
+		return o.said // the history does not reach back that far
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -314,8 +315,33 @@ type faulty struct {
 	mu      sync.Mutex // guards the fields below
 	gate    chan struct{}
 	list    func() (store.List, error)
+	other   store.Store // that took the place of Store; nil if none did
 	watched atomic.Int64
 	fail    chan error
+}
+
+// errSilent has a watch end without an error.
+var errSilent = errors.New("no error")
+
+// replace puts another store in the place of the present one.
+func (f *faulty) replace(other store.Store) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.other = other
+	f.fail <- errors.New("it is another store")
+}
+
+func (f *faulty) present() store.Store {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.other != nil {
+		return f.other
+	}
+	return f.Store
+}
+
+func (f *faulty) History(ctx context.Context, k store.Key) ([]store.Artifact, error) {
+	return f.present().History(ctx, k)
 }
 
 func (f *faulty) stall() chan struct{} {
@@ -338,7 +364,7 @@ func (f *faulty) List(ctx context.Context, ns, kind string) (store.List, error) 
 	if list != nil {
 		return list()
 	}
-	return f.Store.List(ctx, ns, kind)
+	return f.present().List(ctx, ns, kind)
 }
 
 func (f *faulty) Watch(ctx context.Context, ns string, from routing.Version) iter.Seq2[store.Commit, error] {
@@ -355,7 +381,7 @@ func (f *faulty) Watch(ctx context.Context, ns string, from routing.Version) ite
 				}
 			}()
 		}
-		for c, err := range f.Store.Watch(ctx, ns, from) {
+		for c, err := range f.present().Watch(ctx, ns, from) {
 			f.mu.Lock()
 			gate := f.gate
 			f.mu.Unlock()
@@ -365,7 +391,7 @@ func (f *faulty) Watch(ctx context.Context, ns string, from routing.Version) ite
 			if err != nil && context.Cause(ctx) != nil {
 				err = context.Cause(ctx)
 			}
-			if !yield(c, err) {
+			if errors.Is(err, errSilent) || !yield(c, err) {
 				return
 			}
 		}
@@ -457,6 +483,87 @@ func TestHeldAbsenceIsBelievedInTime(t *testing.T) {
 	s.lists(nil)
 	put(t, s, key("a"), gateway("a"))
 	r.await(func() bool { return r.of("a") == "a" })
+}
+
+// A store whose watch ends without a word is watched anew.
+func TestAWatchThatEndsIsBegunAgain(t *testing.T) {
+	s := &faulty{Store: open(t, store.Options{}), fail: make(chan error, 1)}
+	put(t, s, key("a"), gateway("a"))
+	r := start(t, s, artifacts.Options{Retry: time.Millisecond})
+	r.next()
+	s.fail <- errSilent
+	r.await(func() bool {
+		// It is told by the next watch, or by the listing before it.
+		put(t, s, key("b"), gateway("b"))
+		return s.watched.Load() > 1
+	})
+	r.await(func() bool { return r.of("b") == "b" })
+	r.want("a", "a")
+}
+
+// What an artifact said in another life is not what it said before in this one:
+// in a store that was restored, or after it was deleted and made anew.
+func TestAListingKeepsNothingOfAnotherLife(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		then func(t *testing.T, s *faulty)
+		want string
+	}{
+		{"of another store, where it was readable before", func(t *testing.T, s *faulty) {
+			t.Helper()
+			next := open(t, store.Options{})
+			put(t, next, key("a"), strings.Replace(gateway("a"), "9001", "9002", 1))
+			put(t, next, key("a"), "{")
+			s.replace(next)
+		}, "9002"},
+		{"of another store, where it never was", func(t *testing.T, s *faulty) {
+			t.Helper()
+			next := open(t, store.Options{})
+			put(t, next, key("a"), "{")
+			s.replace(next)
+		}, ""},
+		{"of an artifact that was deleted in between", func(t *testing.T, s *faulty) {
+			t.Helper()
+			remove(t, s, key("a"))
+			put(t, s, key("a"), "{")
+			for range 10 {
+				put(t, s, key("other"), gateway("other"))
+			}
+		}, ""},
+		{"of the same artifact in a listing", func(t *testing.T, s *faulty) {
+			t.Helper()
+			put(t, s, key("a"), "{")
+			for range 10 {
+				put(t, s, key("other"), gateway("other"))
+			}
+		}, "9001"},
+		{"of the same artifact, whose history does not reach back that far", func(t *testing.T, s *faulty) {
+			t.Helper()
+			for range 20 {
+				put(t, s, key("a"), "{")
+			}
+		}, "9001"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &faulty{Store: open(t, store.Options{KeepVersions: 2, KeepCommits: 5}), fail: make(chan error, 1)}
+			put(t, s, key("a"), gateway("a"))
+			r := start(t, s, artifacts.Options{Retry: time.Millisecond})
+			r.next()
+			gate := s.stall()
+			put(t, s, key("wake"), gateway("wake"))
+			tt.then(t, s)
+			close(gate)
+			r.await(func() bool { return strings.Contains(r.of("a"), "YamlParsingError") })
+			got := ""
+			for _, d := range r.state[artifacts.Key(key("a"))].Kept {
+				table, _ := routing.Resolve([]*routing.Document{d})
+				got = strconv.Itoa(table.Gateways[0].Port.Number)
+			}
+			if got != tt.want {
+				t.Errorf("of a the port %q is kept, want %q", got, tt.want)
+			}
+		})
+	}
 }
 
 func TestRunEndsWithAStoreThatIsClosed(t *testing.T) {

@@ -3,6 +3,7 @@
 package auth
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -15,6 +16,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -306,13 +308,60 @@ func sign(template *x509.Certificate, a *Authority, key *ecdsa.PrivateKey) (Cert
 // certificate to a folder, as LoadCredentials reads them. It returns ErrExists,
 // and changes nothing, if one of them is there, unless replace: then each is
 // replaced at once, the key first, and whoever watches the folder takes them
-// once they fit.
+// once they fit. Renew keeps what the folder trusts.
 func (c Certificate) Save(dir string, authority []byte, replace bool) error {
 	files := []file{{KeyFile, c.Key, 0o600}, {CertificateFile, c.Certificate, 0o644}, {AuthorityFile, authority, 0o644}}
 	if replace {
 		return writeOver(dir, files)
 	}
 	return writeNew(dir, files)
+}
+
+// Renew writes a certificate, its key and the authority's certificate in the
+// place of those in a folder, each at once, with the owner, group and mode that
+// they had. The authorities that the folder trusts stay, before the authority's
+// own, which is added unless it is among them: while an authority is replaced,
+// whoever uses the folder trusts the old one and the new one. What is not there
+// is made as by Save. Files whose owner cannot be kept, and a ca.crt that
+// cannot be read, are an error, and nothing is replaced from there on.
+func (c Certificate) Renew(dir string, authority []byte) error {
+	trusted, err := trusting(filepath.Join(dir, AuthorityFile), authority)
+	if err != nil {
+		return err
+	}
+	// What is trusted comes first: then the certificate is vouched for, whatever
+	// keeps the rest from being written.
+	return writeOver(dir, []file{{AuthorityFile, trusted, 0o644}, {KeyFile, c.Key, 0o600}, {CertificateFile, c.Certificate, 0o644}})
+}
+
+// trusting returns the authorities in a file, which need not be there, and one
+// more.
+func trusting(path string, authority []byte) ([]byte, error) {
+	text, err := readFile(path, false)
+	if errors.Is(err, os.ErrNotExist) {
+		return authority, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	there, err := parseCertificates(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: what it trusted would be lost; mend it, or remove it", path, err)
+	}
+	own, err := parseCertificates(authority)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(there, own[0].Equal) {
+		return text, nil
+	}
+	if !bytes.HasSuffix(text, []byte("\n")) {
+		text = append(text, '\n')
+	}
+	if text = append(text, authority...); len(text) > maxFile {
+		return nil, fmt.Errorf("%s: has no room for one more authority; take out those that are not needed any more", path)
+	}
+	return text, nil
 }
 
 // Expires returns when the certificate ends; zero if it is none.

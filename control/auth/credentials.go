@@ -278,9 +278,13 @@ func acceptClient(state tls.ConnectionState) error {
 
 // Client returns how a peer speaks TLS 1.3 to a control plane that it reaches
 // by host, a name or an IP address. The server must be vouched for by the
-// authorities, have that name, and be a control plane of all namespaces of the
-// client's certificate. What is returned follows the files.
-func (c *Credentials) Client(host string, protocols ...string) *tls.Config {
+// authorities, have that name, and be a control plane of all namespaces that
+// the peer asks it for, and of all those of its certificate if it has one: who
+// has none may not be had by the control plane of somebody else. A peer that
+// has no certificate and asks for nothing is spoken to by nobody. What is
+// returned follows the files.
+func (c *Credentials) Client(host string, namespaces []string, protocols ...string) *tls.Config {
+	asked := slices.Clone(namespaces)
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		NextProtos: protocols,
@@ -296,12 +300,12 @@ func (c *Credentials) Client(host string, protocols ...string) *tls.Config {
 		// all that is left out here, and more.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
-			return c.acceptServer(host, state.PeerCertificates)
+			return c.acceptServer(host, asked, state.PeerCertificates)
 		},
 	}
 }
 
-func (c *Credentials) acceptServer(host string, chain []*x509.Certificate) error {
+func (c *Credentials) acceptServer(host string, asked []string, chain []*x509.Certificate) error {
 	if host == "" {
 		return errors.New("no host to compare the certificate of the control plane with")
 	}
@@ -313,7 +317,11 @@ func (c *Credentials) acceptServer(host string, chain []*x509.Certificate) error
 	if server.Role != RoleControl {
 		return fmt.Errorf("control plane %s: shows the certificate of %s, which is none", host, server)
 	}
-	for _, ns := range h.identity.Namespaces {
+	wanted := slices.Concat(asked, h.identity.Namespaces)
+	if len(wanted) == 0 {
+		return fmt.Errorf("control plane %s: nothing is asked of it that its certificate could be compared with; name the namespaces", host)
+	}
+	for _, ns := range wanted {
 		if !server.Serves(ns) {
 			return fmt.Errorf("control plane %s: %s is for %s, not for %s", host, server, strings.Join(server.Namespaces, ", "), ns)
 		}

@@ -3,9 +3,14 @@
 package auth_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -77,6 +82,7 @@ func TestPeersMeet(t *testing.T) {
 	everywhere, _ := credentials(t, a, controlPlane(auth.Everywhere), &c)
 	one, _ := credentials(t, a, controlPlane("acme/prod"), &c)
 	edge, _ := credentials(t, a, proxy("edge-1", "acme/dev", "acme/prod"), &c)
+	narrow, _ := credentials(t, a, proxy("edge-1", "acme/prod"), &c)
 	foreign, _ := credentials(t, stranger, proxy("edge-1", "acme/prod"), &c)
 	// One that trusts the authority, and shows what another vouches for.
 	mixed := t.TempDir()
@@ -87,9 +93,9 @@ func TestPeersMeet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	intruder := bare.Client("127.0.0.1", "h2")
-	intruder.GetClientCertificate = foreign.Client("x").GetClientCertificate
-	old := edge.Client("127.0.0.1", "h2")
+	intruder := bare.Client("127.0.0.1", []string{"acme/prod"}, "h2")
+	intruder.GetClientCertificate = foreign.Client("x", nil).GetClientCertificate
+	old := edge.Client("127.0.0.1", nil, "h2")
 	old.MaxVersion, old.MinVersion = tls.VersionTLS12, tls.VersionTLS12
 	for _, tt := range []struct {
 		name   string
@@ -98,14 +104,18 @@ func TestPeersMeet(t *testing.T) {
 		who    string // as FromConnection says
 		err    string // of either side
 	}{
-		{"a proxy by its certificate", everywhere, edge.Client("127.0.0.1", "h2"), "proxy edge-1", ""},
-		{"by a name of the server", everywhere, edge.Client("control.example", "h2"), "proxy edge-1", ""},
-		{"another control plane", everywhere, everywhere.Client("control.example", "h2"), "control c", ""},
-		{"one without a certificate", everywhere, bare.Client("127.0.0.1", "h2"), "", ""},
-		{"a server of another name", everywhere, edge.Client("other.example", "h2"), "", "issue it again with --name other.example"},
-		{"no name to compare", everywhere, edge.Client("", "h2"), "", "no host"},
-		{"a server of too few namespaces", one, edge.Client("127.0.0.1", "h2"), "", "is for acme/prod, not for acme/dev"},
-		{"a server of another authority", everywhere, foreign.Client("127.0.0.1", "h2"), "", "both ends need the same ca.crt"},
+		{"a proxy by its certificate", everywhere, edge.Client("127.0.0.1", nil, "h2"), "proxy edge-1", ""},
+		{"by a name of the server", everywhere, edge.Client("control.example", nil, "h2"), "proxy edge-1", ""},
+		{"another control plane", everywhere, everywhere.Client("control.example", nil, "h2"), "control c", ""},
+		{"one without a certificate", everywhere, bare.Client("127.0.0.1", []string{"acme/prod"}, "h2"), "", ""},
+		{"one without a certificate, of a namespace that the server has", one, bare.Client("127.0.0.1", []string{"acme/prod"}, "h2"), "", ""},
+		{"one without a certificate, of another namespace", one, bare.Client("127.0.0.1", []string{"acme/prod", "evil/prod"}, "h2"), "", "is for acme/prod, not for evil/prod"},
+		{"one without a certificate, of nothing", everywhere, bare.Client("127.0.0.1", nil, "h2"), "", "name the namespaces"},
+		{"one that asks for more than its certificate", one, narrow.Client("127.0.0.1", []string{"acme/prod", "acme/dev"}, "h2"), "", "is for acme/prod, not for acme/dev"},
+		{"a server of another name", everywhere, edge.Client("other.example", nil, "h2"), "", "issue it again with --name other.example"},
+		{"no name to compare", everywhere, edge.Client("", nil, "h2"), "", "no host"},
+		{"a server of too few namespaces", one, edge.Client("127.0.0.1", nil, "h2"), "", "is for acme/prod, not for acme/dev"},
+		{"a server of another authority", everywhere, foreign.Client("127.0.0.1", nil, "h2"), "", "both ends need the same ca.crt"},
 		{"a client of another authority", everywhere, intruder, "", "unknown authority"},
 		{"TLS 1.2", everywhere, old, "", "protocol version"},
 	} {
@@ -130,7 +140,35 @@ func TestPeersMeet(t *testing.T) {
 	}
 }
 
-// A proxy that is compromised must not pass as a control plane.
+// forge returns a certificate of 127.0.0.1 that an authority has signed and
+// would not issue.
+func forge(t *testing.T, a *auth.Authority, id auth.Identity, usages ...x509.ExtKeyUsage) tls.Certificate {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "authority")
+	if err := a.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	parent, err := tls.LoadX509KeyPair(filepath.Join(dir, auth.AuthorityFile), filepath.Join(dir, auth.AuthorityKeyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: start, NotAfter: start.Add(day), KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: usages, URIs: id.URIs(), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent.Leaf, key.Public(), parent.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// A proxy that is compromised must not pass as a control plane, whatever keeps
+// it from that first.
 func TestProxiesAreNoServers(t *testing.T) {
 	var c clock
 	a := newAuthority(t, &c)
@@ -138,13 +176,27 @@ func TestProxiesAreNoServers(t *testing.T) {
 	if _, err := edge.Server(); err == nil || !strings.Contains(err.Error(), "--role control") {
 		t.Errorf("Server() = %v, want an error that says what to issue", err)
 	}
-	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, auth.CertificateFile), filepath.Join(dir, auth.KeyFile))
+	issued, err := tls.LoadX509KeyPair(filepath.Join(dir, auth.CertificateFile), filepath.Join(dir, auth.KeyFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	rogue := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2"}, Time: c.now}
-	if _, _, err := shake(t, rogue, edge.Client("127.0.0.1", "h2")); err == nil {
-		t.Error("a client took a proxy for a control plane")
+	for _, tt := range []struct {
+		name string
+		pair tls.Certificate
+		want string // of the client's error; empty if it is taken
+	}{
+		{"it has no name of a server", issued, "issue it again with --name"},
+		{"with one, it is for clients alone", forge(t, a, proxy("edge-1", "acme/prod"), x509.ExtKeyUsageClientAuth), "not of the role that is needed"},
+		{"for servers, it names a proxy", forge(t, a, proxy("edge-1", "acme/prod"), x509.ExtKeyUsageServerAuth), "shows the certificate of proxy edge-1, which is none"},
+		{"a control plane is one", forge(t, a, controlPlane("acme/prod"), x509.ExtKeyUsageServerAuth), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rogue := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{tt.pair}, NextProtos: []string{"h2"}, Time: c.now}
+			_, _, err := shake(t, rogue, edge.Client("127.0.0.1", nil, "h2"))
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("the client says %v, want %q", err, tt.want)
+			}
+		})
 	}
 }
 
@@ -155,14 +207,14 @@ func TestCertificatesEnd(t *testing.T) {
 	edge, _ := credentials(t, a, proxy("e", "a/b"), &c)
 	config := serverOf(t, server)
 	c.set(31 * day)
-	if _, _, err := shake(t, config, edge.Client("127.0.0.1", "h2")); err == nil || !strings.Contains(err.Error(), "compare the clocks") {
+	if _, _, err := shake(t, config, edge.Client("127.0.0.1", nil, "h2")); err == nil || !strings.Contains(err.Error(), "compare the clocks") {
 		t.Errorf("the server's certificate has ended: %v", err)
 	}
 	save(t, serverDir, issue(t, a, controlPlane(auth.Everywhere)), a.PEM())
 	if err := server.Look(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err, _ := shake(t, config, edge.Client("127.0.0.1", "h2")); err == nil || !strings.Contains(err.Error(), "expired") {
+	if _, err, _ := shake(t, config, edge.Client("127.0.0.1", nil, "h2")); err == nil || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("the client's certificate has ended: %v", err)
 	}
 }
@@ -173,7 +225,7 @@ func TestFilesAreReadAnew(t *testing.T) {
 	a := newAuthority(t, &c)
 	server, _ := credentials(t, a, controlPlane(auth.Everywhere), &c)
 	edge, dir := credentials(t, a, proxy("e", "a/b"), &c)
-	config, client := serverOf(t, server), edge.Client("127.0.0.1", "h2")
+	config, client := serverOf(t, server), edge.Client("127.0.0.1", nil, "h2")
 	namespaces := func() string {
 		state, serverErr, clientErr := shake(t, config, client)
 		if err := errors.Join(serverErr, clientErr); err != nil {
@@ -233,7 +285,7 @@ func TestAuthorityIsReplaced(t *testing.T) {
 	both := append(first.PEM(), second.PEM()...)
 	server, serverDir := credentials(t, first, controlPlane(auth.Everywhere), &c)
 	edge, edgeDir := credentials(t, first, proxy("e", "a/b"), &c)
-	config, client := serverOf(t, server), edge.Client("127.0.0.1", "h2")
+	config, client := serverOf(t, server), edge.Client("127.0.0.1", nil, "h2")
 	meet := func(step string) {
 		t.Helper()
 		if err := errors.Join(server.Look(), edge.Look()); err != nil {

@@ -56,8 +56,11 @@ func readFile(path string, secret bool) ([]byte, error) {
 type file struct {
 	name string
 	text []byte
-	mode fs.FileMode
+	mode fs.FileMode // unless it replaces one that is there
 }
+
+// secret reports whether it is for nobody but its owner to begin with.
+func (f file) secret() bool { return f.mode&0o077 == 0 }
 
 // writeNew writes files to a folder that has none of them, or takes away what
 // it wrote.
@@ -104,7 +107,9 @@ func fill(w *os.File, f file) error {
 	return errors.Join(err, w.Close())
 }
 
-// writeOver writes files in the place of others, each at once.
+// writeOver writes files in the place of others, each at once, with the owner,
+// group and mode of the one that was there: who was able to read it still is.
+// Secrets stay such that they are taken: see othersMay.
 func writeOver(dir string, files []file) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -118,17 +123,48 @@ func writeOver(dir string, files []file) error {
 }
 
 func replaceFile(dir string, f file) error {
+	path := filepath.Join(dir, f.name)
+	old, err := os.Stat(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	w, err := os.CreateTemp(dir, ".new-*") // with mode 0600
 	if err != nil {
 		return err
 	}
-	if err = fill(w, f); err == nil {
-		err = os.Rename(w.Name(), filepath.Join(dir, f.name))
+	if old != nil {
+		err = adopt(w, path, old, &f)
+	}
+	if err == nil {
+		err = fill(w, f)
+	} else {
+		_ = w.Close()
+	}
+	if err == nil {
+		err = os.Rename(w.Name(), path)
 	}
 	if err != nil {
 		_ = os.Remove(w.Name())
 	}
 	return err
+}
+
+// adopt gives a file that is to replace an old one its owner and group, and has
+// it get its mode.
+func adopt(w *os.File, path string, old fs.FileInfo, f *file) error {
+	mode := old.Mode().Perm()
+	if f.secret() {
+		mode &^= othersMay
+	}
+	f.mode = mode
+	now, err := w.Stat()
+	if err != nil || sameOwner(now, old) {
+		return err
+	}
+	if err := chown(w, old); err != nil {
+		return fmt.Errorf("%s: its owner and group cannot be kept, and whoever uses it might not be able to read it any more; do this as its owner or as root: %w", path, err)
+	}
+	return nil
 }
 
 // syncDir has the names in a folder outlast the machine.

@@ -105,6 +105,7 @@ func (b *Book) Counters(proxy string, namespaceOf func(gateway string) string, c
 		b.leftOut.Add(0, int64(len(c.GetSeries())))
 		return
 	}
+	p.present = true
 	p.arrive(c, now, b.departed[proxy])
 	delete(b.departed, proxy)
 	t := &telling{book: b, proxy: p, namespaceOf: namespaceOf, now: now}
@@ -124,8 +125,11 @@ func (b *Book) Left(proxy string) {
 		return
 	}
 	clear(p.ill)
+	if p.present {
+		p.present, p.left = false, b.now()
+	}
 	if p.connected {
-		p.leave(b.now())
+		p.leave()
 	}
 }
 

@@ -41,6 +41,7 @@ func (b *Book) Health(proxy string, namespaceOf func(gateway string) string, h *
 		b.leftOut.Add(0, int64(len(h.GetChanged())))
 		return
 	}
+	p.present = true
 	for _, s := range h.GetChanged() {
 		b.instance(p, namespaceOf, s)
 	}

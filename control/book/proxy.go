@@ -24,7 +24,8 @@ const (
 // proxy is what is known of one.
 type proxy struct {
 	start     time.Time     // of counting, by its own clock
-	connected bool          // it is heard
+	present   bool          // it said something since it left
+	connected bool          // it counts: it is present, and told counters
 	heard     time.Duration // when the last message came; times are since the book began
 	resumed   time.Duration // when it was heard again, or at first
 	since     time.Duration // what it told then happened after that
@@ -86,9 +87,9 @@ func (p *proxy) restart() {
 	clear(p.ill)
 }
 
-// leave notes that a proxy is not heard.
-func (p *proxy) leave(now time.Duration) {
-	p.connected, p.left = false, now
+// leave notes that a proxy does not count any more.
+func (p *proxy) leave() {
+	p.connected = false
 	for _, w := range p.rows {
 		w.stand(func(now *standing) { *now = standing{} })
 		w.series.tells--
@@ -113,7 +114,7 @@ func (b *Book) sweep(now time.Duration) {
 	}
 	b.swept = now
 	for name, p := range b.proxies {
-		if !p.connected && now-p.left > remembered {
+		if !p.present && now-p.left > remembered {
 			b.forget(name, p)
 		}
 	}
@@ -149,7 +150,7 @@ func (b *Book) sweepGroup(g *group, now time.Duration) {
 func (b *Book) forgetOne() bool {
 	oldest := ""
 	for name, p := range b.proxies {
-		if !p.connected && (oldest == "" || p.left < b.proxies[oldest].left) {
+		if !p.present && (oldest == "" || p.left < b.proxies[oldest].left) {
 			oldest = name
 		}
 	}
@@ -167,6 +168,9 @@ func (b *Book) forget(name string, p *proxy) {
 		b.drop(p, w)
 	}
 	delete(b.proxies, name)
+	if p.start.IsZero() {
+		return // it told nothing that was counted in
+	}
 	if len(b.departed) >= b.o.MaxProxies {
 		for other := range b.departed { // any one
 			delete(b.departed, other)

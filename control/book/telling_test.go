@@ -362,6 +362,50 @@ func TestIllInstances(t *testing.T) {
 	}
 }
 
+// A proxy without traffic tells of its instances alone, once, and is connected
+// all the same.
+func TestAProxyThatTellsOfInstancesAloneIsRemembered(t *testing.T) {
+	b := newBed(t, book.Options{MaxProxies: 2})
+	unhealthy := func(p, address string) {
+		b.Health(p, toHere, &controlpb.Health{Changed: []*controlpb.InstanceState{
+			{Gateway: "shop", Route: "a", Address: address, State: "unhealthy"},
+		}})
+	}
+	ill := func() string {
+		var list []string
+		for _, i := range b.Ill(here, "") {
+			list = append(list, i.Address)
+		}
+		return strings.Join(list, " ")
+	}
+	unhealthy("idle", "a:1")
+	for range 70 {
+		b.clock.pass(time.Minute)
+		b.tell("busy", requests(1))
+	}
+	if got := ill(); got != "a:1" {
+		t.Errorf("after more than an hour %q is ill, want a:1 still", got)
+	}
+	b.tell("third", requests(1))
+	if got := ill(); got != "a:1" {
+		t.Errorf("%q is ill, want that a third proxy takes nobody's place who is there", got)
+	}
+	b.Left("idle")
+	b.tell("third", requests(1))
+	unhealthy("third", "b:1")
+	if f := b.figures(book.Short); ill() != "b:1" || f.Total != 2 {
+		t.Errorf("%q is ill and %d requests, want that the third took the place of who left", ill(), f.Total)
+	}
+	// Who comes back counts as before.
+	b.Left("third")
+	b.clock.pass(time.Second)
+	unhealthy("third", "c:1")
+	b.tell("third", requests(5))
+	if f := b.figures(book.Short); f.Total != 6 || f.Proxies != 2 {
+		t.Errorf("%d requests at %d proxies, want 6 at 2", f.Total, f.Proxies)
+	}
+}
+
 // Whatever a proxy sends, the book stays whole: totals do not fall, and all
 // can be shown.
 func FuzzCounters(f *testing.F) {

@@ -96,7 +96,9 @@ func (c *Client) List(ctx context.Context, kind string) ([]Artifact, error) {
 				all = append(all, artifact)
 			}
 		}
-		if len(items) < listPage {
+		// A page may lack what was deleted while it was made.
+		total, err := strconv.Atoi(a.header.Get("X-Total-Count"))
+		if err != nil && len(items) < listPage || err == nil && page*listPage >= total {
 			return all, nil
 		}
 	}

@@ -102,7 +102,7 @@ func New(o Options) (*Client, error) {
 		base += "/" + url.PathEscape(org) + "/" + url.PathEscape(env)
 	}
 	transport := &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
+		Proxy:                  proxyOf,
 		DialContext:            (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 		TLSHandshakeTimeout:    5 * time.Second,
 		TLSClientConfig:        &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
@@ -150,6 +150,15 @@ func isLoopback(host string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.IsLoopback()
+}
+
+// proxyOf returns the proxy that the environment names for a request. There is
+// none to this machine, however it is spelled: a token may be in plain text.
+func proxyOf(r *http.Request) (*url.URL, error) {
+	if isLoopback(r.URL.Hostname()) {
+		return nil, nil //nolint:nilnil // as http.Transport has it
+	}
+	return http.ProxyFromEnvironment(r)
 }
 
 // call is one request, and what its answer has to be like.

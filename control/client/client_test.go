@@ -77,6 +77,22 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
+// A page from which something was deleted while it was made is not the last.
+func TestListsGoOnBehindAShortPage(t *testing.T) {
+	c := dial(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Total-Count", "31")
+		if r.URL.Query().Get("page") == "2" {
+			_, _ = io.WriteString(w, `[{"name": "last"}]`)
+			return
+		}
+		_, _ = io.WriteString(w, `[{"name": "first"}]`)
+	}, nil)
+	all, err := c.List(t.Context(), "conditions")
+	if err != nil || len(all) != 2 || all[1].Name != "last" {
+		t.Errorf("List() = %v, %v, want both pages", all, err)
+	}
+}
+
 func TestRequests(t *testing.T) {
 	for _, tt := range []struct {
 		name      string

@@ -117,7 +117,8 @@ func readError(method, target string, resp *http.Response, text []byte) *Error {
 
 // revisionOf reads the revision in an ETag; 0 if there is none.
 func revisionOf(tag string) uint64 {
-	n, err := strconv.ParseUint(strings.Trim(strings.TrimPrefix(tag, "W/"), `"`), 10, 64)
+	version := strings.Trim(strings.TrimPrefix(tag, "W/"), `"`)
+	n, err := strconv.ParseUint(version[strings.LastIndexByte(version, '.')+1:], 10, 64)
 	if err != nil {
 		return 0
 	}

@@ -1212,6 +1212,7 @@ type Ack struct {
 	Version       *Version               `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`         // of the table
 	Changes       []uint64               `protobuf:"varint,2,rep,packed,name=changes,proto3" json:"changes,omitempty"` // ids of the changes that it came with
 	Served        []*Held                `protobuf:"bytes,3,rep,name=served,proto3" json:"served,omitempty"`           // of the gateways that the update brought
+	Number        uint64                 `protobuf:"varint,4,opt,name=number,proto3" json:"number,omitempty"`          // of the last update that was taken, which tells tables of one version apart; 0: unknown
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1265,6 +1266,13 @@ func (x *Ack) GetServed() []*Held {
 		return x.Served
 	}
 	return nil
+}
+
+func (x *Ack) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
 }
 
 // Reason is one thing that is wrong with a gateway.
@@ -1352,6 +1360,7 @@ type Nack struct {
 	Version       *Version               `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"` // of the table that it came in
 	Reasons       []*Reason              `protobuf:"bytes,3,rep,name=reasons,proto3" json:"reasons,omitempty"` // the first ten
 	More          uint32                 `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`      // how many reasons there are beside them
+	Number        uint64                 `protobuf:"varint,5,opt,name=number,proto3" json:"number,omitempty"`  // of the update, where a whole table is refused; 0: unknown
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1410,6 +1419,13 @@ func (x *Nack) GetReasons() []*Reason {
 func (x *Nack) GetMore() uint32 {
 	if x != nil {
 		return x.More
+	}
+	return 0
+}
+
+func (x *Nack) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
 	}
 	return 0
 }
@@ -2056,6 +2072,7 @@ type Update struct {
 	Broken        []string  `protobuf:"bytes,7,rep,name=broken,proto3" json:"broken,omitempty"`    // all gateways whose present text is refused
 	Changes       []*Change `protobuf:"bytes,8,rep,name=changes,proto3" json:"changes,omitempty"`
 	Complete      bool      `protobuf:"varint,9,opt,name=complete,proto3" json:"complete,omitempty"` // what is not named is gone
+	Number        uint64    `protobuf:"varint,10,opt,name=number,proto3" json:"number,omitempty"`    // higher than those before in the session; equal in all parts
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2151,6 +2168,13 @@ func (x *Update) GetComplete() bool {
 		return x.Complete
 	}
 	return false
+}
+
+func (x *Update) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
 }
 
 // Secret is what a gateway names by secret:NAMESPACE/NAME. Nobody logs it.
@@ -5100,22 +5124,24 @@ const file_control_controlpb_control_proto_rawDesc = "" +
 	"namespaces\x12\x14\n" +
 	"\x05build\x18\x06 \x01(\tR\x05build\x122\n" +
 	"\x06serves\x18\a \x01(\v2\x1a.sluice.control.v1.VersionR\x06serves\x12+\n" +
-	"\x04held\x18\b \x03(\v2\x17.sluice.control.v1.HeldR\x04held\"\x86\x01\n" +
+	"\x04held\x18\b \x03(\v2\x17.sluice.control.v1.HeldR\x04held\"\x9e\x01\n" +
 	"\x03Ack\x124\n" +
 	"\aversion\x18\x01 \x01(\v2\x1a.sluice.control.v1.VersionR\aversion\x12\x18\n" +
 	"\achanges\x18\x02 \x03(\x04R\achanges\x12/\n" +
-	"\x06served\x18\x03 \x03(\v2\x17.sluice.control.v1.HeldR\x06served\"\x91\x01\n" +
+	"\x06served\x18\x03 \x03(\v2\x17.sluice.control.v1.HeldR\x06served\x12\x16\n" +
+	"\x06number\x18\x04 \x01(\x04R\x06number\"\x91\x01\n" +
 	"\x06Reason\x12+\n" +
 	"\x02at\x18\x01 \x01(\v2\x1b.sluice.control.v1.PositionR\x02at\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x18\n" +
 	"\aproblem\x18\x03 \x01(\tR\aproblem\x12\x18\n" +
 	"\aallowed\x18\x04 \x01(\tR\aallowed\x12\x12\n" +
-	"\x04code\x18\x05 \x01(\tR\x04code\"\xb8\x01\n" +
+	"\x04code\x18\x05 \x01(\tR\x04code\"\xd0\x01\n" +
 	"\x04Nack\x121\n" +
 	"\agateway\x18\x01 \x01(\v2\x17.sluice.control.v1.HeldR\agateway\x124\n" +
 	"\aversion\x18\x02 \x01(\v2\x1a.sluice.control.v1.VersionR\aversion\x123\n" +
 	"\areasons\x18\x03 \x03(\v2\x19.sluice.control.v1.ReasonR\areasons\x12\x12\n" +
-	"\x04more\x18\x04 \x01(\rR\x04more\"\x9b\x01\n" +
+	"\x04more\x18\x04 \x01(\rR\x04more\x12\x16\n" +
+	"\x06number\x18\x05 \x01(\x04R\x06number\"\x9b\x01\n" +
 	"\bCounters\x120\n" +
 	"\x05start\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x121\n" +
@@ -5157,7 +5183,7 @@ const file_control_controlpb_control_proto_rawDesc = "" +
 	"\x05Named\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\fR\x04hash\x124\n" +
-	"\agateway\x18\x03 \x01(\v2\x1a.sluice.control.v1.GatewayR\agateway\"\xb3\x02\n" +
+	"\agateway\x18\x03 \x01(\v2\x1a.sluice.control.v1.GatewayR\agateway\"\xcb\x02\n" +
 	"\x06Update\x124\n" +
 	"\aversion\x18\x01 \x01(\v2\x1a.sluice.control.v1.VersionR\aversion\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x122\n" +
@@ -5167,7 +5193,9 @@ const file_control_controlpb_control_proto_rawDesc = "" +
 	"\aordered\x18\x06 \x01(\bR\aordered\x12\x16\n" +
 	"\x06broken\x18\a \x03(\tR\x06broken\x123\n" +
 	"\achanges\x18\b \x03(\v2\x19.sluice.control.v1.ChangeR\achanges\x12\x1a\n" +
-	"\bcomplete\x18\t \x01(\bR\bcomplete\"\xa6\x01\n" +
+	"\bcomplete\x18\t \x01(\bR\bcomplete\x12\x16\n" +
+	"\x06number\x18\n" +
+	" \x01(\x04R\x06number\"\xa6\x01\n" +
 	"\x06Secret\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +

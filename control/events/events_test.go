@@ -5,7 +5,6 @@ package events_test
 import (
 	"encoding/json"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -66,7 +65,7 @@ func TestEventsAreTaggedAsVampTaggedThem(t *testing.T) {
 		{"a proxy refused", events.ProxyRefused(here, "edge-1", "shop", "port taken"), `event proxies,proxies:edge-1,proxy,proxy:refused,gateways,gateways:shop "port taken"`},
 		{"a proxy refused a table", events.ProxyRefused(here, "edge-1", "", "bad"), `event proxies,proxies:edge-1,proxy,proxy:refused "bad"`},
 		{"held back", events.HeldBack(here, "a.yaml", "it is empty"), `event absence,absence:heldback {"what":"a.yaml","reason":"it is empty"}`},
-		{"slow", events.SlowConvergence(here, 7, 12*time.Second, []string{"edge-1"}), `event convergence,convergence:slow,change,change:7 {"change":7,"took_seconds":12,"laggards":["edge-1"]}`},
+		{"slow", events.SlowConvergence(here, 7, 12*time.Second, "edge-1"), `event convergence,convergence:slow,change,change:7 {"change":7,"took_seconds":12,"last_proxy":"edge-1"}`},
 		{"health", events.Health(here, "shop", "", 0), "health gateways,gateways:shop,gateway,health 0.0"},
 		{"health of a route", events.Health(here, "shop", "shop/a", 1), "health gateways,gateways:shop,route,routes,routes:shop/a,health 1.0"},
 		{"a figure", events.Metric(here, "shop", "", "rate", 1.5), "metrics gateways,gateways:shop,gateway,metrics,metrics:rate 1.5"},
@@ -130,7 +129,7 @@ func TestDifferencesOfRoutes(t *testing.T) {
 			}
 			before, after := gateway(tt.was), gateway(tt.is)
 			var got []string
-			for _, e := range events.TableDifferences(here, &routing.Table{Gateways: []*routing.Gateway{before}}, &routing.Table{Gateways: []*routing.Gateway{after}}) {
+			for _, e := range events.Differences(here, before, after) {
 				what := strings.TrimPrefix(e.Tags[3], "route:")
 				if want := "gateways,gateways:shop,route,route:" + what + ",routes,routes:a"; strings.Join(e.Tags, ",") != want || e.Type != events.TypeEvent {
 					t.Errorf("%s %v, want an event with %s", e.Type, e.Tags, want)
@@ -142,8 +141,8 @@ func TestDifferencesOfRoutes(t *testing.T) {
 			}
 		})
 	}
-	if got := events.TableDifferences(here, nil, &routing.Table{}); got != nil {
-		t.Errorf("a first table differs by %v", got)
+	if got := events.Differences(here, nil, &routing.Gateway{Name: "shop", Routes: []*routing.Route{{Path: "a"}}}); got != nil {
+		t.Errorf("a gateway that came differs by %v", got)
 	}
 }
 
@@ -170,7 +169,7 @@ func FuzzEventsFit(f *testing.F) {
 			events.Deployed(here, &routing.Gateway{Name: name, Selector: text, Routes: routes}),
 			events.ProxyRefused(here, name, name, text),
 			events.HeldBack(here, name, text),
-			events.SlowConvergence(here, 1, time.Second, slices.Repeat([]string{name}, 100)),
+			events.SlowConvergence(here, 1, time.Second, name),
 			events.Health(here, name, name, 1),
 		}
 		for _, e := range list {

@@ -59,9 +59,10 @@ type Log struct {
 	stored, dropped, failed *metrics.Counter
 	complained              time.Time // of Run alone
 
-	// mu guards queue.
+	// mu guards queue and ended.
 	mu    sync.Mutex
 	queue []store.Event
+	ended bool          // nothing is written any more
 	wake  chan struct{} // holds a token if the queue is not empty
 }
 
@@ -78,7 +79,7 @@ func New(s store.Store, o Options) *Log {
 
 // Tell hands events over to be written, and returns at once. When too many
 // wait, those that come are dropped and counted: what waits may tell how it
-// came to that. A nil Log drops all.
+// came to that. So are those that come when Run has ended. A nil Log drops all.
 func (l *Log) Tell(list ...store.Event) {
 	if l == nil || len(list) == 0 {
 		return
@@ -86,6 +87,9 @@ func (l *Log) Tell(list ...store.Event) {
 	now := l.o.Now()
 	l.mu.Lock()
 	room := min(len(list), l.o.Queue-len(l.queue))
+	if l.ended {
+		room = 0
+	}
 	for _, e := range list[:room] {
 		if e.Time.IsZero() {
 			e.Time = now // when it happened, not when it was written
@@ -98,7 +102,7 @@ func (l *Log) Tell(list ...store.Event) {
 }
 
 // Run writes what it is told until ctx ends, and then what is left, for at
-// most 5 s. What is told after that is not written.
+// most 5 s. What is left or told after that is dropped, and counted.
 func (l *Log) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		select {
@@ -108,7 +112,20 @@ func (l *Log) Run(ctx context.Context) error {
 		}
 	}
 	l.drain(ctx)
+	l.end(ctx)
 	return nil
+}
+
+// end drops what could not be written in time.
+func (l *Log) end(ctx context.Context) {
+	l.mu.Lock()
+	left := len(l.queue)
+	l.queue, l.ended = nil, true
+	l.mu.Unlock()
+	if left > 0 {
+		l.dropped.Add(0, int64(left))
+		l.o.Log.WarnContext(ctx, "events were not stored before the end", "events", left)
+	}
 }
 
 // drain writes until nothing waits. What was begun is ended, also when ctx

@@ -4,8 +4,10 @@ package events_test
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sluice-mesh/sluice/control/events"
@@ -94,4 +96,30 @@ func TestLogLosesNoOtherEventByABadOne(t *testing.T) {
 	}
 	var none *events.Log
 	none.Tell(store.Event{}) // nobody takes it down
+}
+
+// hangingStore answers when the caller has had enough.
+type hangingStore struct{ store.Store }
+
+func (hangingStore) AppendEvents(ctx context.Context, _ ...store.Event) ([]store.Event, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestWhatIsLeftAtTheEndIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := metrics.New(metrics.Options{Shards: 1})
+		l := events.New(hangingStore{}, events.Options{Registry: registry})
+		const told = 1700
+		l.Tell(slices.Repeat([]store.Event{{Namespace: here, Type: "a"}}, told-100)...)
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		if err := l.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		l.Tell(slices.Repeat([]store.Event{{Namespace: here, Type: "a"}}, 100)...)
+		if stored, dropped, failed := counts(registry); stored != 0 || failed == 0 || dropped+failed != told {
+			t.Errorf("%d stored, %d dropped, %d failed, want none and %d in all", stored, dropped, failed, told)
+		}
+	})
 }

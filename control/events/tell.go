@@ -100,23 +100,6 @@ func sameTargets(was, is *routing.Route) bool {
 	})
 }
 
-// TableDifferences tells what differs between the routes of the gateways of
-// two tables, either of which may be nil.
-func TableDifferences(namespace string, before, after *routing.Table) []store.Event {
-	if before == nil || after == nil {
-		return nil
-	}
-	former := make(map[string]*routing.Gateway, len(before.Gateways))
-	for _, g := range before.Gateways {
-		former[g.Name] = g
-	}
-	var list []store.Event
-	for _, g := range after.Gateways {
-		list = append(list, Differences(namespace, former[g.Name], g)...)
-	}
-	return list
-}
-
 // shown is what an event shows of a gateway.
 func shown(g *routing.Gateway) any {
 	type route struct {
@@ -178,14 +161,14 @@ func HeldBack(namespace, what, reason string) store.Event {
 	}{fit(what, 1000), fit(reason, 1000)}, "absence:heldback")
 }
 
-// SlowConvergence tells that a change was not served everywhere for long, by
-// whom.
-func SlowConvergence(namespace string, change uint64, took time.Duration, laggards []string) store.Event {
+// SlowConvergence tells that a change was not served everywhere for long, and
+// by which proxy it was last; empty if nobody knows.
+func SlowConvergence(namespace string, change uint64, took time.Duration, last string) store.Event {
 	return event(namespace, TypeEvent, struct {
-		Change   uint64   `json:"change"`
-		Took     float64  `json:"took_seconds"`
-		Laggards []string `json:"laggards"`
-	}{change, took.Seconds(), laggards[:min(len(laggards), 20)]}, "convergence:slow", "change:"+strconv.FormatUint(change, 10))
+		Change uint64  `json:"change"`
+		Took   float64 `json:"took_seconds"`
+		Last   string  `json:"last_proxy,omitempty"`
+	}{change, took.Seconds(), fit(last, 1000)}, "convergence:slow", "change:"+strconv.FormatUint(change, 10))
 }
 
 // Health tells that the health of a gateway, or of one of its routes, changed:

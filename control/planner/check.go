@@ -13,13 +13,13 @@ import (
 	"github.com/sluice-mesh/sluice/routing"
 )
 
-// Check returns what would be refused if updates were taken over now, in the
+// Check returns what would be wrong if updates were taken over now, in the
 // order of places: all refusals of the updates' own objects, and those of
 // others that would be new, such as of a gateway whose condition would be gone.
-// Warnings are left out, and so is that another object has a document of the
-// same name, which yields to one of a higher rank. It changes nothing. An empty
-// namespace is the one of updates that name none; that of the updates does not
-// count.
+// Warnings of the updates' own objects are among them; those of others are left
+// out, and so is that another object has a document of the same name, which
+// yields to one of a higher rank. It changes nothing. An empty namespace is the
+// one of updates that name none; that of the updates does not count.
 func (p *Planner) Check(namespace string, updates []discovery.Update) []*routing.Fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -50,7 +50,7 @@ func (p *Planner) Check(namespace string, updates []discovery.Update) []*routing
 	s.revert(undo)
 
 	return slices.DeleteFunc(found, func(f *routing.Fault) bool {
-		return f.Severity != routing.Refused || !own[f.At.Source] && (known[unplaced(f)] || f.Code == routing.CodeDuplicateName)
+		return !own[f.At.Source] && (f.Severity != routing.Refused || known[unplaced(f)] || f.Code == routing.CodeDuplicateName)
 	})
 }
 

@@ -17,7 +17,7 @@ import (
 // What sources say later is believed: they know best what they have seen, and
 // hold back themselves what they are not sure of.
 func (s *space) holds(now time.Time) bool {
-	if s.last.Table != nil {
+	if s.last.Table != nil || s.believed {
 		return false
 	}
 	missing := s.missing()
@@ -25,13 +25,15 @@ func (s *space) holds(now time.Time) bool {
 	case len(missing) == 0:
 		s.held = nil
 	case s.held == nil:
+		s.p.heldBack++
 		s.held = &discovery.Held{
 			Since: now, Until: now.Add(holdFor),
 			Why: "nothing of " + strings.Join(missing, ", ") + " was found after the start, where there was something before it",
 		}
 	case !now.Before(s.held.Until):
-		s.held = nil
-		return false
+		// The plan may have to wait for its revision, and the hold is over all
+		// the same.
+		s.held, s.believed = nil, true
 	}
 	return s.held != nil
 }

@@ -4,7 +4,6 @@ package planner
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"time"
 
@@ -67,7 +66,11 @@ type keepsakes struct {
 	touched map[string]bool     // gateways whose keepsakes may have to be saved
 	origins []string            // as saved
 	doubted map[string]Keepsake // refused when the process was started, by gateway
-	failed  error               // of the last saving; nil if it went well
+	// recalled are the gateways of former lives, until the first plan finds out
+	// which of them are not asked for any more. Before it that is not known.
+	recalled []string
+	failed   error     // of the last saving; nil if it went well
+	retry    time.Time // when to save again what failed; zero if nothing did
 }
 
 func newKeepsakes() keepsakes {
@@ -109,50 +112,9 @@ func (s *space) recall(r Remembered) {
 		if k.Refused {
 			m.doubted[k.Gateway] = k
 		}
-		// Who is not asked for any more is found out by the first plan.
-		m.touched[k.Gateway], s.stale[k.Gateway] = true, true
+		m.touched[k.Gateway] = true
+		m.recalled = append(m.recalled, k.Gateway)
 	}
-}
-
-// save saves what has changed since the last time.
-func (s *space) save(ctx context.Context) error {
-	m := &s.memory
-	if s.p.o.Memory == nil {
-		clear(m.touched)
-		return nil
-	}
-	m.failed = s.saveChanges(ctx)
-	return m.failed
-}
-
-func (s *space) saveChanges(ctx context.Context) error {
-	m := &s.memory
-	if origins := slices.Sorted(maps.Keys(s.origins)); !slices.Equal(origins, m.origins) {
-		if err := s.p.o.Memory.SaveOrigins(ctx, s.name, origins); err != nil {
-			return err
-		}
-		m.origins = origins
-	}
-	var changed []Keepsake
-	for _, name := range slices.Sorted(maps.Keys(m.touched)) {
-		k, was := s.keepsake(name), m.saved[name]
-		if !k.equal(&was) {
-			changed = append(changed, k)
-		}
-	}
-	if len(changed) > 0 {
-		if err := s.p.o.Memory.Save(ctx, s.name, changed); err != nil {
-			return err
-		}
-	}
-	for _, k := range changed {
-		m.saved[k.Gateway] = k
-		if k.Empty() {
-			delete(m.saved, k.Gateway)
-		}
-	}
-	clear(m.touched)
-	return nil
 }
 
 // keepsake returns what is to be kept of a gateway now.

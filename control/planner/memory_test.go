@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sluice-mesh/sluice/control/planner"
@@ -62,6 +63,17 @@ func (l *lives) begin(t *testing.T) *planner.Planner {
 	l.s = open(t, l.dir)
 	l.p = start(t, l.s)
 	return l.p
+}
+
+// load returns what the last life has left, as the next one would find it.
+func (l *lives) load(t *testing.T) map[string]planner.Remembered {
+	t.Helper()
+	l.begin(t)
+	all, err := planner.StoreMemory(l.s).Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 func TestALastGoodFormOutlastsTheProcess(t *testing.T) {
@@ -386,36 +398,29 @@ func TestWhatAnOriginHadIsNotGivenUpAtAStart(t *testing.T) {
 				p.Put([]discovery.Update{file})
 				plan(p)
 			}
-			p := l.begin(t)
-			src := newScript()
-			ctx, cancel := context.WithCancel(t.Context())
-			plans, ended := make(chan planner.Plan, 10), make(chan error, 1)
-			go func() { ended <- p.Run(ctx, src, func(next planner.Plan) { plans <- next }) }()
-			src.batches <- discovery.Batch{Updates: []discovery.Update{says("y", gateway("b", 9002))}, Listed: true}
-			for deadline := time.Now().Add(time.Minute); p.Status("").Held == nil; time.Sleep(time.Millisecond) {
-				if time.Now().After(deadline) {
+			d := &disk{t: t, all: l.load(t)}
+			synctest.Test(t, func(t *testing.T) {
+				d.t = t
+				b := begin(t, planner.Options{Memory: d})
+				b.src.batches <- discovery.Batch{Updates: []discovery.Update{says("y", gateway("b", 9002))}, Listed: true}
+				rest(time.Second)
+				h := b.Status("").Held
+				if h == nil {
 					t.Fatal("nothing is held back")
 				}
-			}
-			if h := p.Status("").Held; !strings.Contains(h.Why, "files") || h.Until.Sub(h.Since) != time.Minute {
-				t.Errorf("held back as %+v, want files, for a minute", h)
-			}
-			if _, ok := p.Last(""); ok {
-				t.Error("there is a plan all the same")
-			}
-			tt.then(p, src)
-			select {
-			case next := <-plans:
-				if show(next.Table) != tt.want {
-					t.Errorf("the table is %s, want %s", show(next.Table), tt.want)
+				if !strings.Contains(h.Why, "files") || h.Until.Sub(h.Since) != time.Minute {
+					t.Errorf("held back as %+v, want files, for a minute", h)
 				}
-			case <-time.After(30 * time.Second): // less than the hold, whose end would do the same
-				t.Error("no plan in 30 s")
-			}
-			cancel()
-			if err := <-ended; err != nil {
-				t.Errorf("Run ended with %v", err)
-			}
+				if _, ok := b.Last(""); ok {
+					t.Error("there is a plan all the same")
+				}
+				tt.then(b.Planner, b.src)
+				rest(time.Second) // less than the hold, whose end would do the same
+				if want := []string{"1s default/default " + tt.want + " []"}; !slices.Equal(b.published(false), want) {
+					t.Errorf("published %q, want %q", b.published(false), want)
+				}
+				b.stop()
+			})
 		})
 	}
 }

@@ -74,10 +74,14 @@ func (o Options) withDefaults() Options {
 type Planner struct {
 	o     Options
 	ranks map[string]int // of origins
-	wake  chan struct{}  // holds a token when Run is to look again
 	whole bool           // each plan does everything again, as tests compare
 
+	wake   chan struct{} // holds a token when Run is to look again
+	redue  chan struct{} // holds a token when due has changed
+	toSave chan struct{} // holds a token when unsaved has more
+
 	publishing sync.Mutex // held while plans are made and published
+	keeping    sync.Mutex // held while Memory saves
 
 	mu     sync.Mutex // guards the fields below
 	spaces map[string]*space
@@ -91,7 +95,8 @@ type Planner struct {
 	planned  uint64
 	heldBack uint64
 	rejected map[string]uint64
-	failed   error // of the last revision, or of the last saving; nil if it went well
+	due      time.Time // when to look again; zero means when there is news
+	unsaved  []*saving // that wait for their turn, one a namespace at most
 }
 
 // New returns a planner without objects, whose tables are empty.
@@ -100,6 +105,8 @@ func New(o Options) *Planner {
 		o:        o.withDefaults(),
 		ranks:    make(map[string]int),
 		wake:     make(chan struct{}, 1),
+		redue:    make(chan struct{}, 1),
+		toSave:   make(chan struct{}, 1),
 		spaces:   make(map[string]*space),
 		owners:   make(map[string]*space),
 		rejected: make(map[string]uint64),
@@ -137,15 +144,6 @@ func (p *Planner) Run(ctx context.Context, src discovery.Source, publish func(Pl
 	}
 	fold := discovery.NewFold(p.o.Interval)
 	g, ctx := errgroup.WithContext(ctx)
-	again := make(chan time.Time, 1)
-	pass := func(b discovery.Batch) {
-		next := p.pass(ctx, b, publish)
-		select { // the newest wish counts
-		case <-again:
-		default:
-		}
-		again <- next
-	}
 	g.Go(func() error {
 		defer fold.Close()
 		return src.Run(ctx, fold.Put)
@@ -153,88 +151,108 @@ func (p *Planner) Run(ctx context.Context, src discovery.Source, publish func(Pl
 	ended := make(chan struct{})
 	g.Go(func() error {
 		defer close(ended)
-		fold.Run(ctx, pass)
+		fold.Run(ctx, func(b discovery.Batch) { p.pass(ctx, b, publish) })
+		return nil
+	})
+	over := make(chan struct{})
+	g.Go(func() error {
+		defer close(over)
+		p.revisit(ctx, ended, publish)
 		return nil
 	})
 	g.Go(func() error {
-		p.revisit(ctx, ended, again, publish)
+		p.runSavings(ctx, over, publish)
 		return nil
 	})
 	return g.Wait()
 }
 
-// revisit plans again when it is time to, without being told anything.
-func (p *Planner) revisit(ctx context.Context, ended <-chan struct{}, again <-chan time.Time, publish func(Plan)) {
+// revisit plans again when it is time to, without being told anything, until
+// no batches come any more.
+func (p *Planner) revisit(ctx context.Context, ended <-chan struct{}, publish func(Plan)) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	plan := func(at time.Time) {
+	for {
+		// It is read anew each time: what a pass found may be outdated when it
+		// is heard of.
 		timer.Stop()
-		if !at.IsZero() {
+		if at := p.nextDue(); !at.IsZero() {
 			timer.Reset(time.Until(at))
 		}
-	}
-	timer.Stop()
-	for {
 		select {
-		case <-ctx.Done():
-			return
 		case <-ended:
 			return
-		case at := <-again:
-			plan(at)
+		case <-p.redue:
 		case <-p.wake:
-			plan(p.pass(ctx, discovery.Batch{}, publish))
+			p.pass(ctx, discovery.Batch{}, publish)
 		case <-timer.C:
-			plan(p.pass(ctx, discovery.Batch{}, publish))
+			p.pass(ctx, discovery.Batch{}, publish)
 		}
 	}
 }
 
-// pass takes a batch in and publishes what comes of it. It returns when to
-// look again; the zero time means when there is news.
-func (p *Planner) pass(ctx context.Context, b discovery.Batch, publish func(Plan)) (again time.Time) {
+func (p *Planner) nextDue() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.due
+}
+
+// pass takes a batch in and publishes what comes of it and relies on nothing
+// that is to be saved.
+func (p *Planner) pass(ctx context.Context, b discovery.Batch, publish func(Plan)) {
 	p.publishing.Lock()
 	defer p.publishing.Unlock()
 	p.mu.Lock()
 	p.take(b)
 	var plans []Plan
+	p.due = time.Time{}
 	if p.listed {
-		plans, again = p.planAll(ctx)
+		plans = p.planAll(ctx)
 	}
+	p.tellDue()
 	p.mu.Unlock()
 	for _, plan := range plans {
 		publish(plan)
 	}
-	return again
 }
 
-// planAll plans every namespace that has news, by name.
-func (p *Planner) planAll(ctx context.Context) (plans []Plan, again time.Time) {
+// planAll plans every namespace that has news, by name, and finds out when to
+// look again.
+func (p *Planner) planAll(ctx context.Context) (plans []Plan) {
 	now := time.Now()
-	p.failed = nil
 	for _, name := range p.namespaces() {
 		s := p.spaces[name]
 		if s.idle(now) {
-			s.settle(now) // nothing of it is kept any more
-			if err := s.save(ctx); err != nil {
-				p.failed = err
-				continue
-			}
-			delete(p.spaces, name)
+			p.release(s, now)
 			continue
 		}
-		if plan, ok := p.plan(ctx, s, now); ok {
-			plans = append(plans, plan)
+		plan, ok := p.plan(ctx, s, now)
+		if s.last.Table != nil { // else nothing has been found out yet that is to be kept
+			plans = p.deliver(s, plan, ok, now, plans)
 		}
-		if at := s.revisit(); !at.IsZero() && (again.IsZero() || at.Before(again)) {
-			again = at
+		if at := s.revisit(now); !at.IsZero() && (p.due.IsZero() || at.Before(p.due)) {
+			p.due = at
 		}
 	}
 	p.opened = true
-	if at := now.Add(retryAfter); p.failed != nil && (again.IsZero() || at.Before(again)) {
-		again = at
+	return plans
+}
+
+// release lets go of a namespace, once nothing of it is kept any more.
+func (p *Planner) release(s *space, now time.Time) {
+	if s.saving != nil {
+		return
 	}
-	return plans, again
+	s.settle(now)
+	if now.Before(s.memory.retry) {
+		p.lookAgain(s.memory.retry)
+		return
+	}
+	if one := s.unsaved(now); one != nil {
+		p.save(one)
+		return
+	}
+	delete(p.spaces, s.name)
 }
 
 // plan plans a namespace and reports whether that is to be published.
@@ -244,11 +262,7 @@ func (p *Planner) plan(ctx context.Context, s *space, now time.Time) (Plan, bool
 	}
 	before, first := s.last, s.last.Table == nil
 	if s.failed = s.plan(ctx, now); s.failed != nil {
-		p.failed = s.failed
 		return Plan{}, false
-	}
-	if err := s.save(ctx); err != nil {
-		p.failed = err // and traffic comes first
 	}
 	if first || s.last.Table != before.Table || len(s.last.Changes) > 0 ||
 		!sameFaults(before.Faults, s.last.Faults) || !slices.Equal(before.Secrets, s.last.Secrets) {
@@ -301,28 +315,43 @@ func (p *Planner) take(b discovery.Batch) (changed bool) {
 func (p *Planner) attribute(c discovery.Change, touched map[*space]bool) {
 	switch {
 	case c.Namespace != "":
-		s := p.space(c.Namespace)
-		s.changes = append(s.changes, c)
+		p.space(c.Namespace).note(c)
 	case len(touched) > 0:
 		for s := range touched {
-			s.changes = append(s.changes, c)
+			s.note(c)
 		}
 	default:
-		s := p.space(p.o.Namespace)
-		s.changes = append(s.changes, c)
+		p.space(p.o.Namespace).note(c)
 	}
 }
 
+// note notes a change, for the next plan.
+func (s *space) note(c discovery.Change) { s.changes = newest(append(s.changes, c)) }
+
 // Plan plans one namespace and returns its newest plan, which is that of
-// before if nothing changed. It fails if there is no revision for a new table.
+// before if nothing changed, once what it relies on is saved. It fails if there
+// is no revision for a new table.
 func (p *Planner) Plan(ctx context.Context, namespace string) (Plan, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	s := p.space(cmp.Or(namespace, p.o.Namespace))
-	if err := s.plan(ctx, time.Now()); err != nil {
-		return s.last, err
+	now := time.Now()
+	err := s.plan(ctx, now)
+	last := s.last
+	var one *saving
+	if err == nil && s.saving == nil {
+		if one = s.unsaved(now); one != nil {
+			s.saving = one
+		}
 	}
-	return s.last, s.save(ctx)
+	p.mu.Unlock()
+	if one == nil {
+		return last, err
+	}
+	err = p.keep(ctx, one)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.saved(one, err)
+	return last, err
 }
 
 // Namespaces returns the namespaces that have objects, or had some lately,

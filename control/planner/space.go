@@ -51,10 +51,13 @@ type space struct {
 	memory keepsakes
 	trial  *trial // while updates are only tried; else nil
 
-	last     Plan // the zero Plan before the first
+	last     Plan    // the zero Plan before the first
+	saving   *saving // that is under way; nil if none is
+	next     *Plan   // to be published after it; nil if there is none
 	compiled []*routing.Fault
 	refused  map[string]bool // gateways whose present form is refused
 	held     *discovery.Held // while nothing is planned; nil if it is
+	believed bool            // held is over: what is missing is gone
 	failed   error           // why there is no new plan; nil if there is one
 }
 
@@ -177,9 +180,14 @@ func (s *space) idle(now time.Time) bool {
 
 // revisit returns when the namespace is to be looked at again; the zero time
 // means when there is news.
-func (s *space) revisit() time.Time {
-	if s.held != nil {
+func (s *space) revisit(now time.Time) time.Time {
+	switch {
+	case s.held != nil:
 		return s.held.Until
+	case s.failed != nil:
+		return now.Add(retryAfter)
+	case s.saving == nil:
+		return s.memory.retry
 	}
 	return time.Time{}
 }
@@ -195,6 +203,10 @@ func (s *space) plan(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	for _, name := range s.memory.recalled {
+		s.stale[name] = true
+	}
+	s.memory.recalled = nil
 	s.settle(now)
 	asked := s.asked()
 	asked.Version = routing.Version{Epoch: s.p.o.Epoch, Revision: revision}

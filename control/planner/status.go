@@ -39,8 +39,9 @@ type Status struct {
 	Listed    bool   `json:"listed"`  // the first listing of the source is complete
 	// Held says why nothing is planned yet; nil if it is.
 	Held *Held `json:"held,omitempty"`
-	// Unsaved says why what has to outlast the process could not be kept;
-	// empty if it is. It is tried again.
+	// Unsaved says why what has to outlast the process could not be kept, which
+	// is tried again, or that the disk has not answered for 5 s; empty if it is
+	// kept.
 	Unsaved string `json:"unsaved,omitempty"`
 	// Failed says why there is no new table though one is due; empty if there
 	// is.
@@ -107,7 +108,7 @@ type Group struct {
 // Stats counts since the planner was made.
 type Stats struct {
 	Planned  uint64 // tables that differed from the one before
-	HeldBack uint64 // absences that were held back
+	HeldBack uint64 // absences that were held back, whole namespaces among them
 	Held     int    // absences that are held back now
 	// Rejected counts what was refused, each time that it was new, by the
 	// code of the fault.
@@ -144,7 +145,7 @@ func (p *Planner) Status(namespace string) Status {
 	}
 	now := time.Now()
 	status.Held = held(s.held, now)
-	status.Unsaved, status.Failed = text(s.memory.failed), text(s.failed)
+	status.Unsaved, status.Failed = s.unsavedWhy(now), text(s.failed)
 	if s.last.Table != nil {
 		status.Version = s.last.Table.Version.String()
 	}

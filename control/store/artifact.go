@@ -76,7 +76,8 @@ type Commit struct {
 // Value is a small piece of data by name.
 type Value struct {
 	Name string `json:"-"`
-	// Revision differs from that of every former value of the store.
+	// Revision differs from that of every former value of the store, also of
+	// the store that a restored one took the place of.
 	Revision uint64 `json:"revision"`
 	Data     []byte `json:"data"` // at most MaxValue bytes
 }
@@ -87,15 +88,16 @@ type Lease struct {
 	Holder string `json:"holder"`
 	// Term grows whenever a lease of the store is taken by a new holder, or
 	// anew after it expired, and stays when it is renewed. Whoever acts under
-	// a lease can be told from a former holder by it.
+	// a lease can be told from a former holder by it, also after a restoration.
 	Term    uint64    `json:"term"`
 	Expires time.Time `json:"expires"`
 }
 
 // Event is something that happened.
 type Event struct {
-	// ID is the number of the event, 1 for the first one of a store, without
-	// gap. The store sets it.
+	// ID is the number of the event: 1 for the first one of a store, and one
+	// more than that of the event before, but for the first one after a
+	// restoration, which is far above all before it. The store sets it.
 	ID        uint64    `json:"-"`
 	Time      time.Time `json:"time"` // in UTC; the store sets it if it is zero
 	Namespace string    `json:"namespace"`

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -71,7 +72,9 @@ func (r *contextReader) Read(p []byte) (int, error) {
 // Restore puts a backup in the place of the store in dir, or makes the store
 // from it. The whole backup is read and checked before anything is replaced;
 // ErrCorrupt and ErrSchema report what is wrong with it. The restored store
-// has the backup's revision, a new epoch, and no leases. Restore fails with a
+// has the backup's revision, a new epoch, and no leases; its events, terms of
+// leases and revisions of values go on above all that were ever handed out, also
+// after the backup was made. Restore fails with a
 // *LockedError while any process, this one included, has the store open.
 func Restore(dir string, backup io.Reader) error {
 	if err := restore(dir, backup); err != nil {
@@ -97,10 +100,40 @@ func restore(dir string, backup io.Reader) (err error) {
 	if _, err := verify(draft.Name()); err != nil {
 		return err
 	}
-	if err := begin(draft.Name(), dropAllLeases); err != nil {
+	taken := numbersOf(filepath.Join(dir, dataFile))
+	err = begin(draft.Name(), func(l *ledger) error {
+		l.state.leap(taken)
+		return dropAllLeases(l)
+	})
+	if err != nil {
 		return err
 	}
 	return settle(filepath.Clean(draft.Name()), dir)
+}
+
+// numbersOf returns a number that no event, term or value has which the store
+// in a file, or any restored one before it, handed out. The microseconds since
+// 1970 are: a life that begins at them never catches up with them, as it hands
+// out fewer than a million a second. What the file itself tells counts as well,
+// if it can be read, for clocks are set back. Readers of JSON that know no
+// integers above 2^53 read it exactly until the year 2255.
+func numbersOf(file string) uint64 {
+	taken := uint64(max(time.Now().UnixMicro(), 0))
+	if old, err := verify(file); err == nil {
+		taken = max(taken, old.Event, old.Term, old.Counter)
+	}
+	return taken
+}
+
+// leap has everything that is handed out from now on be above taken: what the
+// life that a backup is of did after it is unknown, and others remember the
+// numbers that it gave.
+func (s *state) leap(taken uint64) {
+	s.Counter, s.Term = max(s.Counter, taken), max(s.Term, taken)
+	if taken > s.Event {
+		s.EventGap += taken - s.Event
+		s.Event = taken
+	}
 }
 
 // dropAllLeases forgets who held what in a former life.

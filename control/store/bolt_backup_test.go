@@ -4,6 +4,7 @@ package store_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"os"
@@ -165,4 +166,145 @@ func FuzzRestore(f *testing.F) {
 			t.Fatal("what was refused was put in place")
 		}
 	})
+}
+
+// numbers are what a store hands out without its epoch.
+type numbers struct{ event, term, value uint64 }
+
+// handOut has a store hand out one of each.
+func handOut(t *testing.T, s store.Store, kind string) numbers {
+	t.Helper()
+	events, err := s.AppendEvents(t.Context(), store.Event{Namespace: store.DefaultNamespace, Type: kind})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease, err := s.Lease(t.Context(), "leader", kind, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Release(t.Context(), "leader", kind); err != nil {
+		t.Fatal(err)
+	}
+	v, err := s.SetValue(t.Context(), "v", []byte(kind), store.Any)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return numbers{events[0].ID, lease.Term, v.Revision}
+}
+
+// Of one backup several lives may begin, and readers of any of them may come to
+// the next one.
+func TestNumbersAreNotHandedOutAgainAfterARestoration(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		same bool // each life replaces the one before it
+	}{
+		{"in place of the store", true},
+		{"beside it, as on another machine", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := open(t, dir, store.Options{})
+			handOut(t, s, "backed-up")
+			copied := backup(t, s)
+			last := numbers{}
+			for range 5 {
+				last = handOut(t, s, "lost")
+			}
+			for life := range 3 {
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if !tt.same {
+					dir = t.TempDir()
+				}
+				if err := store.Restore(dir, bytes.NewReader(copied)); err != nil {
+					t.Fatal(err)
+				}
+				s = open(t, dir, store.Options{})
+				for range 5 {
+					next := handOut(t, s, "life-"+strconv.Itoa(life))
+					if next.event <= last.event || next.term <= last.term || next.value <= last.value {
+						t.Fatalf("life %d hands out %+v after %+v", life, next, last)
+					}
+					last = next
+				}
+				if last.event >= 1<<53 {
+					t.Errorf("event %d is read by JavaScript as another one", last.event)
+				}
+			}
+		})
+	}
+}
+
+func TestReadersOfEventsGoOnAfterARestoration(t *testing.T) {
+	add := func(s store.Store, kinds ...string) {
+		t.Helper()
+		for _, kind := range kinds {
+			if _, err := s.AppendEvents(t.Context(), store.Event{Namespace: store.DefaultNamespace, Type: kind}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	dir := t.TempDir()
+	s := open(t, dir, store.Options{})
+	add(s, "one", "two")
+	copied := backup(t, s)
+	add(s, "lost", "lost", "lost")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Restore(dir, bytes.NewReader(copied)); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, store.Options{KeepEvents: 4})
+	// watch returns what comes after a number, up to the type end.
+	watch := func(after uint64, end string) (kinds []string, last uint64) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for e, err := range s.WatchEvents(ctx, after, store.EventQuery{}) {
+			if err != nil {
+				t.Fatalf("WatchEvents after %d: %v", after, err)
+			}
+			kinds, last = append(kinds, e.Type), e.ID
+			if e.Type == end {
+				break
+			}
+		}
+		return kinds, last
+	}
+	add(s, "three", "four")
+	for _, tt := range []struct {
+		after uint64
+		want  string
+	}{
+		{0, "one two three four"},
+		{1, "two three four"},
+		{2, "three four"},
+		{4, "three four"}, // of an event that is lost
+		{5, "three four"},
+	} {
+		if kinds, _ := watch(tt.after, "four"); strings.Join(kinds, " ") != tt.want {
+			t.Errorf("after %d a watch tells %q, want %s", tt.after, kinds, tt.want)
+		}
+	}
+	_, four := watch(0, "four")
+	// What is kept is counted by events, not by numbers, and goes from both
+	// sides of the gap.
+	for i, want := range []string{"two three four five", "three four five six", "four five six seven"} {
+		add(s, []string{"five", "six", "seven"}[i])
+		kinds, _ := watch(0, []string{"five", "six", "seven"}[i])
+		if strings.Join(kinds, " ") != want {
+			t.Errorf("%q are kept, want %s", kinds, want)
+		}
+	}
+	if kinds, _ := watch(four, "seven"); strings.Join(kinds, " ") != "five six seven" {
+		t.Errorf("after %d a watch tells %q, want five six seven", four, kinds)
+	}
+	for _, err := range s.WatchEvents(t.Context(), 5, store.EventQuery{}) {
+		if !errors.Is(err, store.ErrCompacted) {
+			t.Errorf("WatchEvents from what was dropped: error %v, want %v", err, store.ErrCompacted)
+		}
+	}
 }

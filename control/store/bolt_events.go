@@ -146,24 +146,23 @@ func (s *boltStore) eventsAfter(l *ledger, q EventQuery, after *uint64) (events 
 		return nil, false, ErrCompacted
 	}
 	oldest, may := s.o.Now().Add(-s.o.EventAge), q.hints()
-	for n := 0; *after < l.state.Event; n++ {
-		if n == watchEvents {
+	c, n := l.tx.Bucket(eventsBucket).Cursor(), 0
+	for id, text := c.Seek(number(*after + 1)); id != nil; id, text = c.Next() {
+		if n++; n > watchEvents {
 			return events, true, nil
 		}
-		id := number(*after + 1)
-		text := l.get(eventsBucket, id)
-		if text != nil && !may.be(text) {
-			*after++
+		*after = binary.BigEndian.Uint64(id)
+		if !may.be(text) {
 			continue
 		}
 		e, wanted, err := readEvent(id, text, q, oldest)
 		if err != nil {
 			return nil, false, err
 		}
-		*after++
 		if wanted {
 			events = append(events, e)
 		}
 	}
+	*after = l.state.Event // above the last one, where a restoration has left a gap
 	return events, false, nil
 }

@@ -114,7 +114,9 @@ func writer(t *testing.T, dir string, env ...string) *exec.Cmd {
 func TestKilled(t *testing.T) {
 	points := []string{"before write", "after sync", "trim", "backup", ""}
 	dir := t.TempDir()
-	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
 	acknowledged, slowest := 0, time.Duration(0)
 	for round := range *rounds {
 		point := points[round%len(points)]

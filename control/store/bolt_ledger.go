@@ -43,7 +43,13 @@ type state struct {
 	Event    uint64 `json:"event"`   // the newest ID
 	// EventFloor is the newest ID that was dropped.
 	EventFloor uint64 `json:"event_floor"`
+	// EventGap is how many numbers above the floor no event has, since
+	// restorations went past them.
+	EventGap uint64 `json:"event_gap,omitempty"`
 }
+
+// events returns how many events are kept.
+func (s *state) events() uint64 { return s.Event - s.EventFloor - s.EventGap }
 
 // ledger is a transaction that keeps a sum over all records beside them. Pages
 // of bbolt have no checksums: by the sum a store is known to hold what was

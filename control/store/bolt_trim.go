@@ -2,7 +2,11 @@
 
 package store
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+)
 
 // trimLog drops the oldest commits above the bounds of the log.
 func (s *boltStore) trimLog(l *ledger) error {
@@ -71,20 +75,25 @@ func (l *ledger) dropVersions(path []byte, upTo uint64) error {
 // trimEvents drops the oldest events above their bounds.
 func (s *boltStore) trimEvents(l *ledger) error {
 	oldest := s.o.Now().Add(-s.o.EventAge)
-	for l.state.EventFloor < l.state.Event {
-		id := l.state.EventFloor + 1
-		if l.state.Event-l.state.EventFloor <= uint64(s.o.KeepEvents) {
+	for l.state.events() > 0 {
+		key, text := l.tx.Bucket(eventsBucket).Cursor().Seek(number(l.state.EventFloor + 1))
+		if l.state.events() <= uint64(s.o.KeepEvents) {
 			var e Event
-			if err := decode("event", l.get(eventsBucket, number(id)), &e); err != nil {
+			if err := decode("event", text, &e); err != nil {
 				return err
 			}
 			if !e.Time.Before(oldest) {
 				return nil
 			}
 		}
+		if key == nil {
+			return fmt.Errorf("%w: an event is not there", ErrCorrupt)
+		}
+		id := binary.BigEndian.Uint64(key)
 		if err := l.remove(eventsBucket, number(id)); err != nil {
 			return err
 		}
+		l.state.EventGap -= id - l.state.EventFloor - 1
 		l.state.EventFloor = id
 	}
 	return nil

@@ -11,7 +11,9 @@
 // leases and events make none: they do not concern proxies. An epoch is the
 // life of one store; a store that is made, or restored from a backup, begins
 // a new one, so that nobody takes revision 7 of a former life for the
-// present one.
+// present one. What is numbered without an epoch (events, terms of leases,
+// revisions of values) goes on after a restoration with numbers that were never
+// handed out, above all former ones.
 //
 // # Watching
 //

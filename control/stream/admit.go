@@ -60,6 +60,10 @@ func (e endpoint) Connect(stream grpc.BidiStreamingServer[controlpb.FromProxy, c
 	if why != nil {
 		return s.refused(why)
 	}
+	if p := passingOf(stream.Context()); p != nil {
+		p.begin()
+		defer p.end()
+	}
 	why = c.run(stream.Context())
 	s.leave(c, why)
 	return why.result()
@@ -70,6 +74,7 @@ func (s *Server) admit(stream grpc.ServerStream) (*session, *ending) {
 	c := &session{
 		s: s, stream: stream, since: s.o.Clock(), began: time.Now(),
 		wake: make(chan struct{}, 1), over: make(chan struct{}), departing: make(chan struct{}),
+		settled: make(chan struct{}), parted: make(chan struct{}),
 	}
 	state, token, why := s.knock(stream.Context(), c)
 	if why != nil {
@@ -118,8 +123,10 @@ func (s *Server) knock(ctx context.Context, c *session) (state *tls.ConnectionSt
 	if s.o.Credentials == nil {
 		return nil, "", nil
 	}
-	if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {
-		state = &info.State
+	if a, ok := p.AuthInfo.(acquaintance); ok {
+		if info, ok := a.AuthInfo.(credentials.TLSInfo); ok {
+			state = &info.State
+		}
 	}
 	md, _ := metadata.FromIncomingContext(ctx)
 	if shown := md.Get("authorization"); len(shown) == 1 && s.o.Tokens != nil {
@@ -204,15 +211,22 @@ func (s *Server) full() *ending {
 	return endf(refusedFull, codes.ResourceExhausted, "%d proxies are connected, which is as many as may be; connect to another control plane, or start this one with more", s.o.MaxProxies)
 }
 
-// join begins a session, in the place of an earlier one of the same proxy.
+// join begins a session, in the place of an earlier one of the same proxy. What
+// there is to tell of that one is told before.
 func (s *Server) join(c *session) *ending {
-	old, after, why := s.seat(c)
+	old, parting, after, why := s.seat(c)
 	if why != nil {
 		return why
 	}
+	defer close(c.settled)
 	after.run()
 	s.nudge() // for a view that is new
+	if parting != nil {
+		<-parting.parted
+	}
 	if old != nil {
+		<-old.settled
+		old.silence()
 		s.o.Log.Info("a proxy took over its session", "node", c.identity.Node, "address", c.address, "from", old.address)
 		return nil
 	}
@@ -226,19 +240,20 @@ func (s *Server) join(c *session) *ending {
 	return nil
 }
 
-// seat is join with the server locked.
-func (s *Server) seat(c *session) (old *session, after calls, why *ending) {
+// seat gives a session its place. It returns the one that had it, and one that
+// had it before and of which it is not told yet that it ended; nil for none.
+func (s *Server) seat(c *session) (old, parting *session, after calls, why *ending) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old = s.sessions[c.key]
+	old, parting = s.sessions[c.key], s.parting[c.key]
 	switch {
 	case s.stopping:
-		return nil, nil, endf(endStopped, codes.Unavailable, "the control plane stops; connect to another one")
+		return nil, nil, nil, endf(endStopped, codes.Unavailable, "the control plane stops; connect to another one")
 	case old != nil && old.proof != c.proof:
-		return nil, nil, endf(refusedTaken, codes.AlreadyExists, "the node %s is connected from %s since %s, and proved who it is by another %s; give one of the two another name, or end the other",
+		return nil, nil, nil, endf(refusedTaken, codes.AlreadyExists, "the node %s is connected from %s since %s, and proved who it is by another %s; give one of the two another name, or end the other",
 			c.identity.Node, old.address, old.since.UTC().Format(time.RFC3339), old.proof)
 	case old == nil && len(s.sessions) >= s.o.MaxProxies:
-		return nil, nil, s.full()
+		return nil, nil, nil, s.full()
 	case old != nil:
 		after = s.unseat(old)
 		old.depart(&controlpb.Leave{
@@ -255,7 +270,7 @@ func (s *Server) seat(c *session) (old *session, after calls, why *ending) {
 	}
 	c.behind = c.since
 	s.tell()
-	return old, after, nil
+	return old, parting, after, nil
 }
 
 // viewOf returns the view of namespaces, a new one at first. The server is
@@ -283,7 +298,7 @@ func (s *Server) unseat(c *session) (after calls) {
 	}
 	for _, n := range c.view.namespaces {
 		n.left(c)
-		after = append(after, s.settle(n)...)
+		after = append(after, s.settle(n, c)...)
 	}
 	s.tell()
 	return after
@@ -298,6 +313,8 @@ func (s *Server) leave(c *session, why *ending) {
 		return
 	}
 	after := s.unseat(c)
+	s.parting[c.key] = c
+	defer s.parts(c)
 	p := c.show()
 	p.Connected, p.Gone, p.Reason, p.Behind = false, s.o.Clock(), why.text, time.Time{}
 	s.gone[c.key] = p
@@ -305,12 +322,20 @@ func (s *Server) leave(c *session, why *ending) {
 	s.mu.Unlock()
 	after.run()
 	s.o.Log.Info("a proxy left", "node", c.identity.Node, "address", c.address, "reason", why.text)
-	if s.o.Heard != nil {
-		s.o.Heard.Left(c.key)
-	}
+	c.silence()
 	if tell := s.o.Hooks.Left; tell != nil {
 		tell(p)
 	}
+}
+
+// parts notes that all is told of a session.
+func (s *Server) parts(c *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.parting[c.key] == c {
+		delete(s.parting, c.key)
+	}
+	close(c.parted)
 }
 
 // refused counts and tells that a session did not begin.

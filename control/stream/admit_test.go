@@ -162,7 +162,7 @@ func (p *pki) client(t *testing.T, role auth.Role, node string, namespaces ...st
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := held.Client("127.0.0.1", "h2")
+	config := held.Client("127.0.0.1", nil, "h2")
 	if node == "" {
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &tls.Certificate{}, nil }
 	}
@@ -288,7 +288,7 @@ func TestRotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	second := streamtest.Join(t, b.address, streamtest.Options{TLS: held.Client("127.0.0.1", "h2"), Hello: streamtest.Hello("new", "a/x")})
+	second := streamtest.Join(t, b.address, streamtest.Options{TLS: held.Client("127.0.0.1", nil, "h2"), Hello: streamtest.Hello("new", "a/x")})
 	second.Follow(version(1))
 
 	// Who trusts the old one alone is not served by the new one, and the other

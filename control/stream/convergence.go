@@ -62,7 +62,10 @@ type Settled struct {
 	Namespace string
 	Version   routing.Version
 	Took      time.Duration // from when the table was planned
-	Changes   []Convergence // those that converged by it
+	// Last is the node of the proxy that was waited for last, until it served
+	// the table or left; empty if none was.
+	Last    string
+	Changes []Convergence // those that converged by it
 	// New and Gone are gateways that came and went since the table that
 	// settled before, sorted. There are none if a later table settled first.
 	New, Gone []string

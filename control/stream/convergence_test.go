@@ -86,7 +86,7 @@ func TestConvergence(t *testing.T) {
 			t.Errorf("change %d: %+v", id, c)
 		}
 	}
-	if s := <-settled; fmt.Sprint(s.New, s.Gone) != "[b] []" || len(s.Changes) != 3 || s.Table.Version != version(2) {
+	if s := <-settled; fmt.Sprint(s.New, s.Gone) != "[b] []" || s.Last != "two" || len(s.Changes) != 3 || s.Table.Version != version(2) {
 		t.Errorf("settled is %+v", s)
 	}
 	for kind, want := range map[string]uint64{"config": 2, "endpoints": 1} {
@@ -226,7 +226,8 @@ func TestARefusedTable(t *testing.T) {
 }
 
 func TestProxiesThatGoAreNotWaitedFor(t *testing.T) {
-	b := serve(t, stream.Options{})
+	settled := make(chan stream.Settled, 100)
+	b := serve(t, stream.Options{Hooks: stream.Hooks{Settled: func(s stream.Settled) { settled <- s }}})
 	b.Publish(plan(home, 1, gateway("a", "1")))
 	stays := streamtest.Join(t, b.address, streamtest.Options{Hello: streamtest.Hello("stays")})
 	goes := streamtest.Join(t, b.address, streamtest.Options{Hello: streamtest.Hello("goes")})
@@ -238,6 +239,13 @@ func TestProxiesThatGoAreNotWaitedFor(t *testing.T) {
 	goes.Close()
 	if c := b.converges(t, 1); c.State != stream.Converged || c.Proxies != 1 {
 		t.Errorf("it is %+v", c)
+	}
+	s := stream.Settled{}
+	for s.Version != version(2) {
+		s = <-settled
+	}
+	if s.Last != "goes" {
+		t.Errorf("%q was waited for last, want the one that went", s.Last)
 	}
 	b.Publish(with(plan(home, 3, gateway("a", "3")), 2))
 	b.becomes(t, 2, stream.Planned, 1)
@@ -282,6 +290,33 @@ func TestManyChangesWaitForALaggard(t *testing.T) {
 		if c := b.converges(t, one); c.State != stream.Converged || c.Served != 2 {
 			t.Errorf("change %d is %+v", one, c)
 		}
+	}
+}
+
+// Changes without effect come with the table that is there, for as long as it
+// stays and some proxy does not serve it.
+func TestChangesOfATableThatStaysAreBounded(t *testing.T) {
+	b := serve(t, stream.Options{Patience: time.Hour})
+	p := plan(home, 1, gateway("a", "1"))
+	b.Publish(p)
+	slow := streamtest.Join(t, b.address, streamtest.Options{Hello: streamtest.Hello("slow")})
+	first := slow.Receive()
+	id := uint64(0)
+	for range 5 {
+		next := p
+		for range 3000 {
+			id++
+			next.Changes = append(next.Changes, discovery.Change{ID: id, At: time.Now()})
+		}
+		b.Publish(next)
+	}
+	b.becomes(t, id, stream.Planned, 1)
+	if n := b.Marked(home); n != 10_000 {
+		t.Errorf("%d changes are kept with the table, want the last 10,000", n)
+	}
+	slow.Ack(first)
+	if c := b.converges(t, id); c.State != stream.Converged {
+		t.Errorf("it is %+v", c)
 	}
 }
 

@@ -22,9 +22,15 @@
 //
 // # What proxies say
 //
-// A proxy acknowledges a table once it serves it (Ack). Gateways that it does
-// not take are refused (Nack) before that; a Nack that names no gateway refuses
-// the whole table. A gateway in the served of a later Ack is refused no more.
+// A proxy acknowledges a table once it serves it (Ack), by its version and by the
+// number of the update that brought it: a write to several namespaces may come
+// as several tables of one version. Gateways that it does not take are refused
+// (Nack) before that; a Nack that names no gateway refuses the whole table. A
+// gateway in the served of a later Ack is refused no more. All that it says is
+// bounded: counters beyond the bound are dropped, answers are read more slowly.
+//
+// What is told of a proxy (Heard, Joined, Left) is told in its order: the end of
+// a session before anything of the next one, also if that took its place.
 //
 // A change has converged when every connected proxy of its namespace has
 // acknowledged a table that it is in, and refuses no gateway that came with it.

@@ -143,7 +143,7 @@ func (s *Server) track(n *namespace, changes []discovery.Change, m *mark) calls 
 		n.marks = slices.Delete(n.marks, 0, 1)
 	}
 	s.tell()
-	return s.settle(n)
+	return s.settle(n, nil)
 }
 
 // standing returns the mark of a namespace's present table, a new one if all
@@ -194,7 +194,7 @@ func (s *Server) crossed(c *session, from, to uint64) (after calls) {
 		}
 		if over {
 			s.tell()
-			after = append(after, s.settle(n)...)
+			after = append(after, s.settle(n, c)...)
 		}
 	}
 	return after
@@ -215,7 +215,7 @@ func (s *Server) reconsider(c *session) (after calls) {
 				delete(m.refusers, c)
 			}
 		}
-		after = append(after, s.settle(n)...)
+		after = append(after, s.settle(n, c)...)
 	}
 	s.tell()
 	return after
@@ -295,9 +295,9 @@ func keys(set map[string]struct{}) []string {
 	return names
 }
 
-// settle ends the marks of a namespace that all proxies serve. The server is
-// locked.
-func (s *Server) settle(n *namespace) calls {
+// settle ends the marks of a namespace that all proxies serve, since a session
+// has answered or left; nil if none has. The server is locked.
+func (s *Server) settle(n *namespace, c *session) calls {
 	if len(n.sessions) == 0 {
 		return nil
 	}
@@ -317,6 +317,9 @@ func (s *Server) settle(n *namespace) calls {
 	}
 	if last == nil {
 		return nil
+	}
+	if c != nil {
+		told.Last = c.hello.GetNode()
 	}
 	told.Version, told.Took = last.version, max(0, now.Sub(last.planned))
 	if last.seq == n.seq {

@@ -52,7 +52,7 @@ type Options struct {
 }
 
 // Heard takes in what proxies count and see. It is called by many goroutines
-// at once and returns soon. A proxy is named the same whenever it comes back,
+// at once, but for one proxy by one after the other, and returns soon. A proxy is named the same whenever it comes back,
 // and no other is. namespaceOf, which holds for the call alone, tells the
 // namespace of a gateway that the proxy serves, empty for one that it does not.
 type Heard interface {
@@ -60,21 +60,23 @@ type Heard interface {
 	Counters(proxy string, namespaceOf func(gateway string) string, c *controlpb.Counters)
 	// Health takes in how instances stand, as a proxy sees them.
 	Health(proxy string, namespaceOf func(gateway string) string, h *controlpb.Health)
-	// Left says that the session of a proxy ended, and no other has taken its
-	// place.
+	// Left says that the session of a proxy ended, also if the next one takes
+	// its place at once. Nothing of the session comes after it, and nothing of
+	// the next one before it.
 	Left(proxy string)
 }
 
 // Hooks are called when something happened, each if it is not nil. They are
-// called by many goroutines at once, with nothing locked, and return soon.
+// called by many goroutines at once, and return soon: what the proxy says next
+// waits for them. Joined and Left of one proxy come in their order.
 type Hooks struct {
 	// Joined tells of a proxy that connected, and not of one that takes the
 	// place of its own earlier session.
 	Joined func(Proxy)
 	// Left tells of a proxy whose session ended; its Reason says why.
 	Left func(Proxy)
-	// Refused tells of a gateway that a proxy does not take, once for each
-	// form of it in a session.
+	// Refused tells of a gateway that a proxy does not take, once in a session
+	// for as long as the gateway has that form, and of a table, once for each.
 	Refused func(Proxy, Refusal)
 	// Settled tells of a table that all proxies of its namespace serve.
 	Settled func(Settled)

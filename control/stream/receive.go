@@ -20,6 +20,14 @@ const (
 	// so many a second.
 	burstMessages, messagesPerSecond = 200, 20
 	burstBytes, bytesPerSecond       = 64 << 20, 4 << 20
+	// All that it says else is not dropped when it is more, since the state of
+	// the proxy would be another one than is known; it is read more slowly, and
+	// in the end the proxy cannot send more. A table of which every gateway is
+	// refused is answered at once up to the burst.
+	burstAnswers, answersPerSecond = 10_000, 1000
+	// maxTold bounds the refusals of a session that were told of and stand.
+	// Those beyond it are shown, and not told of.
+	maxTold = 10_000
 	// maxRefusals bounds the refusals of a proxy whose reasons are kept, and
 	// maxReasons those of one.
 	maxRefusals = 200
@@ -30,8 +38,8 @@ const (
 
 // receive takes in what the proxy says until the session ends.
 func (c *session) receive() {
-	messages := newAllowance(burstMessages, messagesPerSecond)
-	bytes := newAllowance(burstBytes, bytesPerSecond)
+	messages, bytes := newAllowance(burstMessages, messagesPerSecond), newAllowance(burstBytes, bytesPerSecond)
+	answers, answerBytes := newAllowance(c.s.burstAnswers, c.s.answersPerSecond), newAllowance(burstBytes, bytesPerSecond)
 	for {
 		var in incoming
 		if err := c.stream.RecvMsg(&in); err != nil {
@@ -43,22 +51,52 @@ func (c *session) receive() {
 			return
 		}
 		c.heard.Store(c.elapsed())
-		switch m := in.msg.GetMessage().(type) {
+		now := time.Now()
+		switch in.msg.GetMessage().(type) {
 		case *controlpb.FromProxy_Hello:
 			c.finish(malformed("Hello is the first message only"))
 			return
-		case *controlpb.FromProxy_Ack:
-			c.s.ack(c, m.Ack).run()
-		case *controlpb.FromProxy_Nack:
-			c.s.nack(c, m.Nack).run()
 		case *controlpb.FromProxy_Counters, *controlpb.FromProxy_Health:
-			now := time.Now()
 			if !messages.take(now, 1) || !bytes.take(now, float64(in.size)) {
 				c.s.dropped("rate")
 				continue
 			}
-			c.hear(&in.msg)
+		default:
+			if !c.pause(max(answers.borrow(now, 1), answerBytes.borrow(now, float64(in.size)))) {
+				return
+			}
 		}
+		c.take(&in.msg)
+	}
+}
+
+// pause waits, and reports whether the session goes on.
+func (c *session) pause(d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-c.over:
+		return false
+	}
+}
+
+// take takes in a message and has told what comes of it, unless the session is
+// over by then.
+func (c *session) take(m *controlpb.FromProxy) {
+	c.telling.Lock()
+	defer c.telling.Unlock()
+	switch one := m.GetMessage().(type) {
+	case *controlpb.FromProxy_Ack:
+		c.s.ack(c, one.Ack).run()
+	case *controlpb.FromProxy_Nack:
+		c.s.nack(c, one.Nack).run()
+	case *controlpb.FromProxy_Counters, *controlpb.FromProxy_Health:
+		c.hear(m)
 	}
 }
 
@@ -75,6 +113,16 @@ func (c *session) hear(m *controlpb.FromProxy) {
 	}
 }
 
+// silence tells that nothing more is heard of a session that has lost its
+// place, once that is so.
+func (c *session) silence() {
+	c.telling.Lock() // what is being told is told to its end
+	defer c.telling.Unlock()
+	if c.s.o.Heard != nil {
+		c.s.o.Heard.Left(c.key)
+	}
+}
+
 // ack takes in what a proxy serves.
 func (s *Server) ack(c *session, m *controlpb.Ack) (after calls) {
 	s.mu.Lock()
@@ -82,14 +130,17 @@ func (s *Server) ack(c *session, m *controlpb.Ack) (after calls) {
 	if c.unseated.Load() {
 		return nil
 	}
-	v := wire.ToVersion(m.GetVersion())
-	at := c.unackedAt(v)
-	if at < 0 && (c.acked == nil || c.acked.version != v) {
+	n, v := m.GetNumber(), wire.ToVersion(m.GetVersion())
+	at := c.unackedAt(n, v)
+	if at < 0 && (c.acked == nil || !c.acked.is(n, v)) {
 		s.dropped("stray")
 		return nil
 	}
 	changed := false
 	for _, served := range m.GetServed() {
+		if len(c.refusals) == 0 {
+			break
+		}
 		if r := c.refusals[served.GetGateway()]; r != nil {
 			c.heal(r)
 			changed = true
@@ -107,15 +158,21 @@ func (s *Server) ack(c *session, m *controlpb.Ack) (after calls) {
 	return after
 }
 
-// unackedAt returns which of the editions that were sent has a version, the
-// newest if there are several, -1 if none has.
-func (c *session) unackedAt(v routing.Version) int {
+// unackedAt returns which of the editions that were sent has a number and a
+// version, -1 if none has. Of a proxy that knows no numbers, which are 0, it is
+// the newest of the version.
+func (c *session) unackedAt(number uint64, v routing.Version) int {
 	for at, e := range slices.Backward(c.unacked) {
-		if e.version == v {
+		if e.is(number, v) {
 			return at
 		}
 	}
 	return -1
+}
+
+// is reports whether an answer is about the edition.
+func (e *edition) is(number uint64, v routing.Version) bool {
+	return e.version == v && (number == 0 || number == e.seq)
 }
 
 // advance takes an edition for served. The server is locked.
@@ -142,8 +199,8 @@ func (c *session) answered(at int) {
 	c.unacked = slices.Delete(c.unacked, 0, at+1)
 }
 
-// prune drops the refusals of forms that an edition does not have, and reports
-// whether there were any.
+// prune drops the refusals of forms that an edition does not have, also from
+// those that were told of, and reports whether there were any.
 func (c *session) prune(e *edition) (changed bool) {
 	if e.table == nil {
 		return false
@@ -152,6 +209,11 @@ func (c *session) prune(e *edition) (changed bool) {
 		if h, ok := e.table.Hash(name); !ok || h != r.hash {
 			c.heal(r)
 			changed = true
+		}
+	}
+	for name, of := range c.told {
+		if h, ok := e.table.Hash(name); !ok || h != of {
+			delete(c.told, name)
 		}
 	}
 	return changed
@@ -187,8 +249,7 @@ func (s *Server) nack(c *session, m *controlpb.Nack) (after calls) {
 	r := s.newRefusal(c, m)
 	r.hash, r.namespace = wire.Hash(hash), c.view.namespaceOf(name)
 	r.Namespace = r.namespace
-	again := old != nil && old.hash == r.hash
-	if again {
+	if old != nil && old.hash == r.hash {
 		r.Since = old.Since
 	}
 	if c.refusals == nil {
@@ -199,16 +260,31 @@ func (s *Server) nack(c *session, m *controlpb.Nack) (after calls) {
 		c.detailed++
 	}
 	after = s.reconsider(c)
-	if tell := s.o.Hooks.Refused; tell != nil && !again {
+	if tell := s.o.Hooks.Refused; tell != nil && c.news(name, r.hash) {
 		p := c.show()
 		after = append(after, func() { tell(p, r.Refusal) })
 	}
 	return after
 }
 
+// news reports whether the refusal of a form was not told of yet, and notes
+// that it is: a proxy that takes it and refuses it in turn does not fill the
+// events.
+func (c *session) news(gateway string, h wire.Hash) bool {
+	of, known := c.told[gateway]
+	if known && of == h || !known && len(c.told) >= maxTold {
+		return false
+	}
+	if c.told == nil {
+		c.told = make(map[string]wire.Hash)
+	}
+	c.told[strings.Clone(gateway)] = h
+	return true
+}
+
 // nackTable takes in that a proxy refuses a whole table. The server is locked.
 func (s *Server) nackTable(c *session, m *controlpb.Nack) (after calls) {
-	at := c.unackedAt(wire.ToVersion(m.GetVersion()))
+	at := c.unackedAt(m.GetNumber(), wire.ToVersion(m.GetVersion()))
 	if at < 0 {
 		s.dropped("stray")
 		return nil
@@ -290,4 +366,15 @@ func (a *allowance) take(now time.Time, n float64) bool {
 	}
 	a.left -= n
 	return true
+}
+
+// borrow takes n, and returns how long it takes until there was as much. Who
+// waits for that owes no more than n at a time.
+func (a *allowance) borrow(now time.Time, n float64) time.Duration {
+	a.left = min(a.most, a.left+now.Sub(a.at).Seconds()*a.perSecond) - n
+	a.at = now
+	if a.left >= 0 {
+		return 0
+	}
+	return time.Duration(-a.left / a.perSecond * float64(time.Second))
 }

@@ -26,15 +26,18 @@ const stopPatience = 5 * time.Second
 // Server hands tables to proxies. It is made by New and safe for concurrent
 // use.
 type Server struct {
-	o           Options
-	started     time.Time
-	inbox       inbox
-	work        chan struct{}  // for spread; one is enough
-	running     sync.WaitGroup // goroutines of sessions
-	helloWithin time.Duration  // see patienceForHello
-	recheck     time.Duration  // see recheckTokens
-	streams     atomic.Int64   // sessions, with those that are about to begin
-	refusedAt   atomic.Int64   // second of the last refusal that was logged
+	o             Options
+	started       time.Time
+	inbox         inbox
+	work          chan struct{}  // for spread; one is enough
+	running       sync.WaitGroup // goroutines of sessions
+	helloWithin   time.Duration  // see patienceForHello
+	sessionWithin atomic.Int64   // see patienceForSession
+	recheck       time.Duration  // see recheckTokens
+	streams       atomic.Int64   // sessions, with those that are about to begin
+	refusedAt     atomic.Int64   // second of the last refusal that was logged
+
+	burstAnswers, answersPerSecond float64 // see there
 
 	updates, updateBytes *metrics.Counter
 
@@ -43,8 +46,9 @@ type Server struct {
 	views      map[string]*view
 	sessions   map[string]*session
 	gone       map[string]Proxy
-	seq        uint64          // of the last pass that took up plans
-	newest     routing.Version // of all plans; written by spread alone
+	parting    map[string]*session // those that have lost their place, until that is told
+	seq        uint64              // of the last pass that took up plans
+	newest     routing.Version     // of all plans; written by spread alone
 	known      map[uint64][]*tracked
 	order      []*tracked // those known, the oldest first
 	forgotten  uint64     // the highest change that was known and is not
@@ -66,6 +70,9 @@ func New(o Options) (*Server, error) {
 		started:     o.Clock(),
 		helloWithin: patienceForHello,
 		recheck:     recheckTokens,
+
+		burstAnswers: burstAnswers, answersPerSecond: answersPerSecond,
+
 		work:        make(chan struct{}, 1),
 		updates:     o.Registry.ControlUpdates(),
 		updateBytes: o.Registry.ControlUpdateBytes(),
@@ -73,9 +80,11 @@ func New(o Options) (*Server, error) {
 		views:       make(map[string]*view),
 		sessions:    make(map[string]*session),
 		gone:        make(map[string]Proxy),
+		parting:     make(map[string]*session),
 		known:       make(map[uint64][]*tracked),
 		news:        make(chan struct{}),
 	}
+	s.sessionWithin.Store(int64(patienceForSession))
 	o.Registry.ControlProxies(s.count)
 	for _, kind := range []string{"config", "endpoints"} {
 		o.Registry.ControlConvergence(kind) // shown from the beginning
@@ -99,7 +108,12 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	var spreading sync.WaitGroup
 	spreading.Go(func() { s.spread(ctx) })
 	failed := make(chan error, 1)
-	spreading.Go(func() { failed <- server.Serve(&gate{Listener: ln, most: s.o.MaxProxies + spare}) })
+	door := &gate{
+		Listener: ln, most: strangers(s.o.MaxProxies),
+		within:  func() time.Duration { return time.Duration(s.sessionWithin.Load()) },
+		refused: func(why *ending) { _ = s.refused(why) },
+	}
+	spreading.Go(func() { failed <- server.Serve(door) })
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
@@ -119,7 +133,7 @@ func (s *Server) newGRPC(at net.Addr) (*grpc.Server, error) {
 		grpc.MaxSendMsgSize(1 << 30),
 		grpc.MaxHeaderListSize(16 << 10),
 		grpc.MaxConcurrentStreams(100),
-		grpc.ConnectionTimeout(patienceForHello),
+		grpc.ConnectionTimeout(2 * patienceForSession), // the gate is sooner
 		// What a proxy may have said that was not read yet; by default gRPC lets
 		// this grow to 16 MiB where it takes the connection for a fast one.
 		grpc.StaticStreamWindowSize(256 << 10),
@@ -137,12 +151,12 @@ func (s *Server) newGRPC(at net.Addr) (*grpc.Server, error) {
 		if err != nil {
 			return nil, err
 		}
-		return grpc.NewServer(append(options, grpc.Creds(credentials.NewTLS(config)))...), nil
+		return grpc.NewServer(append(options, grpc.Creds(handshake{credentials.NewTLS(config)}))...), nil
 	}
 	if !isLoopback(at) {
 		return nil, fmt.Errorf("control stream on %v: without credentials it is served on loopback alone; make some with 'sluice pki issue --role control', or listen on 127.0.0.1", at)
 	}
-	return grpc.NewServer(options...), nil
+	return grpc.NewServer(append(options, grpc.Creds(plainly()))...), nil
 }
 
 func isLoopback(at net.Addr) bool {
@@ -203,39 +217,4 @@ func (s *Server) count(yield func(state string, proxies int) bool) {
 	}
 	s.mu.Unlock()
 	_ = yield("current", current) && yield("behind", behind) && yield("refusing", refusing)
-}
-
-// gate is a listener that closes connections above a number at once.
-type gate struct {
-	net.Listener
-	most int
-	open atomic.Int64
-}
-
-// Accept returns the next connection for which there is room.
-func (g *gate) Accept() (net.Conn, error) {
-	for {
-		conn, err := g.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if g.open.Add(1) <= int64(g.most) {
-			return &passing{Conn: conn, gate: g}, nil
-		}
-		g.open.Add(-1)
-		_ = conn.Close()
-	}
-}
-
-// passing is a connection that a gate let in.
-type passing struct {
-	net.Conn
-	gate *gate
-	once sync.Once
-}
-
-// Close makes room for another connection.
-func (p *passing) Close() error {
-	p.once.Do(func() { p.gate.open.Add(-1) })
-	return p.Conn.Close()
 }

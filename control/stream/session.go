@@ -49,6 +49,9 @@ type session struct {
 	heard    atomic.Int64  // when something came last, since began
 	blocked  atomic.Int64  // since when a message is being sent, since began; 0 if none is
 	unseated atomic.Bool   // another has its place, or it has ended: what it says does not count
+	telling  sync.Mutex    // held while something that the proxy said is told
+	settled  chan struct{} // closed when it is told that the session began, and what was before it
+	parted   chan struct{} // closed when it is told that it ended
 	once     sync.Once     // for what follows
 	over     chan struct{} // closed when the session has ended
 	why      *ending       // set before that
@@ -62,9 +65,10 @@ type session struct {
 	underWay     time.Time     // since when an answer is waited for; zero if none is
 	behind       time.Time     // since when acked is not the newest; zero if it is
 	refusals     map[string]*refusal
-	detailed     int      // refusals whose reasons are kept
-	tableRefusal *refusal // of a whole table
-	refusedSeq   uint64   // of that table
+	detailed     int                  // refusals whose reasons are kept
+	told         map[string]wire.Hash // refused forms that were told of, by gateway
+	tableRefusal *refusal             // of a whole table
+	refusedSeq   uint64               // of that table
 	leave        *controlpb.Leave
 	leaveFor     *ending
 	departing    chan struct{} // closed when leave is set

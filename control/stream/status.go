@@ -21,6 +21,7 @@ const (
 	refusedProtocol  = "protocol"
 	refusedFull      = "full"
 	refusedLate      = "late"
+	refusedStrangers = "strangers"
 )
 
 // Why sessions end, and some do not begin.

@@ -30,8 +30,8 @@ const (
 	// maxHeld bounds the first updates of a view that are kept for other
 	// sessions which hold the same.
 	maxHeld = 16
-	// keepFirst is how long these are kept.
-	keepFirst = 30 * time.Second
+	// keepParcel is how long these and all others are kept.
+	keepParcel = 30 * time.Second
 )
 
 // namespace is what is known of a namespace. All of it is guarded by the
@@ -145,7 +145,9 @@ func (v *view) install(e *edition) {
 	}
 }
 
-// edition is a table of a view. What is not said to be guarded is not changed.
+// edition is a table of a view. Several may have one version, where a write
+// changed several namespaces; seq tells them apart, and is the number of the
+// updates that lead to them. What is not said to be guarded is not changed.
 type edition struct {
 	seq     uint64
 	version routing.Version
@@ -164,12 +166,13 @@ type parcelKey struct {
 
 // parcel is an update, ready to be sent by all sessions that need the same.
 type parcel struct {
-	once  sync.Once
-	make  func() *controlpb.Update // nil once called
-	at    time.Time
-	parts []frame
-	size  int
-	err   error
+	once   sync.Once
+	make   func() *controlpb.Update // nil once called
+	at     time.Time
+	number uint64 // of the update; tables of one version have different ones
+	parts  []frame
+	size   int
+	err    error
 }
 
 // errUnmade reports an update that a fault of ours kept from being made.
@@ -181,6 +184,7 @@ func (p *parcel) get() ([]frame, error) {
 		// Once is over after a panic, too, and then this is not an empty update.
 		p.err = errUnmade
 		u := p.make()
+		u.Number = p.number
 		p.make, p.err = nil, nil
 		for _, part := range wire.Parts(u, partSize) {
 			f, err := newFrame(&controlpb.ToProxy{Message: &controlpb.ToProxy_Update{Update: part}})
@@ -198,6 +202,9 @@ func (p *parcel) get() ([]frame, error) {
 // parcel returns the update from one edition to e, which is current; nil is a
 // session that begins and has what held says. The server is locked.
 func (v *view) parcel(from, e *edition, held *holding) *parcel {
+	if from != nil && from.table == nil { // let go of: as if nothing were held, for all such alike
+		from, held = nil, &holding{}
+	}
 	key := parcelKey{from: from}
 	if from == nil {
 		key.held = held.digest
@@ -205,7 +212,7 @@ func (v *view) parcel(from, e *edition, held *holding) *parcel {
 	if p, ok := e.parcels[key]; ok {
 		return p
 	}
-	p := &parcel{at: time.Now(), make: v.maker(from, e, held)}
+	p := &parcel{at: time.Now(), number: e.seq, make: v.maker(from, e, held)}
 	if e.parcels != nil && (from != nil || len(e.parcels) < maxEditions+maxHeld) {
 		e.parcels[key] = p
 	}
@@ -219,9 +226,6 @@ func (v *view) maker(from, e *edition, held *holding) func() *controlpb.Update {
 		return func() *controlpb.Update { return table.Complete(held.forms) }
 	}
 	before := from.table
-	if before == nil { // let go of
-		return func() *controlpb.Update { return table.Complete(nil) }
-	}
 	var changes []*controlpb.Change
 	for _, n := range v.namespaces {
 		for _, c := range n.recent {
@@ -248,13 +252,14 @@ func (v *view) maker(from, e *edition, held *holding) func() *controlpb.Update {
 	}
 }
 
-// forget lets go of first updates that were made a while ago.
+// forget lets go of updates that were made a while ago: whoever needs one yet
+// gets it made anew.
 func (v *view) forget(now time.Time) {
 	if v.current == nil {
 		return
 	}
 	for key, p := range v.current.parcels {
-		if key.from == nil && now.Sub(p.at) > keepFirst {
+		if now.Sub(p.at) > keepParcel {
 			delete(v.current.parcels, key)
 		}
 	}

@@ -39,11 +39,11 @@ type splitter struct {
 const frame = 1 + 5
 
 // head is the most that a part takes without elements.
-const head = 2*frame + 2*10 + 3*2
+const head = 2*frame + 3*(1+10) + 3*2
 
 func (s *splitter) begin() {
 	w := s.whole
-	s.parts = append(s.parts, &controlpb.Update{Version: w.GetVersion(), Ordered: w.GetOrdered(), Complete: w.GetComplete()})
+	s.parts = append(s.parts, &controlpb.Update{Version: w.GetVersion(), Ordered: w.GetOrdered(), Complete: w.GetComplete(), Number: w.GetNumber()})
 	s.size, s.items = head, 0
 }
 

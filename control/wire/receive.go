@@ -63,6 +63,8 @@ type Received struct {
 	// Table is the new table; gateways that did not change are the same
 	// pointers as before.
 	Table *routing.Table
+	// Number is that of the update, which answers name; 0 if it has none.
+	Number uint64
 	// Served are the gateways that the update brought and that could be read,
 	// with their hashes, in the order brought.
 	Served []*controlpb.Held
@@ -126,10 +128,10 @@ func (r *Receiver) collect(u *controlpb.Update) (*controlpb.Update, error) {
 	}
 	p := r.pending
 	if p == nil {
-		p = &controlpb.Update{Version: u.GetVersion(), Ordered: u.GetOrdered(), Complete: u.GetComplete()}
+		p = &controlpb.Update{Version: u.GetVersion(), Ordered: u.GetOrdered(), Complete: u.GetComplete(), Number: u.GetNumber()}
 		r.pending = p
 	}
-	if ToVersion(p.GetVersion()) != ToVersion(u.GetVersion()) || p.GetOrdered() != u.GetOrdered() || p.GetComplete() != u.GetComplete() {
+	if ToVersion(p.GetVersion()) != ToVersion(u.GetVersion()) || p.GetOrdered() != u.GetOrdered() || p.GetComplete() != u.GetComplete() || p.GetNumber() != u.GetNumber() {
 		return nil, ErrMixed
 	}
 	p.Changed = append(p.Changed, u.GetChanged()...)
@@ -143,7 +145,7 @@ func (r *Receiver) collect(u *controlpb.Update) (*controlpb.Update, error) {
 
 // merge makes the next table of a whole update.
 func (r *Receiver) merge(u *controlpb.Update) (*Received, error) {
-	m := merging{forms: maps.Clone(r.forms), out: &Received{Changes: u.GetChanges()}}
+	m := merging{forms: maps.Clone(r.forms), out: &Received{Number: u.GetNumber(), Changes: u.GetChanges()}}
 	if m.forms == nil {
 		m.forms = make(map[string]form, len(u.GetChanged()))
 	}

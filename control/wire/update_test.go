@@ -176,8 +176,12 @@ func TestUpdatesLeadToTheTable(t *testing.T) {
 			default:
 				u = now.Since(told)
 			}
+			u.Number = uint64(step)
 			got := send(t, &r, u, 1+m.rand.IntN(300))
 			told = now
+			if got.Number != u.Number {
+				t.Fatalf("seed %d, step %d: got the number %d", seed, step, got.Number)
+			}
 			if len(got.Refused) > 0 || got.Table.Version != m.table.Version || !reflect.DeepEqual(got.Table.Gateways, m.table.Gateways) && len(m.table.Gateways) > 0 {
 				t.Fatalf("seed %d, step %d: got %v, want %v", seed, step, names(got.Table), names(m.table))
 			}
@@ -308,6 +312,7 @@ func TestReceiveRefuses(t *testing.T) {
 		{"a gateway without place", []*controlpb.Update{{Changed: []*controlpb.Named{fresh}, Ordered: true, Names: []string{"a"}}}, wire.ErrMalformed},
 		{"a gateway that loses its place", []*controlpb.Update{{Ordered: true}}, wire.ErrMalformed},
 		{"a complete update without names", []*controlpb.Update{{Complete: true}}, wire.ErrMalformed},
+		{"parts of two updates of one table", []*controlpb.Update{{More: true, Number: 1}, {Number: 2}}, wire.ErrMixed},
 		{"parts of two tables", []*controlpb.Update{{More: true}, {Version: &controlpb.Version{Epoch: 9}}}, wire.ErrMixed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

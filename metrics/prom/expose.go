@@ -14,35 +14,20 @@ import (
 
 // expose returns the families of a registry that have any series.
 func expose(r *metrics.Registry, native bool) []*dto.MetricFamily {
-	e := exposition{byName: map[string]*dto.MetricFamily{}, registry: r, native: native}
-	for _, v := range r.Values() {
-		e.value(v)
+	e := exposition{registry: r, native: native}
+	families := e.values()
+	for i := range sources {
+		e.walk(&sources[i])
+		if len(e.metrics) > 0 {
+			families = append(families, familyOf(sources[i].family, e.metrics))
+		}
+		e.metrics = nil
 	}
-	for _, g := range r.Gateways() {
-		e.gateway(g)
-	}
-	return e.families
+	return families
 }
 
-// exposition is a set of families in the making.
-type exposition struct {
-	registry *metrics.Registry
-	native   bool
-	families []*dto.MetricFamily
-	byName   map[string]*dto.MetricFamily
-	totals   metrics.Totals // reused
-}
-
-// add adds a series to a family. The labels are in order of their names.
-func (e *exposition) add(f metrics.Family, m *dto.Metric, labels ...*dto.LabelPair) {
-	family, ok := e.byName[f.Name]
-	if !ok {
-		family = &dto.MetricFamily{Name: new(f.Name), Help: new(f.Help), Type: kinds[f.Kind].Enum()}
-		e.byName[f.Name] = family
-		e.families = append(e.families, family)
-	}
-	m.Label = labels
-	family.Metric = append(family.Metric, m)
+func familyOf(f metrics.Family, list []*dto.Metric) *dto.MetricFamily {
+	return &dto.MetricFamily{Name: new(f.Name), Help: new(f.Help), Type: kinds[f.Kind].Enum(), Metric: list}
 }
 
 var kinds = [...]dto.MetricType{
@@ -51,166 +36,358 @@ var kinds = [...]dto.MetricType{
 	metrics.KindHistogram: dto.MetricType_HISTOGRAM,
 }
 
-// value adds a process-wide number or histogram.
-func (e *exposition) value(v metrics.Value) {
-	labels := make([]*dto.LabelPair, len(v.Labels))
-	for i, l := range v.Labels {
-		labels[i] = pair(l.Name, l.Value)
+// exposition is the series of one family in the making. Gateways and routes are
+// walked once for each family, so that no more than a part of one has to be in
+// memory: of 10,000 gateways all would be hundreds of megabytes.
+type exposition struct {
+	registry *metrics.Registry
+	native   bool
+	metrics  []*dto.Metric
+	totals   metrics.Totals // reused
+
+	// full, if not nil, is called when there are many metrics. It takes them, and
+	// calls reuse.
+	full func()
+	room []*classicRoom // for histograms, if full is not nil
+	used int            // of room
+	// gone reports that nobody wants any more; it may be nil.
+	gone func() bool
+}
+
+// most is how many metrics there are when full is called. A histogram is some
+// 4 KB.
+const most = 128
+
+// add adds a series to the family. The labels are in order of their names.
+func (e *exposition) add(m *dto.Metric, labels ...*dto.LabelPair) {
+	m.Label = labels
+	e.metrics = append(e.metrics, m)
+	if e.full != nil && len(e.metrics) >= most {
+		e.full()
 	}
+}
+
+// reuse lets go of the metrics, whose histograms are made again of the same
+// parts.
+func (e *exposition) reuse() { e.metrics, e.used = e.metrics[:0], 0 }
+
+// classicRoom is what the classic buckets of a histogram are made of.
+type classicRoom struct {
+	list    []*dto.Bucket
+	buckets []dto.Bucket
+	counts  []uint64
+}
+
+func newClassicRoom() *classicRoom {
+	r := &classicRoom{
+		list:    make([]*dto.Bucket, len(upperBounds)),
+		buckets: make([]dto.Bucket, len(upperBounds)),
+		counts:  make([]uint64, len(upperBounds)),
+	}
+	for i := range r.list {
+		r.buckets[i].CumulativeCount, r.buckets[i].UpperBound = &r.counts[i], &upperBounds[i]
+		r.list[i] = &r.buckets[i]
+	}
+	return r
+}
+
+// next returns room that is free.
+func (e *exposition) next() *classicRoom {
+	if e.full == nil {
+		return newClassicRoom()
+	}
+	if e.used == len(e.room) {
+		e.room = append(e.room, newClassicRoom())
+	}
+	e.used++
+	return e.room[e.used-1]
+}
+
+// values returns the families of process-wide numbers and histograms.
+func (e *exposition) values() (families []*dto.MetricFamily) {
 	created := timestamppb.New(e.registry.Started())
-	m := gauge(v.Value)
-	switch {
-	case v.Histogram != nil:
-		m = e.histogram(v.Histogram, created)
-	case v.Family.Kind == metrics.KindCounter:
-		m = counter(v.Value, created)
+	for _, v := range e.registry.Values() { // by family
+		labels := make([]*dto.LabelPair, len(v.Labels))
+		for i, l := range v.Labels {
+			labels[i] = pair(l.Name, l.Value)
+		}
+		m := gauge(v.Value)
+		switch {
+		case v.Histogram != nil:
+			m = e.histogram(v.Histogram, created)
+		case v.Family.Kind == metrics.KindCounter:
+			m = counter(v.Value, created)
+		}
+		m.Label = labels
+		if n := len(families); n == 0 || families[n-1].GetName() != v.Family.Name {
+			families = append(families, familyOf(v.Family, nil))
+		}
+		last := families[len(families)-1]
+		last.Metric = append(last.Metric, m)
 	}
-	e.add(v.Family, m, labels...)
+	return families
 }
 
-// gateway adds the series of a gateway, its routes and its conditions.
-func (e *exposition) gateway(g *metrics.Gateway) {
-	gateway, created := pair("gateway", g.Name()), timestamppb.New(g.Created())
-	t := &e.totals
-	g.Read(t)
-	for class, n := range t.Requests {
-		if shown(metrics.Class(class), n) {
-			e.add(metrics.GatewayRequests, counter(float64(n), created), classes[class], gateway)
+// source is a family with what adds the series that a gateway, or a route of
+// one, has of it.
+type source struct {
+	family  metrics.Family
+	gateway func(*exposition, *subject)
+	route   func(*exposition, *subject)
+}
+
+// subject is a gateway, or a route of one, with the parts of its series that
+// are made when they are wanted: many have none of most families.
+type subject struct {
+	of      *metrics.Gateway
+	route   *metrics.Route // nil for the gateway itself
+	gateway *dto.LabelPair
+	path    *dto.LabelPair
+	since   *timestamppb.Timestamp
+}
+
+func (s *subject) g() *dto.LabelPair {
+	if s.gateway == nil {
+		s.gateway = pair("gateway", s.of.Name())
+	}
+	return s.gateway
+}
+
+func (s *subject) r() *dto.LabelPair {
+	if s.path == nil {
+		s.path = pair("route", s.route.Path())
+	}
+	return s.path
+}
+
+func (s *subject) created() *timestamppb.Timestamp {
+	if s.since == nil && s.route != nil {
+		s.since = timestamppb.New(s.route.Created())
+	} else if s.since == nil {
+		s.since = timestamppb.New(s.of.Created())
+	}
+	return s.since
+}
+
+// walk adds all series of a family.
+func (e *exposition) walk(f *source) {
+	for _, g := range e.registry.Gateways() {
+		if e.gone != nil && e.gone() {
+			return
 		}
-	}
-	e.add(metrics.GatewayRequestDuration, e.histogram(&t.Duration, created), gateway)
-	e.add(metrics.GatewayRequestBytes, counter(float64(t.BytesIn), created), gateway)
-	e.add(metrics.GatewayResponseBytes, counter(float64(t.BytesOut), created), gateway)
-	e.add(metrics.GatewayRequestsInFlight, gauge(float64(t.InFlight)), gateway)
-	for reason, n := range t.Reasons {
-		if n > 0 {
-			e.add(metrics.GatewayProxyErrors, counter(float64(n), created), gateway, pair("reason", e.registry.Reason(reason)))
+		s := subject{of: g}
+		if f.gateway != nil {
+			f.gateway(e, &s)
+			continue
 		}
-	}
-	for _, route := range g.Routes() {
-		e.route(gateway, route)
-	}
-	for _, s := range g.ReadShares() {
-		e.share(gateway, s)
-	}
-	for _, c := range g.ReadConditions() {
-		condition, route := pair("condition", c.Condition), pair("route", c.Route)
-		e.add(metrics.ConditionEvaluations, counter(float64(c.Evaluations), created), condition, gateway, route)
-		e.add(metrics.ConditionMatches, counter(float64(c.Matches), created), condition, gateway, route)
-		e.add(metrics.ConditionSelected, counter(float64(c.Selected), created), condition, gateway, route)
+		for _, r := range g.Routes() {
+			one := subject{of: g, route: r, gateway: s.gateway}
+			f.route(e, &one)
+			s.gateway = one.gateway
+		}
 	}
 }
 
-// route adds the series of a route.
-func (e *exposition) route(gateway *dto.LabelPair, r *metrics.Route) {
-	route, created := pair("route", r.Path()), timestamppb.New(r.Created())
-	t := &e.totals
-	r.Read(t)
-	for class, n := range t.Requests {
-		if shown(metrics.Class(class), n) {
-			e.add(metrics.Requests, counter(float64(n), created), classes[class], gateway, route)
-		}
-	}
-	e.add(metrics.RequestDuration, e.histogram(&t.Duration, created), gateway, route)
-	e.add(metrics.UpstreamDuration, e.histogram(&t.Upstream, created), gateway, route)
-	e.add(metrics.RequestBytes, counter(float64(t.BytesIn), created), gateway, route)
-	e.add(metrics.ResponseBytes, counter(float64(t.BytesOut), created), gateway, route)
-	e.add(metrics.RequestsInFlight, gauge(float64(t.InFlight)), gateway, route)
-	for by, n := range r.Begun() {
-		e.add(metrics.RouteDecided, counter(float64(n), created), ways[by], gateway, route)
-	}
-	for reason, n := range t.Reasons {
-		if n > 0 {
-			e.add(metrics.ProxyErrors, counter(float64(n), created), gateway, pair("reason", e.registry.Reason(reason)), route)
-		}
-	}
-	e.tunnels(gateway, route, r)
-	e.calls(gateway, route, r)
-	e.load(gateway, route, r)
-	e.retries(gateway, route, r)
-	e.instances(gateway, route, r)
+// ofGateway and ofRoute are families of what gateways and routes count: add has
+// the counts in totals.
+func ofGateway(f metrics.Family, add func(*exposition, *subject)) source {
+	return source{family: f, gateway: func(e *exposition, s *subject) {
+		s.of.Read(&e.totals)
+		add(e, s)
+	}}
 }
 
-// retries adds what a route tells that ever wanted to try again.
-func (e *exposition) retries(gateway, route *dto.LabelPair, r *metrics.Route) {
-	now, ever := r.ReadRetries(e.totals.InFlight)
-	if !ever {
-		return
-	}
-	created := timestamppb.New(r.Created())
-	e.add(metrics.RouteRetriesTotal, counter(float64(now.Begun), created), gateway, pair("outcome", "begun"), route)
-	e.add(metrics.RouteRetriesTotal, counter(float64(now.Spent), created), gateway, pair("outcome", "retry_budget_spent"), route)
-	e.add(metrics.RetryBudget, gauge(now.Budget), gateway, route)
+func ofRoute(f metrics.Family, add func(*exposition, *subject)) source {
+	return source{family: f, route: func(e *exposition, s *subject) {
+		s.route.Read(&e.totals)
+		add(e, s)
+	}}
 }
 
-// instances adds how the instances of a route stand, if somebody looks after
-// them.
-func (e *exposition) instances(gateway, route *dto.LabelPair, r *metrics.Route) {
-	now := r.ReadInstances()
-	if !now.Watched {
-		return
-	}
-	created := timestamppb.New(r.Created())
-	for state, n := range now.States {
-		e.add(metrics.InstancesKnown, gauge(float64(n)), gateway, route, pair("state", metrics.InstanceStates[state]))
-	}
-	for cause, n := range now.Ejections {
-		e.add(metrics.InstanceEjections, counter(float64(n), created), pair("cause", metrics.EjectionCauses[cause]), gateway, route)
-	}
-	if now.Checked {
+// sources are all families of gateways, routes and conditions.
+var sources = []source{
+	ofGateway(metrics.GatewayRequests, func(e *exposition, s *subject) {
+		for class, n := range e.totals.Requests {
+			if shown(metrics.Class(class), n) {
+				e.add(counter(float64(n), s.created()), classes[class], s.g())
+			}
+		}
+	}),
+	ofGateway(metrics.GatewayRequestDuration, func(e *exposition, s *subject) {
+		e.add(e.histogram(&e.totals.Duration, s.created()), s.g())
+	}),
+	ofGateway(metrics.GatewayRequestBytes, func(e *exposition, s *subject) {
+		e.add(counter(float64(e.totals.BytesIn), s.created()), s.g())
+	}),
+	ofGateway(metrics.GatewayResponseBytes, func(e *exposition, s *subject) {
+		e.add(counter(float64(e.totals.BytesOut), s.created()), s.g())
+	}),
+	ofGateway(metrics.GatewayRequestsInFlight, func(e *exposition, s *subject) {
+		e.add(gauge(float64(e.totals.InFlight)), s.g())
+	}),
+	ofGateway(metrics.GatewayProxyErrors, func(e *exposition, s *subject) {
+		for reason, n := range e.totals.Reasons {
+			if n > 0 {
+				e.add(counter(float64(n), s.created()), s.g(), pair("reason", e.registry.Reason(reason)))
+			}
+		}
+	}),
+	ofRoute(metrics.Requests, func(e *exposition, s *subject) {
+		for class, n := range e.totals.Requests {
+			if shown(metrics.Class(class), n) {
+				e.add(counter(float64(n), s.created()), classes[class], s.g(), s.r())
+			}
+		}
+	}),
+	ofRoute(metrics.RequestDuration, func(e *exposition, s *subject) {
+		e.add(e.histogram(&e.totals.Duration, s.created()), s.g(), s.r())
+	}),
+	ofRoute(metrics.UpstreamDuration, func(e *exposition, s *subject) {
+		e.add(e.histogram(&e.totals.Upstream, s.created()), s.g(), s.r())
+	}),
+	ofRoute(metrics.RequestBytes, func(e *exposition, s *subject) {
+		e.add(counter(float64(e.totals.BytesIn), s.created()), s.g(), s.r())
+	}),
+	ofRoute(metrics.ResponseBytes, func(e *exposition, s *subject) {
+		e.add(counter(float64(e.totals.BytesOut), s.created()), s.g(), s.r())
+	}),
+	ofRoute(metrics.RequestsInFlight, func(e *exposition, s *subject) {
+		e.add(gauge(float64(e.totals.InFlight)), s.g(), s.r())
+	}),
+	{family: metrics.RouteDecided, route: func(e *exposition, s *subject) {
+		for by, n := range s.route.Begun() {
+			e.add(counter(float64(n), s.created()), ways[by], s.g(), s.r())
+		}
+	}},
+	ofRoute(metrics.ProxyErrors, func(e *exposition, s *subject) {
+		for reason, n := range e.totals.Reasons {
+			if n > 0 {
+				e.add(counter(float64(n), s.created()), s.g(), pair("reason", e.registry.Reason(reason)), s.r())
+			}
+		}
+	}),
+	// What routes show that ever had a tunnel.
+	ofTunnels(metrics.TunnelsOpen, func(e *exposition, s *subject, t *metrics.TunnelTotals) {
+		e.add(gauge(float64(t.Open)), s.g(), s.r())
+	}),
+	ofTunnels(metrics.TunnelsEnded, func(e *exposition, s *subject, t *metrics.TunnelTotals) {
+		for end, n := range t.Ended {
+			e.add(counter(float64(n), s.created()), pair("end", metrics.TunnelEnd(end).String()), s.g(), s.r())
+		}
+	}),
+	ofTunnels(metrics.TunnelBytes, func(e *exposition, s *subject, t *metrics.TunnelTotals) {
+		e.add(counter(float64(t.BytesIn), s.created()), pair("direction", "in"), s.g(), s.r())
+		e.add(counter(float64(t.BytesOut), s.created()), pair("direction", "out"), s.g(), s.r())
+	}),
+	// How calls of gRPC ended, if there ever was one. The status of success has a
+	// series from then on, so that a share of it is 0 and not unknown where all
+	// fail.
+	{family: metrics.GRPCResponses, route: func(e *exposition, s *subject) {
+		ended, ever := s.route.ReadGRPC()
+		for status, n := range ended {
+			if ever && (n > 0 || status == 0) {
+				e.add(counter(float64(n), s.created()), s.g(), pair("grpc_status", metrics.GRPCStatus(status).String()), s.r())
+			}
+		}
+	}},
+	// What routes with limits show.
+	{family: metrics.RequestsQueued, route: func(e *exposition, s *subject) {
+		if now := s.route.ReadLoad(); now.Queues {
+			e.add(gauge(float64(now.Queued)), s.g(), s.r())
+		}
+	}},
+	{family: metrics.BreakerState, route: func(e *exposition, s *subject) {
+		if now := s.route.ReadLoad(); now.Breaks {
+			e.add(gauge(float64(now.Breaker)), s.g(), s.r())
+		}
+	}},
+	{family: metrics.BreakerOpened, route: func(e *exposition, s *subject) {
+		if now := s.route.ReadLoad(); now.Breaks {
+			e.add(counter(float64(now.Opened), s.created()), s.g(), s.r())
+		}
+	}},
+	// What routes show that ever wanted to try again.
+	ofRoute(metrics.RouteRetriesTotal, func(e *exposition, s *subject) {
+		if now, ever := s.route.ReadRetries(e.totals.InFlight); ever {
+			e.add(counter(float64(now.Begun), s.created()), s.g(), pair("outcome", "begun"), s.r())
+			e.add(counter(float64(now.Spent), s.created()), s.g(), pair("outcome", "retry_budget_spent"), s.r())
+		}
+	}),
+	ofRoute(metrics.RetryBudget, func(e *exposition, s *subject) {
+		if now, ever := s.route.ReadRetries(e.totals.InFlight); ever {
+			e.add(gauge(now.Budget), s.g(), s.r())
+		}
+	}),
+	// How instances stand, if somebody looks after them.
+	ofInstances(metrics.InstancesKnown, func(e *exposition, s *subject, now *metrics.Instances) {
+		for state, n := range now.States {
+			e.add(gauge(float64(n)), s.g(), s.r(), pair("state", metrics.InstanceStates[state]))
+		}
+	}),
+	ofInstances(metrics.InstanceEjections, func(e *exposition, s *subject, now *metrics.Instances) {
+		for cause, n := range now.Ejections {
+			e.add(counter(float64(n), s.created()), pair("cause", metrics.EjectionCauses[cause]), s.g(), s.r())
+		}
+	}),
+	ofInstances(metrics.HealthChecks, func(e *exposition, s *subject, now *metrics.Instances) {
 		for result, n := range now.Checks {
-			e.add(metrics.HealthChecks, counter(float64(n), created), gateway, pair("result", metrics.CheckResults[result]), route)
+			if now.Checked {
+				e.add(counter(float64(n), s.created()), s.g(), pair("result", metrics.CheckResults[result]), s.r())
+			}
 		}
-	}
-	panics := 0.0
-	if now.Panic {
-		panics = 1
-	}
-	e.add(metrics.InstancesPanic, gauge(panics), gateway, route)
-	e.add(metrics.InstancesPanics, counter(float64(now.Panics), created), gateway, route)
-}
-
-// load adds what a route with limits tells.
-func (e *exposition) load(gateway, route *dto.LabelPair, r *metrics.Route) {
-	now := r.ReadLoad()
-	if now.Queues {
-		e.add(metrics.RequestsQueued, gauge(float64(now.Queued)), gateway, route)
-	}
-	if now.Breaks {
-		e.add(metrics.BreakerState, gauge(float64(now.Breaker)), gateway, route)
-		e.add(metrics.BreakerOpened, counter(float64(now.Opened), timestamppb.New(r.Created())), gateway, route)
-	}
-}
-
-// tunnels adds the series of a route's tunnels, if it ever had one.
-func (e *exposition) tunnels(gateway, route *dto.LabelPair, r *metrics.Route) {
-	t, ever := r.ReadTunnels()
-	if !ever {
-		return
-	}
-	created := timestamppb.New(r.Created())
-	e.add(metrics.TunnelsOpen, gauge(float64(t.Open)), gateway, route)
-	for end, n := range t.Ended {
-		e.add(metrics.TunnelsEnded, counter(float64(n), created), pair("end", metrics.TunnelEnd(end).String()), gateway, route)
-	}
-	e.add(metrics.TunnelBytes, counter(float64(t.BytesIn), created), pair("direction", "in"), gateway, route)
-	e.add(metrics.TunnelBytes, counter(float64(t.BytesOut), created), pair("direction", "out"), gateway, route)
-}
-
-// calls adds how calls of gRPC ended on a route, if there ever was one. The
-// status of success has a series from then on, so that a share of it is 0 and
-// not unknown where all fail.
-func (e *exposition) calls(gateway, route *dto.LabelPair, r *metrics.Route) {
-	ended, ever := r.ReadGRPC()
-	if !ever {
-		return
-	}
-	created := timestamppb.New(r.Created())
-	for status, n := range ended {
-		if n > 0 || status == 0 {
-			e.add(metrics.GRPCResponses, counter(float64(n), created), gateway, pair("grpc_status", metrics.GRPCStatus(status).String()), route)
+	}),
+	ofInstances(metrics.InstancesPanic, func(e *exposition, s *subject, now *metrics.Instances) {
+		panics := 0.0
+		if now.Panic {
+			panics = 1
 		}
-	}
+		e.add(gauge(panics), s.g(), s.r())
+	}),
+	ofInstances(metrics.InstancesPanics, func(e *exposition, s *subject, now *metrics.Instances) {
+		e.add(counter(float64(now.Panics), s.created()), s.g(), s.r())
+	}),
+	// The shares of routes. What was achieved is left out while nothing was
+	// decided, and by request while no client stays on its route: it would be the
+	// same.
+	{family: metrics.RouteWeight, gateway: func(e *exposition, s *subject) {
+		for _, one := range s.of.ReadShares() {
+			route := pair("route", one.Route.Path())
+			e.add(gauge(one.Asked), s.g(), asked, route)
+			if one.Decided > 0 {
+				e.add(gauge(one.Achieved), s.g(), achieved, route)
+			}
+			if one.Requests > one.Decided {
+				e.add(gauge(one.ByRequest), s.g(), byRequest, route)
+			}
+		}
+	}},
+	ofConditions(metrics.ConditionEvaluations, func(c *metrics.ConditionTotals) uint64 { return c.Evaluations }),
+	ofConditions(metrics.ConditionMatches, func(c *metrics.ConditionTotals) uint64 { return c.Matches }),
+	ofConditions(metrics.ConditionSelected, func(c *metrics.ConditionTotals) uint64 { return c.Selected }),
+}
+
+func ofTunnels(f metrics.Family, add func(*exposition, *subject, *metrics.TunnelTotals)) source {
+	return source{family: f, route: func(e *exposition, s *subject) {
+		if t, ever := s.route.ReadTunnels(); ever {
+			add(e, s, &t)
+		}
+	}}
+}
+
+func ofInstances(f metrics.Family, add func(*exposition, *subject, *metrics.Instances)) source {
+	return source{family: f, route: func(e *exposition, s *subject) {
+		if now := s.route.ReadInstances(); now.Watched {
+			add(e, s, &now)
+		}
+	}}
+}
+
+func ofConditions(f metrics.Family, count func(*metrics.ConditionTotals) uint64) source {
+	return source{family: f, gateway: func(e *exposition, s *subject) {
+		for _, c := range s.of.ReadConditions() {
+			e.add(counter(float64(count(&c)), s.created()), pair("condition", c.Condition), s.g(), pair("route", c.Route))
+		}
+	}}
 }
 
 var (
@@ -218,20 +395,6 @@ var (
 	achieved  = pair("kind", "achieved")
 	byRequest = pair("kind", "achieved_by_request")
 )
-
-// share adds the shares of a route. What was achieved is left out while
-// nothing was decided, and by request while no client stays on its route: it
-// would be the same.
-func (e *exposition) share(gateway *dto.LabelPair, s metrics.ShareTotals) {
-	route := pair("route", s.Route.Path())
-	e.add(metrics.RouteWeight, gauge(s.Asked), gateway, asked, route)
-	if s.Decided > 0 {
-		e.add(metrics.RouteWeight, gauge(s.Achieved), gateway, achieved, route)
-	}
-	if s.Requests > s.Decided {
-		e.add(metrics.RouteWeight, gauge(s.ByRequest), gateway, byRequest, route)
-	}
-}
 
 var classes = func() (pairs [metrics.Classes]*dto.LabelPair) {
 	for class := range pairs {
@@ -276,7 +439,7 @@ func (e *exposition) histogram(h *metrics.Histogram, created *timestamppb.Timest
 		SampleSum:        new(float64(h.Sum) / float64(time.Second)),
 		CreatedTimestamp: created,
 	}
-	d.SampleCount = new(classic(d, h))
+	d.SampleCount = new(e.next().classic(d, h))
 	if e.native {
 		native(d, h)
 	}
@@ -300,17 +463,12 @@ var upperBounds = func() (b [(metrics.Bounds + classicStep - 1) / classicStep]fl
 
 // classic adds the classic buckets and returns the number of observations.
 // The bucket without a bound is left to the encoders.
-func classic(d *dto.Histogram, h *metrics.Histogram) (count uint64) {
-	buckets := make([]dto.Bucket, len(upperBounds))
-	counts := make([]uint64, len(upperBounds))
-	d.Bucket = make([]*dto.Bucket, len(upperBounds))
+func (r *classicRoom) classic(d *dto.Histogram, h *metrics.Histogram) (count uint64) {
+	d.Bucket = r.list
 	for i, n := range h.Counts {
 		count += n
 		if i < metrics.Bounds && i%classicStep == 0 {
-			at := i / classicStep
-			counts[at] = count
-			buckets[at].CumulativeCount, buckets[at].UpperBound = &counts[at], &upperBounds[at]
-			d.Bucket[at] = &buckets[at]
+			r.counts[i/classicStep] = count
 		}
 	}
 	return count

@@ -9,8 +9,8 @@ import (
 )
 
 // Load is what an instance has to do at present. Every exchange writes it, so
-// it has cache lines of its own: two, since lines are fetched in pairs, which is
-// a size that Go aligns. The zero Load is idle and unknown. It is safe for
+// whoever holds it keeps what others read out of its pair of cache lines: lines
+// are fetched in pairs. The zero Load is idle and unknown. It is safe for
 // concurrent use.
 type Load struct {
 	inFlight atomic.Int64
@@ -18,7 +18,6 @@ type Load struct {
 	// 0, in its upper half, and when it was noted, in milliseconds, in the
 	// lower; 0 while nothing is known.
 	latency atomic.Uint64
-	_       [112]byte
 }
 
 // InFlight counts the exchanges that began and have not ended.

@@ -6,6 +6,8 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // ring places instances on a circle of hashes, each at a number of points that
@@ -27,6 +29,7 @@ type ring struct {
 	// with that value begin.
 	starts []int32
 	shift  int
+	by     routing.Balance // what of a request is hashed
 }
 
 // pointsEach is how many points an instance of weight 100 has.

@@ -11,7 +11,9 @@ import (
 
 // Member is an instance as it is chosen.
 type Member struct {
-	Key    string // names it, alike in all proxies: hashes are made of it
+	// Key names it, alike in all proxies: hashes are made of it. Only where the
+	// balance is Keyed.
+	Key    string
 	Place  Place
 	Weight int  // its share: 0 takes nothing
 	Ready  bool // it may be chosen
@@ -21,12 +23,26 @@ type Member struct {
 	Load    *Load
 }
 
+// eligible reports whether the member may be chosen.
+func (m *Member) eligible() bool { return m.Ready && m.Weight > 0 }
+
 // share returns the weight with which a member takes part for now.
 func (m *Member) share() float64 {
 	if m.Percent > 0 {
 		return float64(m.Weight*m.Percent) / 100
 	}
 	return float64(m.Weight)
+}
+
+// Keyed reports whether an algorithm hashes what stands in a request, and the
+// keys of members.
+func Keyed(a routing.BalanceAlgorithm) bool {
+	switch a {
+	case routing.BalanceSource, routing.BalanceURI, routing.BalanceURLParam, routing.BalanceHeader:
+		return true
+	default:
+		return false
+	}
 }
 
 // Options say how to choose.
@@ -51,12 +67,17 @@ func (t *Turns) Follow(other *Turns) { t.next.Store(other.next.Load()) }
 
 // Set holds the instances of a route and how they are chosen. Everything but
 // the loads is immutable, so choosing takes no lock; when instances come or go
-// there is a new Set. The zero Set is empty.
+// there is a new Set. The zero Set is empty. Sets are not copied.
+//
+// There is one for each route, and most of them have one member, which stands
+// in the Set itself.
 type Set struct {
-	balance routing.Balance
-	allowed Room
-	turns   *Turns
-	loads   []*Load // of all that New was handed
+	asked     routing.Part[routing.Balance]
+	algorithm routing.BalanceAlgorithm // that is asked for
+	number    int                      // as in routing.Balance
+	allowed   Room
+	turns     *Turns
+	loads     *[]*Load // of all that Init was handed; nil if each may be chosen
 	// members are those that may be chosen: first the near ones, then those
 	// that only come when all of the near ones were tried.
 	members []member
@@ -66,6 +87,7 @@ type Set struct {
 	ring    *ring          // over the near ones; nil unless keys are hashed
 
 	looked *looked // at the near ones; nil unless there are more than few
+	only   [1]member
 }
 
 // looked is what all near ones had in flight when it was last looked at; only
@@ -80,25 +102,43 @@ type looked struct {
 type member struct {
 	load   *Load
 	weight int64
-	at     int // position among the members that New was handed
+	at     int // position among the members that Init was handed
 }
 
-// New returns the set of some members. The turns may be shared with the set
-// before it; nil will do for fewer than two members.
+// New returns the set of some members, as Init makes it.
 func New(members []Member, turns *Turns, o Options) *Set {
-	s := &Set{balance: o.Balance, allowed: o.Room, turns: turns}
-	var able []Member
-	var places []int
-	for i, m := range members {
-		s.loads = append(s.loads, m.Load)
-		if m.Ready && m.Weight > 0 {
-			able, places = append(able, m), append(places, i)
+	s := &Set{}
+	s.Init(members, turns, o)
+	return s
+}
+
+// Init makes the zero Set the set of some members, of which it keeps nothing
+// but the loads. The turns may be shared with the set before it; nil will do for
+// fewer than two members.
+func (s *Set) Init(members []Member, turns *Turns, o Options) {
+	s.asked, s.algorithm, s.number = routing.PartOf(o.Balance), o.Balance.Algorithm, o.Balance.Number
+	s.allowed, s.turns = o.Room, turns
+	n, last := eligible(members)
+	if n < len(members) {
+		s.loads = loadsOf(members)
+	}
+	if n == 1 { // most often; nothing then depends on its weight
+		s.only[0] = member{load: members[last].Load, weight: 1, at: last}
+		s.members, s.near, s.total = s.only[:], 1, 1
+		return
+	}
+	able := make([]Member, 0, n)
+	places := make([]int, 0, n)
+	for i := range members {
+		if m := &members[i]; m.eligible() {
+			able, places = append(able, *m), append(places, i)
 		}
 	}
 	weights := near(able, o.Own, o.Locality)
 	exact := whole(weights)
-	var keys []string
-	var shares []float64
+	keys := make([]string, 0, len(able))
+	shares := make([]float64, 0, len(able))
+	s.members = make([]member, 0, len(able))
 	for _, wanted := range []bool{true, false} {
 		for i, m := range able {
 			if weights[i] > 0 != wanted {
@@ -114,22 +154,38 @@ func New(members []Member, turns *Turns, o Options) *Set {
 	if s.near = len(keys); s.near > few {
 		s.looked = new(looked)
 	}
-	s.index(keys, shares)
-	return s
+	s.index(keys, shares, &o.Balance)
+}
+
+// eligible returns how many members may be chosen, and the last of them.
+func eligible(members []Member) (n, last int) {
+	for i := range members {
+		if members[i].eligible() {
+			n, last = n+1, i
+		}
+	}
+	return n, last
+}
+
+func loadsOf(members []Member) *[]*Load {
+	loads := make([]*Load, len(members))
+	for i := range members {
+		loads[i] = members[i].Load
+	}
+	return &loads
 }
 
 // index prepares what choosing looks up.
-func (s *Set) index(keys []string, weights []float64) {
+func (s *Set) index(keys []string, weights []float64, b *routing.Balance) {
 	if s.near < 2 {
 		return
 	}
-	switch s.balance.Algorithm {
-	case routing.BalanceSource, routing.BalanceURI, routing.BalanceURLParam, routing.BalanceHeader:
+	if Keyed(s.algorithm) {
 		s.ring = newRing(keys, weights)
-	default:
+		s.ring.by = *b
 	}
 	mode := routing.SplitExact
-	if s.balance.Algorithm == routing.BalanceRandom || s.balance.Algorithm == routing.BalanceEWMA {
+	if s.algorithm == routing.BalanceRandom || s.algorithm == routing.BalanceEWMA {
 		mode = routing.SplitRandom
 	}
 	if s.total != int64(s.near)*s.members[0].weight || !s.equal() {
@@ -200,7 +256,7 @@ func gcd(a, b int64) int64 {
 }
 
 // Balance returns how the set chooses.
-func (s *Set) Balance() routing.Balance { return s.balance }
+func (s *Set) Balance() routing.Balance { return s.asked.Value() }
 
 // Usable reports whether there is anything to choose.
 func (s *Set) Usable() bool { return len(s.members) > 0 }

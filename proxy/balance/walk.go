@@ -34,12 +34,12 @@ func (s *Set) Begin(w *Walk, r conditions.Request, now int64) {
 	w.set, w.now, w.n, w.full = s, now, 0, false
 	w.key, w.keyed = 0, false
 	if s.ring != nil {
-		w.key, w.keyed = key(&s.balance, r)
+		w.key, w.keyed = key(&s.ring.by, r)
 	}
 	switch {
-	case len(s.members) < 2 || w.keyed || s.balance.Algorithm == routing.BalanceFirst:
+	case len(s.members) < 2 || w.keyed || s.algorithm == routing.BalanceFirst:
 		w.turn = 0
-	case s.balance.Algorithm == routing.BalanceRandom, s.balance.Algorithm == routing.BalanceEWMA:
+	case s.algorithm == routing.BalanceRandom, s.algorithm == routing.BalanceEWMA:
 		w.turn = mix(uint64(r.Random()) * 0x9e3779b97f4a7c15)
 	default:
 		w.turn = s.turns.next.Add(1) - 1
@@ -82,12 +82,12 @@ func (w *Walk) Take(at int) bool {
 			return w.take(i)
 		}
 	}
-	return w.enter(w.set.loads[at])
+	return w.enter((*w.set.loads)[at])
 }
 
 // Answered notes how long the present instance took to answer, at time now.
 func (w *Walk) Answered(now int64, took time.Duration) {
-	if w.load != nil && w.set.balance.Algorithm == routing.BalanceEWMA {
+	if w.load != nil && w.set.algorithm == routing.BalanceEWMA {
 		w.load.Observe(now, took)
 	}
 }
@@ -105,13 +105,13 @@ func (w *Walk) End() {
 // choose returns a near member that was not tried, -1 if there is none.
 func (w *Walk) choose() int {
 	s := w.set
-	switch s.balance.Algorithm {
+	switch s.algorithm {
 	case routing.BalanceLeastConn:
 		return w.least()
 	case routing.BalanceFirst:
 		return w.first()
 	case routing.BalanceRandom:
-		return w.bestOf(max(s.balance.Number, 1), w.fuller)
+		return w.bestOf(max(s.number, 1), w.fuller)
 	case routing.BalanceEWMA:
 		return w.bestOf(2, w.slower)
 	default:
@@ -192,7 +192,7 @@ func (w *Walk) leastFrom(i int) int {
 // flight.
 func (w *Walk) first() int {
 	s := w.set
-	full := int64(s.balance.Number)
+	full := int64(s.number)
 	for i := range s.members[:s.near] {
 		if !w.wasTried(i) && (full == 0 || s.members[i].load.inFlight.Load() < full) {
 			return i

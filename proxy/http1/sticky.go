@@ -176,7 +176,7 @@ func (k *keeper) pick(w *upstream.Walk, attempt int) *upstream.Instance {
 // its cookie.
 func (k *keeper) served(i *upstream.Instance) {
 	if k.route != "" && (!k.kept || i != k.preferred) {
-		k.set(k.route, i.ID)
+		k.set(k.route, i.ID())
 	}
 }
 

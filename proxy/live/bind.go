@@ -77,7 +77,7 @@ func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *G
 		route.Limits.show(route.Series)
 		route.bindRetries(r, retries[r.Path])
 		choosing := upstream.Choosing{
-			Balance: r.Balance, Locality: g.Asked.Locality, Room: route.Limits.room(r.Load), Watch: r.Watch,
+			Balance: r.Balance.Value(), Locality: g.Asked.Locality, Room: route.Limits.room(r.Load), Watch: r.Watch,
 			Way: wayOf(g, r), Route: r.Path,
 		}
 		switch r.Target.Kind {

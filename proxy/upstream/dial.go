@@ -61,7 +61,7 @@ func (i *Instance) connection(ctx context.Context, client *sniff.Header) (*Conn,
 func (i *Instance) connect(ctx context.Context) (*Conn, error) {
 	o := &i.pool.options
 	d := net.Dialer{KeepAlive: -1} // the sweep finds dead peers
-	nc, err := d.DialContext(ctx, "tcp", i.text)
+	nc, err := d.DialContext(ctx, "tcp", i.String())
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
@@ -96,7 +96,7 @@ func (i *Instance) begin(ctx context.Context, c *Conn, client *sniff.Header) err
 
 // introduce sends the PROXY header, if there is to be one.
 func (i *Instance) introduce(c *Conn, client *sniff.Header) error {
-	if !i.own {
+	if !i.Own() {
 		return nil
 	}
 	h := sniff.Header{Local: true}

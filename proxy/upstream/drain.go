@@ -45,7 +45,9 @@ func (i *Instance) unlist(c *Conn) {
 func (i *Instance) retire() {
 	i.retired.Store(true)
 	i.reap(math.MaxInt64)
-	i.links.retire()
+	if s := i.special; s != nil {
+		s.links.retire()
+	}
 }
 
 // cut ends what is under way: whoever waits there is woken.
@@ -91,7 +93,7 @@ func (p *Pool) cutDrained(now time.Time) {
 	}
 	p.mu.Unlock()
 	for _, i := range late {
-		p.options.Log.Warn("connections to an instance that is gone are cut", "instance", i.text, "connections", i.open.Load())
+		p.options.Log.Warn("connections to an instance that is gone are cut", "instance", i.String(), "connections", i.open.Load())
 		i.cut()
 	}
 }

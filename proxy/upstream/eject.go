@@ -99,31 +99,29 @@ const fewMembers = 64
 func (p *Pool) review(now time.Time, tick bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.eachName(func(n *name) {
-		for _, t := range n.targets {
-			t.review(now, tick)
-		}
-	})
+	for _, t := range p.watched {
+		t.review(now, tick)
+	}
 }
 
 func (t *Target) review(now time.Time, tick bool) {
 	c := t.chosen.Load()
-	if c.members == nil || t.record.owner != t {
+	if c.care == nil || t.record.owner != t {
 		return
 	}
-	held := t.choosing.Watch.Value()
+	held, members := t.watch(), c.care.members
 	w := &held
 	if c.tally != nil {
-		t.record.judge(c.members, w, now)
+		t.record.judge(members, w, now)
 	}
-	p := t.record.pool
-	s := t.record.stand(c.members, w, now, p.room)
+	p := t.pool
+	s := t.record.stand(members, w, now, p.room)
 	p.room = s.percents
-	if slices.Equal(s.percents, c.percents) && s.panics == t.record.panics && (s.usable > 0) == c.usable && s.down == c.down {
+	if slices.Equal(s.percents, c.care.percents) && s.panics == t.record.panics && (s.usable > 0) == c.usable && s.down == c.care.down {
 		return
 	}
-	if tick || len(c.members) <= fewMembers || now.Sub(c.made) >= time.Second {
-		t.choose(now)
+	if tick || len(members) <= fewMembers || now.Sub(c.care.made) >= time.Second {
+		t.choose(c.instances, now)
 	}
 }
 
@@ -249,7 +247,7 @@ func (m *member) eject(s *suspect, e *routing.Ejection, now time.Time) {
 	}
 	m.ejected, was.since, was.until, was.why, was.cause = true, now, now.Add(lasts), s.why, s.cause
 	m.row.Store(0)
-	m.instance.pool.options.Log.Warn("an instance is ejected", "instance", m.instance.text, "why", s.why, "for", lasts.String())
+	m.instance.pool.options.Log.Warn("an instance is ejected", "instance", m.instance.String(), "why", s.why, "for", lasts.String())
 }
 
 // release ends ejections, the one that ends first anyway, until they are few

@@ -20,24 +20,26 @@ func (c *Conn) Aged(d time.Duration) {
 
 // Links counts the connections of HTTP/2.
 func (i *Instance) Links() (n int) {
-	i.links.each(func(*link) { n++ })
+	if i.special != nil {
+		i.special.links.each(func(*link) { n++ })
+	}
 	return n
 }
 
 // Waiting counts those who wait for a connection of HTTP/2 that is being made,
 // without who makes it.
 func (i *Instance) Waiting() (n int) {
-	i.links.mu.Lock()
-	defer i.links.mu.Unlock()
-	for _, d := range i.links.dials {
-		n += max(i.links.room, 1) - 1 - d.seats
+	i.special.links.mu.Lock()
+	defer i.special.links.mu.Unlock()
+	for _, d := range i.special.links.dials {
+		n += max(i.special.links.room, 1) - 1 - d.seats
 	}
 	return n
 }
 
 // AgeLinks makes it so long that connections of HTTP/2 had no conversation.
 func (i *Instance) AgeLinks(d time.Duration) {
-	i.links.each(func(l *link) { l.until.Add(-int64(d)) })
+	i.special.links.each(func(l *link) { l.until.Add(-int64(d)) })
 }
 
 // Reap does what Run does every second.
@@ -138,3 +140,42 @@ func Hear(sent []byte, n int) time.Duration {
 
 // MemberSize is the size of what is known of an instance of a route.
 const MemberSize = unsafe.Sizeof(member{})
+
+// The sizes of what there is for each route and each instance, and where in an
+// Instance stands what is written while it serves.
+const (
+	TargetSize   = unsafe.Sizeof(Target{})
+	ChosenSize   = unsafe.Sizeof(chosen{})
+	InstanceSize = unsafe.Sizeof(Instance{})
+	WrittenFrom  = unsafe.Offsetof(Instance{}.open)
+)
+
+// HashAlike has all addresses have the same hash. It comes before all instances.
+func (p *Pool) HashAlike() { p.table.mask = 0 }
+
+// Served counts the instances that are looked at each second.
+func (p *Pool) Served() int { return len(p.served.all()) }
+
+// ReviewedTargets counts the targets that are looked at each second.
+func (p *Pool) ReviewedTargets() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.watched)
+}
+
+// Instances counts those that are known.
+func (p *Pool) Instances() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.table.n
+}
+
+// Special reports whether the instance has what only special ways need.
+func (i *Instance) Special() bool { return i.special != nil }
+
+// Watched reports whether there is a record of the target's instances.
+func (t *Target) Watched() bool {
+	t.pool.mu.Lock()
+	defer t.pool.mu.Unlock()
+	return t.record != nil
+}

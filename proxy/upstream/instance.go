@@ -17,31 +17,41 @@ import (
 
 // Instance is one reachable address, spoken to in one way, and its idle
 // connections. It is safe for concurrent use.
+//
+// There are as many as a table has routes or more, and most of them serve
+// seldom or never: what only some need is made for these, or when it is needed.
 type Instance struct {
 	Addr netip.AddrPort
-	// ID names the instance in cookies.
-	ID string
 
 	pool    *Pool
 	way     unique.Handle[Way]
-	text    string
+	load    *balance.Load                 // of the address, in whichever way it is spoken to
+	shards  atomic.Pointer[[]stack]       // nil until a connection waits here for the first time
+	special *special                      // nil where the way asks for none of it
+	id      atomic.Pointer[string]        // nil until somebody asks
+	refusal atomic.Pointer[TLSError]      // nil if it can be spoken to, or nobody tried
+	misfit  atomic.Pointer[ProtocolError] // as refusal
 	retired atomic.Bool
 	// known and used are the rounds in which something led to it last, and
 	// something that was ready, under Pool.mu.
 	known, used uint64
-	open        atomic.Int64            // connections, and dials under way
-	load        *balance.Load           // of the address, in whichever way it is spoken to
-	shards      atomic.Pointer[[]stack] // nil until a connection waits here for the first time
-	own         bool                    // connections belong to clients: they rest, and shards are empty
-	resting     resting
+	next        *Instance // in Pool.table, guarded by Pool.mu
 
-	sessions sessions
-	refusal  atomic.Pointer[TLSError]      // nil if it can be spoken to, or nobody tried
-	misfit   atomic.Pointer[ProtocolError] // as refusal
-	links    links                         // if HTTP/2 is spoken
+	// From here on it is written while it serves. Its size is one that Go aligns,
+	// so this is a pair of cache lines of its own.
+	open    atomic.Int64 // connections, and dials under way
+	listing sync.Mutex   // guards first, and the links of what it leads to
+	first   *Conn        // of all that are open
+	counted balance.Load // what load leads to, unless the address has one already
+	_       [88]byte
+}
 
-	listing sync.Mutex // guards first, and the links of what it leads to
-	first   *Conn      // of all that are open
+// special is what an instance needs that is spoken to in a special way.
+type special struct {
+	own      bool // connections belong to clients: they rest, and stacks are empty
+	resting  resting
+	sessions sessions // of TLS
+	links    links    // of HTTP/2
 }
 
 // stack holds idle connections; the one used last is on top, so that those
@@ -69,12 +79,28 @@ type Conn struct {
 	next, before *Conn // of the instance, under its mutex
 }
 
-func newInstance(p *Pool, key instanceKey, load *balance.Load) *Instance {
-	text := key.at.String()
-	return &Instance{
-		Addr: key.at, ID: routing.InstanceID(text),
-		pool: p, way: key.way, text: text, load: load, own: key.way.Value().Proxy != routing.ProxyNone,
+// newInstance returns an instance that shares the load of its address, or begins
+// one if that is nil.
+func newInstance(p *Pool, at netip.AddrPort, way unique.Handle[Way], load *balance.Load) *Instance {
+	i := &Instance{Addr: at, pool: p, way: way, load: load}
+	if load == nil {
+		i.load = &i.counted
 	}
+	if w := way.Value(); w.Secure || w.Proxy != routing.ProxyNone || w.Protocol.HTTP2() {
+		i.special = &special{own: w.Proxy != routing.ProxyNone}
+	}
+	return i
+}
+
+// ID returns the name of the instance in cookies. Whoever asks first makes it, so
+// that requests that follow make no garbage.
+func (i *Instance) ID() string {
+	if id := i.id.Load(); id != nil {
+		return *id
+	}
+	id := routing.InstanceID(i.String())
+	i.id.Store(&id)
+	return id
 }
 
 // stacks returns where idle connections wait. Most instances of a large table
@@ -86,20 +112,23 @@ func (i *Instance) stacks() []stack {
 	return nil
 }
 
+// serves reports whether there may be anything to reap.
+func (i *Instance) serves() bool { return i.shards.Load() != nil || i.special != nil }
+
 // room returns the same, for one that is to wait.
 func (i *Instance) room() []stack {
 	if s := i.stacks(); s != nil {
 		return s
 	}
 	s := make([]stack, i.pool.options.Shards)
-	if i.shards.CompareAndSwap(nil, &s) {
+	if i.pool.served.begin(i, &s) {
 		return s
 	}
 	return i.stacks()
 }
 
 // String returns the address and port.
-func (i *Instance) String() string { return i.text }
+func (i *Instance) String() string { return i.Addr.String() }
 
 const (
 	// lookAfter is how long a connection may be idle, in nanoseconds, before
@@ -220,8 +249,10 @@ func (i *Instance) reap(now int64) {
 	for k := range stacks {
 		closeDead(stacks[k].takeDead, now)
 	}
-	closeDead(i.resting.takeDead, now)
-	i.links.reap(now)
+	if s := i.special; s != nil {
+		closeDead(s.resting.takeDead, now)
+		s.links.reap(now)
+	}
 }
 
 // closeDead closes what take finds, batch by batch.
@@ -268,7 +299,10 @@ func (i *Instance) idle() int {
 		n += len(stacks[k].conns)
 		stacks[k].mu.Unlock()
 	}
-	i.resting.mu.Lock()
-	defer i.resting.mu.Unlock()
-	return n + len(i.resting.conns)
+	if s := i.special; s != nil {
+		s.resting.mu.Lock()
+		n += len(s.resting.conns)
+		s.resting.mu.Unlock()
+	}
+	return n
 }

@@ -70,10 +70,10 @@ var ErrDeclined = errors.New("the instance ended the connection before HTTP/2 be
 // why there is none by the end of ctx.
 func (i *Instance) converse(ctx context.Context) (*Conn, error) {
 	for {
-		if c := i.links.talk(); c != nil {
+		if c := i.special.links.talk(); c != nil {
 			return c, nil
 		}
-		d, first := i.links.join()
+		d, first := i.special.links.join()
 		if first {
 			return i.connectLink(ctx, d)
 		}
@@ -162,7 +162,7 @@ func (i *Instance) connectLink(ctx context.Context, d *linkDial) (*Conn, error) 
 			err = fmt.Errorf("connect: %w", ErrNoStreams)
 		}
 	}
-	i.links.settle(d, l, err, ctx.Err() != nil)
+	i.special.links.settle(d, l, err, ctx.Err() != nil)
 	return c, err
 }
 
@@ -308,7 +308,7 @@ func (l *link) run(pre []byte) {
 	stop := context.AfterFunc(p.life, l.mux.Abort)
 	l.err = p.run(l.mux, pre)
 	stop()
-	l.conn.Instance.links.drop(l)
+	l.conn.Instance.special.links.drop(l)
 	l.conn.Conn.Close() // should that not have been done yet
 	l.conn.closed(true)
 	close(l.ended)

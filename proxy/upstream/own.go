@@ -15,7 +15,7 @@ import (
 
 // Own reports that connections to the instance belong to the clients that they
 // are made for: Get has none, and in place of Put there is Rest.
-func (i *Instance) Own() bool { return i.own }
+func (i *Instance) Own() bool { return i.special != nil && i.special.own }
 
 // resting holds connections that wait for the next request of their clients.
 type resting struct {
@@ -56,21 +56,21 @@ func (i *Instance) Rest(c *Conn, now int64, keep time.Duration) {
 
 // rest makes the connection rest, unless the instance is retired.
 func (i *Instance) rest(c *Conn) bool {
-	i.resting.mu.Lock()
-	defer i.resting.mu.Unlock()
+	i.special.resting.mu.Lock()
+	defer i.special.resting.mu.Unlock()
 	if i.retired.Load() {
 		return false
 	}
-	i.resting.add(c)
+	i.special.resting.add(c)
 	return true
 }
 
 // rise ends the rest of a connection, and reports whether it rested: it may
 // have been closed.
 func (i *Instance) rise(c *Conn) bool {
-	i.resting.mu.Lock()
-	defer i.resting.mu.Unlock()
-	return i.resting.remove(c)
+	i.special.resting.mu.Lock()
+	defer i.special.resting.mu.Unlock()
+	return i.special.resting.remove(c)
 }
 
 // Resume ends the rest of a connection and reports whether it may carry a

@@ -95,15 +95,19 @@ func ResolverAt(addr string) *net.Resolver {
 type Pool struct {
 	options Options
 
-	mu        sync.Mutex // guards names, fixed, instances, loads, draining, room, closed and all records
-	names     map[nameKey]*name
-	fixed     map[*name]bool
-	instances map[instanceKey]*Instance
-	loads     map[netip.AddrPort]*sharedLoad
-	round     uint64                  // of marking what is used, from 1 on
-	draining  map[*Instance]time.Time // until when
-	room      []uint8                 // of reviews, so that they make no garbage
-	closed    bool
+	mu       sync.Mutex // guards all from here to closed, and all records
+	names    map[nameKey]*name
+	fixed    []*Target // those that were made of instances, as Retain had them
+	fresh    []*Target // those that came since
+	table    table
+	round    uint64                  // of marking what is used, from 1 on
+	draining map[*Instance]time.Time // until when
+	watched  []*Target               // those whose instances are looked after; some twice, for a while
+	room     []uint8                 // of reviews, so that they make no garbage
+	members  []balance.Member        // of choices, for the same reason
+	closed   bool
+
+	served served
 
 	checker checker
 	alarm   chan struct{} // has a record looked at soon; one that waits is enough
@@ -116,37 +120,21 @@ type Pool struct {
 	slots   chan struct{} // bounds the look-ups at a time
 }
 
-// sharedLoad is what instances of an address have in common, and how many of
-// Pool.instances there are.
-type sharedLoad struct {
-	load      *balance.Load
-	instances int
-}
-
 type nameKey struct {
 	host string
 	port uint16
 }
 
-// instanceKey tells instances apart: an address that is spoken to in two ways
-// has two of them, since connections serve one way only.
-type instanceKey struct {
-	at  netip.AddrPort
-	way unique.Handle[Way]
-}
-
 // New returns a Pool. Run it to keep names and idle connections fresh.
 func New(o Options) *Pool {
 	p := &Pool{
-		options:   o.withDefaults(),
-		names:     make(map[nameKey]*name),
-		fixed:     make(map[*name]bool),
-		instances: make(map[instanceKey]*Instance),
-		loads:     make(map[netip.AddrPort]*sharedLoad),
-		draining:  make(map[*Instance]time.Time),
-		slots:     make(chan struct{}, 32),
-		alarm:     make(chan struct{}, 1),
+		options:  o.withDefaults(),
+		names:    make(map[nameKey]*name),
+		draining: make(map[*Instance]time.Time),
+		slots:    make(chan struct{}, 32),
+		alarm:    make(chan struct{}, 1),
 	}
+	p.table.init()
 	p.checker.init(p.options.Checks, p.raise, p.options.Log, p.ask)
 	p.checker.caught = p.options.Caught
 	p.find = p.resolve
@@ -170,9 +158,16 @@ func (p *Pool) Target(host string, port int) *Target {
 			close(n.done)
 		}
 	}
-	t := &Target{name: n, record: newRecord(p)}
+	t := p.target(Choosing{})
+	t.name = n
 	p.attach(t)
 	return t
+}
+
+// target returns a target that leads nowhere yet.
+func (p *Pool) target(c Choosing) *Target {
+	shared, route := c.apart()
+	return &Target{pool: p, choosing: shared, route: route}
 }
 
 // place makes addrs the addresses of n. p.mu is held.
@@ -182,34 +177,38 @@ func (p *Pool) place(n *name, addrs []netip.Addr) {
 		n.at = append(n.at, netip.AddrPortFrom(a.Unmap(), n.port))
 	}
 	for _, t := range n.targets {
-		t.find()
-		t.choose(time.Now())
+		t.choose(t.find(), time.Now())
 	}
 }
 
-// find makes the instances at the addresses of its name those of the target.
-// Pool.mu is held.
-func (t *Target) find() {
-	t.list = make([]*Instance, 0, len(t.name.at))
-	for _, at := range t.name.at {
-		t.list = append(t.list, t.record.pool.instance(at, t.choosing.Way))
+// find returns the instances at the addresses of the target's name, or those
+// that it was made of. Pool.mu is held.
+func (t *Target) find() []*Instance {
+	way := unique.Make(t.choosing.Value().Way)
+	if t.name == nil {
+		list := make([]*Instance, len(t.asked))
+		for k, i := range t.asked {
+			list[k] = t.pool.instance(i.AddrPort(), way)
+		}
+		return list
 	}
+	list := make([]*Instance, len(t.name.at))
+	for k, at := range t.name.at {
+		list[k] = t.pool.instance(at, way)
+	}
+	return list
 }
 
 // instance returns the instance at an address that is spoken to in a way. p.mu
 // is held.
-func (p *Pool) instance(at netip.AddrPort, way Way) *Instance {
-	key := instanceKey{at, unique.Make(way)}
-	i := p.instances[key]
+func (p *Pool) instance(at netip.AddrPort, way unique.Handle[Way]) *Instance {
+	i, load := p.table.find(at, way)
 	if i == nil {
-		shared := p.loads[at]
-		if shared == nil {
-			shared = &sharedLoad{load: new(balance.Load)}
-			p.loads[at] = shared
+		i = newInstance(p, at, way, load)
+		p.table.add(i)
+		if i.serves() {
+			p.served.add(i)
 		}
-		shared.instances++
-		i = newInstance(p, key, shared.load)
-		p.instances[key] = i
 	}
 	return i
 }
@@ -218,12 +217,15 @@ func (p *Pool) instance(at netip.AddrPort, way Way) *Instance {
 // or ctx ends; the look-ups then go on.
 func (p *Pool) Settle(ctx context.Context, targets []*Target) {
 	for _, t := range targets {
-		if t.name.literal || t.name.lookup.Load() != nil {
+		if t.name == nil || t.name.literal || t.name.lookup.Load() != nil {
 			continue
 		}
 		p.start(t.name) //nolint:contextcheck // a look-up outlives whoever asked for it first
 	}
 	for _, t := range targets {
+		if t.name == nil {
+			continue
+		}
 		select {
 		case <-t.name.done:
 		case <-ctx.Done():
@@ -330,19 +332,22 @@ func prefer(addrs []netip.Addr) []netip.Addr {
 func (p *Pool) Retain(targets []*Target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	names, fixed := make(map[nameKey]*name, len(targets)), make(map[*name]bool)
+	names, fixed := make(map[nameKey]*name), p.fixed[:0]
 	for _, t := range targets {
-		t.name.targets = nil
-	}
-	for _, t := range targets {
-		t.name.targets = append(t.name.targets, t)
-		if t.name.fixed != nil {
-			fixed[t.name] = true
-		} else {
-			names[nameKey{t.name.host, t.name.port}] = t.name
+		if t.name != nil {
+			t.name.targets = nil
 		}
 	}
-	p.names, p.fixed = names, fixed
+	for _, t := range targets {
+		if t.name == nil {
+			fixed = append(fixed, t)
+			continue
+		}
+		t.name.targets = append(t.name.targets, t)
+		names[nameKey{t.name.host, t.name.port}] = t.name
+	}
+	clear(p.fixed[min(len(fixed), len(p.fixed)):])
+	p.names, p.fixed, p.fresh = names, fixed, nil
 	p.retireUnused()
 }
 
@@ -353,52 +358,54 @@ func (p *Pool) retireUnused() {
 	p.round++
 	checks := p.checker.any()
 	asked := make(map[*check]bool)
-	p.eachName(func(n *name) {
-		serves := n.fixed == nil || n.fixed.ready
-		for _, t := range n.targets {
-			for _, i := range t.list {
-				i.known = p.round
-				if serves {
-					i.used = p.round
-				}
+	var watched []*Target
+	for t := range p.targets {
+		c := t.chosen.Load()
+		if c.care != nil {
+			watched = append(watched, t)
+		}
+		for _, i := range c.instances {
+			i.known = p.round
+			if t.name != nil || t.ready {
+				i.used = p.round
 			}
-			if !checks {
-				continue
-			}
-			for _, m := range t.chosen.Load().members {
+		}
+		if checks {
+			for _, m := range c.members() {
 				asked[m.check] = true
 			}
 		}
-	})
-	for key, i := range p.instances {
+	}
+	p.watched = watched
+	for i := range p.table.all {
 		if i.used == p.round {
 			p.want(i)
 			continue
 		}
 		if i.known != p.round {
-			p.forget(key)
+			p.table.remove(i)
 		}
 		p.drain(i)
 	}
+	p.served.keep(&p.table)
 	p.checker.retain(asked)
 }
 
-// forget has nobody get an instance any more by its key. p.mu is held.
-func (p *Pool) forget(key instanceKey) {
-	delete(p.instances, key)
-	shared := p.loads[key.at]
-	if shared.instances--; shared.instances == 0 {
-		delete(p.loads, key.at)
-	}
-}
-
-// eachName hands every name to yield. p.mu is held.
-func (p *Pool) eachName(yield func(*name)) {
+// targets hands every target to yield until it returns false. p.mu is held.
+func (p *Pool) targets(yield func(*Target) bool) {
 	for _, n := range p.names {
-		yield(n)
+		for _, t := range n.targets {
+			if !yield(t) {
+				return
+			}
+		}
 	}
-	for n := range p.fixed {
-		yield(n)
+	for _, list := range [...][]*Target{p.fixed, p.fresh} {
+		for _, t := range list {
+			if !yield(t) {
+				return
+			}
+		}
 	}
 }
 
@@ -452,7 +459,7 @@ func (p *Pool) lookable(now time.Time) []*name {
 
 func (p *Pool) reap() {
 	now := socket.Now()
-	for _, i := range p.all() {
+	for _, i := range p.served.all() {
 		i.reap(now)
 	}
 }
@@ -460,8 +467,8 @@ func (p *Pool) reap() {
 func (p *Pool) all() []*Instance {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	is := make([]*Instance, 0, len(p.instances))
-	for _, i := range p.instances {
+	is := make([]*Instance, 0, p.table.n)
+	for i := range p.table.all {
 		is = append(is, i)
 	}
 	return is
@@ -470,7 +477,7 @@ func (p *Pool) all() []*Instance {
 // Idle counts the idle connections to all instances.
 func (p *Pool) Idle() int {
 	n := 0
-	for _, i := range p.all() {
+	for _, i := range p.served.all() {
 		n += i.idle()
 	}
 	return n

@@ -48,7 +48,7 @@ func misfit(err error) bool {
 
 // misfits notes why an instance cannot be spoken to by HTTP/2.
 func (i *Instance) misfits(err error) *ProtocolError {
-	next := &ProtocolError{Instance: i.text, Way: i.way.Value(), Err: err}
+	next := &ProtocolError{Instance: i.String(), Way: i.way.Value(), Err: err}
 	before := i.misfit.Swap(next)
 	next.known = before != nil && before.Why() == next.Why()
 	return next
@@ -57,7 +57,7 @@ func (i *Instance) misfits(err error) *ProtocolError {
 // speaks notes that an instance was spoken to by HTTP/2.
 func (i *Instance) speaks() {
 	if i.misfit.Swap(nil) != nil {
-		i.pool.options.Log.Info("an instance can be spoken to by HTTP/2 again", "instance", i.text)
+		i.pool.options.Log.Info("an instance can be spoken to by HTTP/2 again", "instance", i.String())
 	}
 }
 

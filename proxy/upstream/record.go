@@ -10,8 +10,9 @@ import (
 	"github.com/sluice-mesh/sluice/routing"
 )
 
-// record is what is known of the instances of a route. It goes on when a
-// target takes the place of another one. Pool.mu guards it.
+// record is what is known of the instances of a route, if somebody looks after
+// them. It goes on when a target takes the place of another one. Pool.mu guards
+// it.
 type record struct {
 	pool    *Pool
 	owner   *Target   // the present one; those before it only end their exchanges
@@ -22,7 +23,12 @@ type record struct {
 	window  time.Time // when shares of failures are judged again
 }
 
-func newRecord(p *Pool) *record { return &record{pool: p} }
+// rest has nobody looked after for now. The nil record rests.
+func (r *record) rest() {
+	if r != nil {
+		r.members, r.begun, r.panics = nil, false, false
+	}
+}
 
 // member is an instance as one route sees it. What requests write has a cache
 // line of its own: the size is one that Go aligns. There are as many as
@@ -227,22 +233,22 @@ func (m *member) back(now time.Time, w *routing.Watch) {
 	m.ejected, m.past.returned = false, now
 	m.row.Store(0)
 	m.rise(now, w)
-	m.instance.pool.options.Log.Info("an instance is used again", "instance", m.instance.text)
+	m.instance.pool.options.Log.Info("an instance is used again", "instance", m.instance.String())
 }
 
 // States returns how the instances stand, in the order of Instances; nil if
 // there is nothing to say but that nobody looks.
 func (t *Target) States() []routing.InstanceState {
-	p := t.record.pool
+	p := t.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c, now := t.chosen.Load(), time.Now()
-	w := t.choosing.Watch.Value()
+	w := t.watch()
 	worth := w.Health.Every > 0
 	var all []routing.InstanceState
-	for k, m := range c.members {
+	for k, m := range c.members() {
 		s := m.state(p, now, &w)
-		s.Unused = k < len(c.percents) && c.percents[k] == 0
+		s.Unused = c.out(k)
 		worth = worth || s.State != routing.StateUnknown || s.Share != 0
 		all = append(all, s)
 	}
@@ -253,7 +259,7 @@ func (t *Target) States() []routing.InstanceState {
 }
 
 func (m *member) state(p *Pool, now time.Time, w *routing.Watch) routing.InstanceState {
-	s := routing.InstanceState{Address: m.instance.text, State: routing.StateUnknown}
+	s := routing.InstanceState{Address: m.instance.String(), State: routing.StateUnknown}
 	if m.check != nil {
 		s.State, s.Since, s.Why = p.checker.tell(m.check)
 	}
@@ -304,15 +310,18 @@ type Counts struct {
 // Counts returns how the instances stand. ok is false if nobody looks after
 // them.
 func (t *Target) Counts() (n Counts, ok bool) {
+	t.pool.mu.Lock()
+	defer t.pool.mu.Unlock()
 	r := t.record
-	r.pool.mu.Lock()
-	defer r.pool.mu.Unlock()
-	c := t.chosen.Load()
+	if r == nil {
+		return n, false
+	}
+	members := t.chosen.Load().members()
 	r.account()
 	n = r.counts
 	n.Panic = r.panics
-	n.Checked = t.choosing.Watch.Value().Health.Every > 0 || n.ChecksPassed+n.ChecksFailed > 0
-	for _, m := range c.members {
+	n.Checked = t.watch().Health.Every > 0 || n.ChecksPassed+n.ChecksFailed > 0
+	for _, m := range members {
 		switch {
 		case m.down:
 			n.Unhealthy++
@@ -324,5 +333,5 @@ func (t *Target) Counts() (n Counts, ok bool) {
 			n.Unknown++
 		}
 	}
-	return n, c.members != nil
+	return n, members != nil
 }

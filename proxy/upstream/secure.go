@@ -122,7 +122,7 @@ func (i *Instance) secure(ctx context.Context, c *Conn) error {
 	way := i.way.Value()
 	base, err := i.pool.configOf(&way)
 	if err == nil {
-		c.ClientTLS(i.sessions.of(base, &way))
+		c.ClientTLS(i.special.sessions.of(base, &way))
 		err = c.Handshake(ctx)
 	}
 	if err == nil {
@@ -146,7 +146,7 @@ func (i *Instance) secure(ctx context.Context, c *Conn) error {
 
 // refuse notes why an instance cannot be spoken to by TLS.
 func (i *Instance) refuse(err error, late bool) *TLSError {
-	next := &TLSError{Instance: i.text, Way: i.way.Value(), Err: err, late: late}
+	next := &TLSError{Instance: i.String(), Way: i.way.Value(), Err: err, late: late}
 	before := i.refusal.Load()
 	next.known = before != nil && before.Why() == next.Why()
 	i.refusal.Store(next)
@@ -166,7 +166,7 @@ func (i *Instance) accepts(proven bool) {
 		return
 	}
 	if i.refusal.CompareAndSwap(before, nil) {
-		i.pool.options.Log.Info("an instance can be spoken to by TLS again", "instance", i.text)
+		i.pool.options.Log.Info("an instance can be spoken to by TLS again", "instance", i.String())
 	}
 }
 
@@ -203,13 +203,13 @@ func (c *Conn) late(err, why error) error {
 // tell logs that a route cannot speak to an instance, unless the last attempt
 // failed alike.
 func (t *Target) tell(err error) {
-	log := t.record.pool.options.Log
+	log := t.pool.options.Log
 	if e, ok := errors.AsType[*TLSError](err); ok && !e.known {
 		log.Warn("an instance cannot be spoken to by TLS",
-			"route", t.choosing.Route, "instance", e.Instance, "why", e.Why())
+			"route", t.route, "instance", e.Instance, "why", e.Why())
 	}
 	if e, ok := errors.AsType[*ProtocolError](err); ok && !e.known {
 		log.Warn("an instance cannot be spoken to by HTTP/2",
-			"route", t.choosing.Route, "instance", e.Instance, "why", e.Why())
+			"route", t.route, "instance", e.Instance, "why", e.Why())
 	}
 }

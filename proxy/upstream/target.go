@@ -6,20 +6,25 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"github.com/sluice-mesh/sluice/proxy/balance"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
-// Target is what one route leads to: the instances behind a name, and how one
-// of them is chosen. It is safe for concurrent use.
+// Target is what one route leads to, instances or what is behind a name, and how
+// one of them is chosen. It is safe for concurrent use.
 type Target struct {
-	name     *name
-	choosing Choosing
+	pool     *Pool
+	name     *name                   // nil if it was made of instances
+	choosing unique.Handle[Choosing] // without Route, so that it is shared
+	route    string
 	chosen   atomic.Pointer[chosen]
 	turns    *balance.Turns // nil before there are several instances; guarded by Pool.mu
-	record   *record
-	list     []*Instance // those at the addresses of name; guarded by Pool.mu
+	record   *record        // nil before anybody looks after them; guarded by Pool.mu
+
+	asked []*routing.Instance // what it was made of: those in use, in the order of Instances
+	ready bool                // at least one of them is
 }
 
 // name is a host and port, and the addresses found behind it. Targets of
@@ -30,7 +35,6 @@ type name struct {
 	port    uint16
 	literal bool             // host is an address: nothing to look up
 	looking bool             // a look-up is under way; guarded by Pool.mu
-	fixed   *fixed           // what it was made of; nil for a host
 	at      []netip.AddrPort // each once; guarded by Pool.mu
 	targets []*Target        // those that follow the addresses; guarded by Pool.mu
 	lookup  atomic.Pointer[lookup]
@@ -48,7 +52,14 @@ type lookup struct {
 func (t *Target) Instances() []*Instance { return t.chosen.Load().instances }
 
 // Choosing returns how an instance is chosen.
-func (t *Target) Choosing() Choosing { return t.choosing }
+func (t *Target) Choosing() Choosing {
+	c := t.choosing.Value()
+	c.Route = t.route
+	return c
+}
+
+// watch returns how the instances are looked after.
+func (t *Target) watch() routing.Watch { return t.choosing.Value().Watch.Value() }
 
 // Usable reports whether there is an instance that may be chosen: of fixed
 // ones, one that is ready and has a weight.
@@ -64,7 +75,7 @@ func (t *Target) Well() bool {
 // ByID returns the instance of that ID, nil if there is none.
 func (t *Target) ByID(id string) *Instance {
 	for _, i := range t.Instances() {
-		if i.ID == id {
+		if i.ID() == id {
 			return i
 		}
 	}
@@ -80,7 +91,7 @@ func (t *Target) ForKey(key uint64) (best *Instance) {
 		if c.out(k) {
 			continue
 		}
-		if score := routing.KeyScore(key, i.ID); best == nil || score > top {
+		if score := routing.KeyScore(key, i.ID()); best == nil || score > top {
 			best, top = i, score
 		}
 	}
@@ -90,6 +101,9 @@ func (t *Target) ForKey(key uint64) (best *Instance) {
 // LookupError returns why the latest look-up of the name failed, nil if it
 // did not. The instances of the last good one stay.
 func (t *Target) LookupError() error {
+	if t.name == nil {
+		return nil
+	}
 	if l := t.name.lookup.Load(); l != nil {
 		return l.err
 	}

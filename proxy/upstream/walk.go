@@ -3,8 +3,10 @@
 package upstream
 
 import (
+	"cmp"
 	"slices"
 	"time"
+	"unique"
 
 	"github.com/sluice-mesh/sluice/conditions"
 	"github.com/sluice-mesh/sluice/proxy/balance"
@@ -22,32 +24,53 @@ type Choosing struct {
 	Route    string // what it is for, to be told in logs
 }
 
-// chosen is a list of instances and how one of them is chosen.
+// apart returns the choosing without its route, to be shared with others, and
+// the route.
+func (c Choosing) apart() (shared unique.Handle[Choosing], route string) {
+	route, c.Route = c.Route, ""
+	return unique.Make(c), route
+}
+
+// chosen is a list of instances and how one of them is chosen. Most lists have
+// one, which stands in it, and nobody looks after it.
 type chosen struct {
 	of        *Target
 	instances []*Instance
-	set       *balance.Set
-	usable    bool // one is not known to fail
+	set       balance.Set
+	usable    bool   // one is not known to fail
+	tally     *tally // nil if outcomes are not counted
+	care      *care  // nil if nobody looks after the instances
+	only      [1]*Instance
+}
 
-	// The rest is nil if nobody looks after the instances.
+// care is how the instances stood when they were chosen.
+type care struct {
 	members  []*member
 	percents []uint8 // as in standing
 	ejected  []int   // positions of those that get nothing for no other reason
 	down     int     // as in standing
-	tally    *tally  // nil as well if outcomes are not counted
 	made     time.Time
 }
 
+// members returns those of the instances, nil if nobody looks after them.
+func (c *chosen) members() []*member {
+	if c.care == nil {
+		return nil
+	}
+	return c.care.members
+}
+
 // out reports whether an instance gets nothing for now.
-func (c *chosen) out(at int) bool { return c.percents != nil && c.percents[at] == 0 }
+func (c *chosen) out(at int) bool { return c.care != nil && c.care.percents[at] == 0 }
 
 // Balanced returns a target that leads to the same instances and chooses by c:
 // t itself if it does. Otherwise turns go on where those of t are.
 func (p *Pool) Balanced(t *Target, c Choosing) *Target {
-	if t.choosing == c {
+	next := p.target(c)
+	if t.choosing == next.choosing && t.route == next.route {
 		return t
 	}
-	next := &Target{name: t.name, choosing: c, record: t.record}
+	next.name, next.asked, next.ready = t.name, t.asked, t.ready
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next.goOn(t)
@@ -55,70 +78,98 @@ func (p *Pool) Balanced(t *Target, c Choosing) *Target {
 	return next
 }
 
-// goOn has the turns of t go on where those of before are. Pool.mu is held.
+// goOn has t go on where before is, with its turns and its record. Pool.mu is
+// held.
 func (t *Target) goOn(before *Target) {
+	t.record = before.record
 	if before.turns != nil {
 		t.turns = new(balance.Turns)
 		t.turns.Follow(before.turns)
 	}
 }
 
-// attach makes a target follow the instances of its name. p.mu is held.
+// attach makes a target follow the instances of its name, or lead to its own.
+// p.mu is held.
 func (p *Pool) attach(t *Target) {
-	t.name.targets = append(t.name.targets, t)
-	t.record.owner = t
-	t.find()
-	t.choose(time.Now())
+	if t.name != nil {
+		t.name.targets = append(t.name.targets, t)
+	} else {
+		p.fresh = append(p.fresh, t)
+	}
+	if t.record != nil {
+		t.record.owner = t
+	}
+	t.choose(t.find(), time.Now())
 }
 
-// choose prepares the choice among the present instances. Pool.mu is held.
-func (t *Target) choose(now time.Time) {
-	is := t.list
-	list := make([]balance.Member, len(is))
-	for k, i := range is {
-		list[k] = balance.Member{Key: i.text, Weight: defaultWeight, Ready: true, Load: i.load}
-	}
-	if f := t.name.fixed; f != nil {
-		for k, asked := range f.asked {
-			m := &list[k]
-			m.Ready, m.Place = asked.Ready, balance.Place{Zone: asked.Zone, Node: asked.Node}
-			if asked.Weight != 0 {
-				m.Weight = asked.Weight
-			}
-		}
+// choose prepares the choice among some instances, which are the present ones.
+// Pool.mu is held.
+func (t *Target) choose(is []*Instance, now time.Time) {
+	c := &chosen{of: t, instances: is}
+	if len(is) == 1 {
+		c.only[0] = is[0]
+		c.instances = c.only[:]
 	}
 	if t.turns == nil && len(is) > 1 {
 		t.turns = new(balance.Turns) // it is large, and one instance needs none
 	}
-	c := &chosen{of: t, instances: is, made: now}
-	usable := t.lookAfter(c, list, now) // before the set, which follows it
-	c.set = balance.New(list, t.turns, balance.Options{Balance: t.choosing.Balance, Locality: t.choosing.Locality, Own: t.record.pool.options.Own, Room: t.choosing.Room})
+	asked := t.choosing.Value()
+	list := t.list(is, &asked)
+	usable := t.lookAfter(c, list, &asked, now) // before the set, which follows it
+	c.set.Init(list, t.turns, balance.Options{Balance: asked.Balance, Locality: asked.Locality, Own: t.pool.options.Own, Room: asked.Room})
+	clear(list) // what it leads to may go
 	c.usable = usable > 0
-	t.chosen.Store(c)
+	if before := t.chosen.Swap(c); c.care != nil && (before == nil || before.care == nil) {
+		t.pool.watched = append(t.pool.watched, t)
+	}
+}
+
+// list returns some instances as they are to be chosen. It is valid until the
+// next call. Pool.mu is held.
+func (t *Target) list(is []*Instance, asked *Choosing) []balance.Member {
+	list := t.pool.members[:0]
+	keyed := balance.Keyed(asked.Balance.Algorithm)
+	for k, i := range is {
+		m := balance.Member{Weight: defaultWeight, Ready: true, Load: i.load}
+		if keyed {
+			m.Key = i.String()
+		}
+		if t.name == nil {
+			at := t.asked[k]
+			m.Ready, m.Place, m.Weight = at.Ready, balance.Place{Zone: at.Zone, Node: at.Node}, cmp.Or(at.Weight, defaultWeight)
+		}
+		list = append(list, m)
+	}
+	t.pool.members = list
+	return list
 }
 
 // lookAfter notes who of the list gets nothing, or less, for now, and returns
 // how many are not known to fail.
-func (t *Target) lookAfter(c *chosen, list []balance.Member, now time.Time) (usable int) {
-	held, r := t.choosing.Watch.Value(), t.record
+func (t *Target) lookAfter(c *chosen, list []balance.Member, asked *Choosing, now time.Time) (usable int) {
+	held := asked.Watch.Value()
 	w := &held
 	ejects := w.Ejection != routing.Ejection{} && len(list) > 1 // the only one never is
 	if !ejects && w.Health.Every == 0 && w.SlowStart == 0 {
-		r.members, r.begun, r.panics = nil, false, false
+		t.record.rest()
 		return len(list)
 	}
-	c.members = r.follow(c.instances, w, now)
-	for k, m := range c.members {
+	if t.record == nil {
+		t.record = &record{pool: t.pool, owner: t}
+	}
+	r := t.record
+	members := r.follow(c.instances, w, now)
+	for k, m := range members {
 		m.able = list[k].Ready && list[k].Weight > 0
 	}
 	if ejects {
 		c.tally = newTally(r.pool, &w.Ejection)
 	}
-	s := r.stand(c.members, w, now, make([]uint8, 0, len(list)))
-	c.percents, c.down = s.percents, s.down
+	s := r.stand(members, w, now, make([]uint8, 0, len(list)))
+	c.care = &care{members: members, percents: s.percents, down: s.down, made: now}
 	for k, percent := range s.percents {
-		if m := c.members[k]; percent == 0 && m.able && !m.down {
-			c.ejected = append(c.ejected, k)
+		if m := members[k]; percent == 0 && m.able && !m.down {
+			c.care.ejected = append(c.care.ejected, k)
 		}
 		list[k].Ready = list[k].Ready && percent > 0
 		if percent < 100 {
@@ -172,8 +223,11 @@ func (w *Walk) Next() *Instance {
 
 // resort makes the next ejected instance the present one, if one is left.
 func (w *Walk) resort() {
-	for w.present == nil && w.resorts < len(w.chosen.ejected) {
-		at := w.chosen.ejected[w.resorts]
+	if w.chosen.care == nil {
+		return
+	}
+	for ejected := w.chosen.care.ejected; w.present == nil && w.resorts < len(ejected); {
+		at := ejected[w.resorts]
 		w.resorts++
 		if w.walk.Take(at) {
 			w.enter(at)
@@ -184,7 +238,7 @@ func (w *Walk) resort() {
 func (w *Walk) enter(at int) {
 	w.present = w.chosen.instances[at]
 	if w.chosen.tally != nil {
-		w.member = w.chosen.members[at]
+		w.member = w.chosen.care.members[at]
 	}
 }
 

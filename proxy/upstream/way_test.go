@@ -31,8 +31,8 @@ func TestAWayHasConnectionsOfItsOwn(t *testing.T) {
 	if a == b || again.Instances()[0] != b {
 		t.Error("two ways share an instance, or one way has two")
 	}
-	if a.ID != b.ID || a.String() != b.String() {
-		t.Errorf("the instances are %v (%s) and %v (%s), want the same name", a, a.ID, b, b.ID)
+	if a.ID() != b.ID() || a.String() != b.String() {
+		t.Errorf("the instances are %v (%s) and %v (%s), want the same name", a, a.ID(), b, b.ID())
 	}
 	i := dial(t, a)
 	a.Put(0, i, socket.Now(), time.Minute)

@@ -84,6 +84,13 @@ func (l *load) answered() int {
 	return l.good
 }
 
+// lost returns how many requests failed.
+func (l *load) lost() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
+}
+
 // among waits for n more good answers.
 func (l *load) among(t *testing.T, n int) {
 	t.Helper()

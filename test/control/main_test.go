@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -30,8 +31,8 @@ func long(t *testing.T) {
 	}
 }
 
-// program is what is tested.
-var program string
+// program is what is tested, and proxyProgram the one that is a proxy alone.
+var program, proxyProgram string
 
 func TestMain(m *testing.M) {
 	if url := os.Getenv(askVariable); url != "" {
@@ -50,8 +51,8 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	program = filepath.Join(dir, "sluice")
-	build := exec.CommandContext(context.Background(), "go", "build", "-o", program, "../../cmd/sluice")
+	program, proxyProgram = filepath.Join(dir, "sluice"), filepath.Join(dir, "sluice-proxy")
+	build := exec.CommandContext(context.Background(), "go", "build", "-o", dir, "../../cmd/sluice", "../../cmd/sluice-proxy")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building sluice: %v\n%s", err, out)
@@ -60,6 +61,10 @@ func runTests(m *testing.M) int {
 	code := m.Run()
 	if err := results.write(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if missed := results.missed(); *full && len(missed) > 0 {
+		fmt.Fprintf(os.Stderr, "FAIL: goals were missed:\n%s\n", strings.Join(missed, "\n"))
 		return 1
 	}
 	return code

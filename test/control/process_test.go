@@ -48,8 +48,13 @@ func (r *record) String() string {
 // as what brings it into another network. A panic fails the test.
 func start(t *testing.T, name, dir string, before []string, args ...string) *process {
 	t.Helper()
+	return startLine(t, name, dir, append(append(slices.Clip(before), program), args...))
+}
+
+// startLine runs a command as start does.
+func startLine(t *testing.T, name, dir string, line []string) *process {
+	t.Helper()
 	p := &process{name: name, log: new(record), over: make(chan struct{})}
-	line := append(append(slices.Clip(before), program), args...)
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cmd = exec.CommandContext(ctx, line[0], line[1:]...)
 	p.cmd.Dir = dir

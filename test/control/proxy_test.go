@@ -26,6 +26,7 @@ type proxy struct {
 	admin   string // host:port
 	data    string // directory of its last good tables
 	args    []string
+	alone   bool // it is sluice-proxy, which can do nothing else
 	watch   *watch
 	load    *load
 }
@@ -76,12 +77,16 @@ func (s status) serves(g *gateway, share int) bool {
 // up runs the proxy. It does not wait for anything.
 func (p *proxy) up(t *testing.T) {
 	t.Helper()
+	line := []string{program, "proxy"}
+	if p.alone {
+		line = []string{proxyProgram}
+	}
 	args := []string{
-		"proxy", "--name", p.name, "--gateway-address", p.address, "--admin", p.admin,
+		"--name", p.name, "--gateway-address", p.address, "--admin", p.admin,
 		"--data-dir", p.data, "--drain", "1s",
 	}
 	name := p.name
-	p.process = start(t, name, p.m.dir, nil, append(args, p.args...)...)
+	p.process = startLine(t, name, p.m.dir, slices.Concat(line, args, p.args))
 	p.name = name
 }
 
@@ -98,6 +103,20 @@ func (p *proxy) status(ctx context.Context) (status, error) {
 	}
 	s.text = body
 	return s, json.Unmarshal([]byte(body), &s)
+}
+
+// table asks which table serves. It is told by a proxy that is connected.
+func (p *proxy) table(ctx context.Context) (string, error) {
+	code, body, err := p.ask(ctx, "/readyz?verbose")
+	if err != nil {
+		return "", err
+	}
+	_, rest, told := strings.Cut(body, "[+] control: table ")
+	v, _, whole := strings.Cut(rest, "\n")
+	if !told || !whole {
+		return "", fmt.Errorf("/readyz tells no table: status %d: %s", code, body)
+	}
+	return v, nil
 }
 
 // ready waits until the proxy says that it is.

@@ -128,7 +128,7 @@ func (f *fleet) follow(ctx context.Context, at, node string, gateways int) error
 		if u.GetMore() {
 			continue
 		}
-		ack.Version = u.GetVersion()
+		ack.Version, ack.Number = u.GetVersion(), u.GetNumber()
 		if err := s.Send(&controlpb.FromProxy{Message: &controlpb.FromProxy_Ack{Ack: ack}}); err != nil {
 			return err
 		}

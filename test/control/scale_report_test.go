@@ -52,6 +52,22 @@ func (r result) verdict() string {
 	return "missed"
 }
 
+// missed returns the figures that do not meet their goals, one a line.
+func (r *report) missed() (list []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, one := range r.all {
+		if one.Goal > 0 && one.Value >= one.Goal {
+			unit := ""
+			if one.Unit != "" {
+				unit = " " + one.Unit
+			}
+			list = append(list, fmt.Sprintf("%s: %.4g%s, want less than %g%s", one.What, one.Value, unit, one.Goal, unit))
+		}
+	}
+	return list
+}
+
 // table is the figures as Markdown.
 func (r *report) table() string {
 	var b strings.Builder

@@ -37,6 +37,7 @@ type watch struct {
 	name   string
 	cancel context.CancelFunc
 	pause  time.Duration // between questions; 0 for 50 ms
+	brief  bool          // ask for the version alone: /status has all gateways
 	wg     sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows
@@ -62,6 +63,12 @@ func (w *watch) run(ctx context.Context, p *proxy) {
 }
 
 func (w *watch) ask(ctx context.Context, p *proxy) {
+	if w.brief {
+		if v, err := p.table(ctx); err == nil {
+			w.take(v)
+		}
+		return
+	}
 	if s, err := p.status(ctx); err == nil && s.Table != nil { // else it is starting
 		w.take(s.Table.Version)
 	}

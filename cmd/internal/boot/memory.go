@@ -46,29 +46,36 @@ func TuneMemory(lookup func(string) (string, bool)) (limit int64) {
 const (
 	// headroom is what a heap may always grow by before garbage is collected,
 	// and leastGrowth in percent what a large one may: the table of a proxy can
-	// take hundreds of megabytes, of which next to nothing changes.
-	headroom    = 32 << 20
+	// take a hundred megabytes, of which next to nothing changes.
+	headroom    = 16 << 20
 	leastGrowth = 25
-	// excess is how much more than what is in use a heap may hold on to; beyond
-	// it memory is given back at once, which takes a collection, but only once
-	// in returnEvery.
-	excess      = 16 << 20
-	returnEvery = time.Minute
+	// excess is how much more a heap may hold on to than it comes to between two
+	// collections; beyond it memory is given back at once, which takes a
+	// collection.
+	excess = 8 << 20
+	// That waits until little is made, as when a table was taken, but for no
+	// more than patience looks.
+	little   = 4 << 20
+	patience = 5
+	// It is done once in returnEvery, and after one that gave back less than
+	// excess, which was in vain, twice as long later, up to returnLast.
+	returnEvery = 15 * time.Second
+	returnLast  = time.Hour
 )
 
 // FollowMemory returns a function that sets when garbage is collected by how
 // much is in use, unless the environment says so in GOGC: a small heap grows as
-// TuneMemory says, a large one by less. What is not in use, such as
-// what a large table took beside itself when it came, is collected and given
-// back to the system, once a minute at most. Call it from time to time. lookup
-// is as that of TuneMemory.
+// TuneMemory says, a large one by less. What is not in use, such as what a large
+// table took beside itself when it came, is collected and given back to the
+// system soon after. Call it about once a second. lookup is as that of
+// TuneMemory.
 func FollowMemory(lookup func(string) (string, bool)) func() {
 	if _, said := lookup("GOGC"); said {
 		return func() {}
 	}
-	var mu sync.Mutex // guards last and returned
+	var mu sync.Mutex // guards last and p
 	last := collectAt
-	var returned time.Time
+	p := pace{made: readUse().made}
 	return func() {
 		mu.Lock()
 		defer mu.Unlock()
@@ -77,9 +84,9 @@ func FollowMemory(lookup func(string) (string, bool)) func() {
 			debug.SetGCPercent(next)
 			last = next
 		}
-		if u.excessive() && time.Since(returned) >= returnEvery {
+		if p.due(u, time.Now()) {
 			debug.FreeOSMemory()
-			returned = time.Now()
+			p.returned(u, readUse(), time.Now())
 		}
 	}
 }
@@ -89,19 +96,63 @@ type use struct {
 	live    uint64 // as of the last collection
 	objects uint64 // garbage included
 	free    uint64 // kept from the system for what comes
+	made    uint64 // all that was ever allocated
 }
 
 func readUse() use {
 	s := []metrics.Sample{
-		{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/gc/heap/allocs:bytes"},
 	}
 	metrics.Read(s)
-	return use{live: s[0].Value.Uint64(), objects: s[1].Value.Uint64(), free: s[2].Value.Uint64()}
+	return use{live: s[0].Value.Uint64(), objects: s[1].Value.Uint64(), free: s[2].Value.Uint64(), made: s[3].Value.Uint64()}
 }
 
-// excessive reports whether the heap takes so much more than what is in use
-// that it is worth a collection.
-func (u use) excessive() bool { return u.objects+u.free > u.live+excess }
+func (u use) total() uint64 { return u.objects + u.free }
+
+// pace says when memory is given back. Its zero value has never seen any.
+type pace struct {
+	made uint64    // at the look before
+	held uint64    // what was in use when memory was given back last
+	seen int       // looks in a row that found too much
+	next time.Time // before then nothing is given back
+	wait time.Duration
+}
+
+// due reports whether so much is held beside what is in use that it is worth a
+// collection now. What is in use is only known as of the last collection, and
+// that may have been in the midst of a change; so it is not taken to be more
+// than when memory was given back last.
+func (p *pace) due(u use, now time.Time) bool {
+	quiet := u.made-p.made < little
+	p.made = u.made
+	live := min(u.live, p.held)
+	if now.Before(p.next) || u.total() <= usual(live)+excess {
+		p.seen = 0
+		return false
+	}
+	p.seen++
+	return quiet || p.seen >= patience
+}
+
+// usual returns how much a heap comes to between two collections, of which so
+// many bytes are in use: Go keeps a tenth of it beside, and gives the rest back
+// by and by.
+func usual(live uint64) uint64 {
+	goal := live + live*uint64(growth(live))/100
+	return goal + goal/10
+}
+
+// returned notes that memory was given back.
+func (p *pace) returned(before, after use, now time.Time) {
+	p.held, p.seen, p.made = after.live, 0, after.made
+	if p.wait = min(max(2*p.wait, returnEvery), returnLast); after.total()+excess <= before.total() {
+		p.wait = returnEvery
+	}
+	p.next = now.Add(p.wait)
+}
 
 // growth returns how much a heap may grow, in percent, of which so many bytes
 // are in use.

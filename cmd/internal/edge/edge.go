@@ -196,11 +196,14 @@ type Status struct {
 
 func (e *Edge) status(s node.Status) any { return Status{Status: s, Control: e.agent.Status()} }
 
-// ready tells what a probe should know: a proxy without its control plane serves
-// what it served before, and is ready.
+// ready tells what a probe should know: which table serves, which is cheap to
+// ask for here however many gateways there are. A proxy without its control
+// plane serves what it served before, and is ready.
 func (e *Edge) ready() []admin.Check {
 	c := admin.Check{Name: "control", OK: true}
-	if s := e.agent.Status(); !s.Connected {
+	if s := e.agent.Status(); s.Connected {
+		c.Detail = "table " + s.Version
+	} else {
 		c.Detail = fmt.Sprintf("stale since %s: %s", s.Since.UTC().Format(time.RFC3339), s.Why)
 	}
 	return []admin.Check{c}

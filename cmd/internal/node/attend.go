@@ -52,7 +52,7 @@ func (a *Attendant) attend(ctx context.Context, ended <-chan struct{}) {
 		case <-first:
 			first = nil
 			// A closed stdout is no reason to stop.
-			_ = Print(a.Stdout, a.Node.Gateways(), "sluice "+boot.ReadBuild().Version+" serves", a.Node.Admin())
+			_ = Print(a.Stdout, a.Node.Outline(), "sluice "+boot.ReadBuild().Version+" serves", a.Node.Admin())
 		case <-a.Signals.Hangup:
 			a.Hangup(ctx)
 		case <-stop:

@@ -218,6 +218,10 @@ func (n *Node) Compile() routing.CompileOptions { return n.compile }
 // Gateways returns how each gateway stands, in table order.
 func (n *Node) Gateways() []proxy.GatewayStatus { return n.server.Status() }
 
+// Outline returns the same without routes and what is in force: a large table has
+// much of it.
+func (n *Node) Outline() []proxy.GatewayStatus { return n.server.Outline() }
+
 // Unserved tells of each gateway that cannot take traffic why; nil if there is
 // none.
 func (n *Node) Unserved() map[string]error { return n.server.Unserved() }

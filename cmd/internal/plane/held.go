@@ -29,7 +29,7 @@ type absence struct {
 func (p *Plane) watchHeld(ctx context.Context) error {
 	tick := time.NewTicker(heldEvery)
 	defer tick.Stop()
-	seen := uint64(0)
+	seen, more := uint64(0), false
 	var told map[absence]bool
 	for {
 		select {
@@ -38,7 +38,7 @@ func (p *Plane) watchHeld(ctx context.Context) error {
 		case <-tick.C:
 		}
 		stats := p.planner.Stats()
-		if stats.HeldBack == seen { // nothing new is
+		if stats.HeldBack == seen && !more { // nothing new is
 			continue
 		}
 		seen = stats.HeldBack
@@ -47,18 +47,23 @@ func (p *Plane) watchHeld(ctx context.Context) error {
 			list = append(list, p.planner.Status(ns))
 		}
 		var fresh []store.Event
-		fresh, told = heldBack(list, told)
+		fresh, told, more = heldBack(list, told)
 		p.events.Tell(fresh...)
 	}
 }
 
-// heldBack returns the events of absences that were not told, and what is told
-// then.
-func heldBack(list []planner.Status, before map[absence]bool) (fresh []store.Event, told map[absence]bool) {
+// heldBack returns the events of absences that were not told, what is told
+// then, and whether there are more, which the next look tells.
+func heldBack(list []planner.Status, before map[absence]bool) (fresh []store.Event, told map[absence]bool, more bool) {
 	told = make(map[absence]bool)
 	tell := func(namespace, key string, h *planner.Held) {
 		a := absence{namespace, key, h.Since}
-		if !before[a] && len(fresh) < maxHeld {
+		switch {
+		case before[a]:
+		case len(fresh) == maxHeld:
+			more = true
+			return
+		default:
 			fresh = append(fresh, events.HeldBack(namespace, key, h.Why))
 		}
 		told[a] = true
@@ -73,5 +78,5 @@ func heldBack(list []planner.Status, before map[absence]bool) (fresh []store.Eve
 			}
 		}
 	}
-	return fresh, told
+	return fresh, told, more
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/control/planner"
+	"github.com/sluice-mesh/sluice/control/store"
 )
 
 // Inside, since what a planner holds back takes a minute to come about.
@@ -32,8 +33,11 @@ func TestAbsencesAreToldOnce(t *testing.T) {
 		{"it is again", status(held("a.yaml", at.Add(time.Hour)), held("b.yaml", at)), "[a.yaml]"},
 		{"a whole namespace", []planner.Status{{Namespace: "acme/test", Held: &planner.Held{Why: "the store came back empty"}}}, "[acme/test]"},
 	} {
-		list, next := heldBack(step.list, told)
+		list, next, more := heldBack(step.list, told)
 		told = next
+		if more {
+			t.Errorf("%s: there are more", step.name)
+		}
 		got := []string{}
 		for _, e := range list {
 			var what string
@@ -45,5 +49,36 @@ func TestAbsencesAreToldOnce(t *testing.T) {
 		if fmt.Sprint(got) != step.want {
 			t.Errorf("%s: told of %v, want %s", step.name, got, step.want)
 		}
+	}
+}
+
+func TestAbsencesAreAllToldInTime(t *testing.T) {
+	at := time.Unix(1_700_000_000, 0)
+	const all = 2*maxHeld + 7
+	objects := make([]planner.Object, all)
+	for i := range objects {
+		objects[i] = planner.Object{Key: fmt.Sprint("file-", i), Held: &planner.Held{Why: "it is empty", Since: at}}
+	}
+	list := []planner.Status{{Namespace: "default/default", Objects: objects}}
+	var told map[absence]bool
+	seen, looks := make(map[string]bool), 0
+	for more := true; more; looks++ {
+		var fresh []store.Event
+		fresh, told, more = heldBack(list, told)
+		if len(fresh) > maxHeld {
+			t.Errorf("one look tells of %d, more than %d", len(fresh), maxHeld)
+		}
+		for _, e := range fresh {
+			seen[e.Data] = true
+		}
+		if looks > all {
+			t.Fatal("there is always more")
+		}
+	}
+	if len(seen) != all || looks != 3 {
+		t.Errorf("%d looks told of %d, want 3 and %d", looks, len(seen), all)
+	}
+	if fresh, _, more := heldBack(list, told); len(fresh) > 0 || more {
+		t.Errorf("%d are told again", len(fresh))
 	}
 }

@@ -70,7 +70,7 @@ func (p *Plane) settled(s stream.Settled) {
 	}
 	for _, c := range s.Changes {
 		if c.Change != 0 {
-			p.events.Tell(events.SlowConvergence(s.Namespace, c.Change, s.Took, nil))
+			p.events.Tell(events.SlowConvergence(s.Namespace, c.Change, s.Took, s.Last))
 		}
 	}
 }

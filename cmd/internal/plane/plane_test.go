@@ -389,11 +389,11 @@ func TestCredentialsSecureBothAddresses(t *testing.T) {
 	}
 	p := start(t, plane.Options{Credentials: control})
 	<-p.First()
-	proxy := streamtest.Join(t, p.Stream(), streamtest.Options{TLS: edge.Client("127.0.0.1", "h2")})
+	proxy := streamtest.Join(t, p.Stream(), streamtest.Options{TLS: edge.Client("127.0.0.1", nil, "h2")})
 	if got := names(proxy.Receive().Table); got != "" {
 		t.Errorf("the table has %q, want none", got)
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: edge.Client("127.0.0.1"), DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: edge.Client("127.0.0.1", nil), DisableKeepAlives: true}}
 	ask := func(token string) int {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+p.API()+"/api/v1/proxies", http.NoBody)
 		if err != nil {

@@ -71,7 +71,7 @@ func (p *Plane) watchCredentials(ctx context.Context) error {
 	return nil
 }
 
-// publish hands a plan on. The planner calls it from one goroutine.
+// publish hands a plan on. The planner makes one call at a time.
 func (p *Plane) publish(plan planner.Plan) {
 	p.begin(plan)
 	p.stream.Publish(plan)

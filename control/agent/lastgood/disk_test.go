@@ -36,7 +36,7 @@ func TestNothingIsNamedBeforeItIsDurable(t *testing.T) {
 	defer shut(t, k)
 	did = nil
 	keep(t, k, version(1, 1))
-	if want := []string{"create", "write", "fsync", "rename", "sync"}; !slices.Equal(did, want) {
+	if want := []string{"create", "write", "write", "write", "fsync", "rename", "sync"}; !slices.Equal(did, want) {
 		t.Errorf("operations %v, want %v", did, want)
 	}
 }

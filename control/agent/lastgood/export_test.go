@@ -3,6 +3,7 @@
 package lastgood
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/sluice-mesh/sluice/routing"
@@ -86,7 +87,7 @@ func Recode(b []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.encode(), nil
+	return bytes.Join(f.parts(), nil), nil
 }
 
 // Relate returns the shortest journal that tells the same as b.

@@ -28,14 +28,18 @@ type file interface {
 	Close() error
 }
 
-// replace gives the file name the content data: a reader sees the former one
+// replace gives the file name the parts of data as its content: a reader sees the former one
 // or the new one, whole, also after a loss of power.
-func replace(in folder, name, draft string, data []byte) error {
+func replace(in folder, name, draft string, data ...[]byte) error {
 	f, err := in.create(draft)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
+	for _, part := range data {
+		if err == nil {
+			_, err = f.Write(part)
+		}
+	}
 	if err == nil {
 		err = f.Sync()
 	}

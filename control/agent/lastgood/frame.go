@@ -59,13 +59,19 @@ func (f frame) head() []byte {
 	return b
 }
 
-// encode returns the file.
-func (f frame) encode() []byte {
-	b := make([]byte, 0, headSize+len(f.table.Payload)+sumSize)
-	b = append(append(b, f.head()...), f.table.Payload...)
-	sum := sha256.Sum256(b)
-	return append(b, sum[:]...)
+// parts returns the file as what is to be written behind each other: the payload
+// of a large table is not copied to put a head before it.
+func (f frame) parts() [][]byte {
+	head := f.head()
+	sum := sha256.New()
+	for _, b := range [][]byte{head, f.table.Payload} {
+		_, _ = sum.Write(b) // it never fails
+	}
+	return [][]byte{head, f.table.Payload, sum.Sum(nil)}
 }
+
+// size returns how many bytes the file has.
+func (f frame) size() int { return headSize + len(f.table.Payload) + sumSize }
 
 // decode reads a file. The payload is a view of b. Errors are ErrDamaged.
 func decode(b []byte) (frame, error) {

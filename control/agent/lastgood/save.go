@@ -137,15 +137,15 @@ func (k *Keeper) write() bool {
 	k.writing = t
 	k.mu.Unlock()
 	g.version, g.saved = t.Version, t.Saved
-	b := frame{schema: k.o.Schema, number: g.number, table: *t}.encode()
+	f := frame{schema: k.o.Schema, number: g.number, table: *t}
 	// The monotonic clock, which Options.Now need not have.
 	began := time.Now()
-	err := replace(k.folder, g.file(), tableDraft, b)
+	err := replace(k.folder, g.file(), tableDraft, f.parts()...)
 	if err != nil {
 		// It may have its name, while nobody knows for how long.
 		_ = k.folder.remove(g.file())
 	}
-	done := Write{Version: t.Version, Bytes: len(b), Took: time.Since(began), Err: err}
+	done := Write{Version: t.Version, Bytes: f.size(), Took: time.Since(began), Err: err}
 	ok := k.wrote(t, g, err)
 	if k.o.Wrote != nil {
 		k.o.Wrote(done)

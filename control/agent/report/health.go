@@ -28,10 +28,13 @@ type state struct {
 func (r *Reporter) Health(states func(gateway, route string) []routing.InstanceState) *controlpb.Health {
 	var changed []*controlpb.InstanceState
 	for len(r.unwell) > 0 && len(changed) < maxStates {
-		t := r.unwell[0]
+		one := r.unwell[0]
 		r.unwell = r.unwell[1:]
-		t.unwell = false
-		changed = t.health(changed, states(t.gateway.series.Name(), t.series.Path()))
+		one.route.unwell = false
+		changed = one.health(changed, states(one.gateway.series.Name(), one.route.series.Path()))
+	}
+	if len(r.unwell) == 0 {
+		r.unwell = nil // after a large table it was long
 	}
 	if len(changed) == 0 {
 		return nil
@@ -40,7 +43,8 @@ func (r *Reporter) Health(states func(gateway, route string) []routing.InstanceS
 }
 
 // health appends what changed of the instances of a route.
-func (t *route) health(changed []*controlpb.InstanceState, now []routing.InstanceState) []*controlpb.InstanceState {
+func (u unwell) health(changed []*controlpb.InstanceState, now []routing.InstanceState) []*controlpb.InstanceState {
+	t := u.route
 	before := t.states
 	t.states = nil
 	for i := range now {
@@ -49,7 +53,7 @@ func (t *route) health(changed []*controlpb.InstanceState, now []routing.Instanc
 		delete(before, s.Address)
 		if s.State != routing.StateUnhealthy && s.State != routing.StateEjected {
 			if ill {
-				changed = append(changed, t.tell(s))
+				changed = append(changed, u.tell(s))
 			}
 			continue
 		}
@@ -58,20 +62,20 @@ func (t *route) health(changed []*controlpb.InstanceState, now []routing.Instanc
 		}
 		t.states[s.Address] = state{s.State, s.Until}
 		if !ill || was != t.states[s.Address] {
-			changed = append(changed, t.tell(s))
+			changed = append(changed, u.tell(s))
 		}
 	}
 	for address := range before {
-		gone := t.tell(&routing.InstanceState{Address: address, State: routing.StateUnknown})
+		gone := u.tell(&routing.InstanceState{Address: address, State: routing.StateUnknown})
 		gone.Gone = true
 		changed = append(changed, gone)
 	}
 	return changed
 }
 
-func (t *route) tell(s *routing.InstanceState) *controlpb.InstanceState {
+func (u unwell) tell(s *routing.InstanceState) *controlpb.InstanceState {
 	m := &controlpb.InstanceState{
-		Gateway: t.gateway.series.Name(), Route: t.series.Path(),
+		Gateway: u.gateway.series.Name(), Route: u.route.series.Path(),
 		Address: s.Address, State: s.State, Why: s.Why,
 	}
 	if !s.Since.IsZero() {

@@ -59,33 +59,34 @@ func (m *message) histogram(f metrics.Family, h *metrics.Histogram, labels []*co
 
 // route adds what a route counted. Durations come first: by them the reader
 // knows a route that began anew.
-func (m *message) route(t *route, n *metrics.Totals, decided [metrics.Ways]uint64, names *metrics.Registry) {
+func (m *message) route(labels []*controlpb.Label, n *metrics.Totals, decided [metrics.Ways]uint64, names *metrics.Registry) {
 	if n.Duration.Count() > 0 {
-		m.histogram(metrics.RequestDuration, &n.Duration, t.labels)
+		m.histogram(metrics.RequestDuration, &n.Duration, labels)
 	}
 	if n.Upstream.Count() > 0 {
-		m.histogram(metrics.UpstreamDuration, &n.Upstream, t.labels)
+		m.histogram(metrics.UpstreamDuration, &n.Upstream, labels)
 	}
-	m.classes(metrics.Requests, n, t.labels)
-	m.positive(metrics.RequestBytes, n.BytesIn, t.labels)
-	m.positive(metrics.ResponseBytes, n.BytesOut, t.labels)
-	m.number(metrics.RequestsInFlight, float64(n.InFlight), t.labels)
+	m.classes(metrics.Requests, n, labels)
+	m.positive(metrics.RequestBytes, n.BytesIn, labels)
+	m.positive(metrics.ResponseBytes, n.BytesOut, labels)
+	m.number(metrics.RequestsInFlight, float64(n.InFlight), labels)
 	for by, count := range decided {
-		m.positive(metrics.RouteDecided, int64(count), t.labels, wayLabels[by])
+		m.positive(metrics.RouteDecided, int64(count), labels, wayLabels[by])
 	}
-	m.reasons(metrics.ProxyErrors, n, t.labels, names)
+	m.reasons(metrics.ProxyErrors, n, labels, names)
 }
 
 // gateway adds what a gateway counted with its routes.
 func (m *message) gateway(g *gateway, n *metrics.Totals, names *metrics.Registry) {
+	labels := g.labels()
 	if n.Duration.Count() > 0 {
-		m.histogram(metrics.GatewayRequestDuration, &n.Duration, g.label)
+		m.histogram(metrics.GatewayRequestDuration, &n.Duration, labels)
 	}
-	m.classes(metrics.GatewayRequests, n, g.label)
-	m.positive(metrics.GatewayRequestBytes, n.BytesIn, g.label)
-	m.positive(metrics.GatewayResponseBytes, n.BytesOut, g.label)
-	m.number(metrics.GatewayRequestsInFlight, float64(n.InFlight), g.label)
-	m.reasons(metrics.GatewayProxyErrors, n, g.label, names)
+	m.classes(metrics.GatewayRequests, n, labels)
+	m.positive(metrics.GatewayRequestBytes, n.BytesIn, labels)
+	m.positive(metrics.GatewayResponseBytes, n.BytesOut, labels)
+	m.number(metrics.GatewayRequestsInFlight, float64(n.InFlight), labels)
+	m.reasons(metrics.GatewayProxyErrors, n, labels, names)
 }
 
 // condition adds what a condition counted. Evaluations come first, as
@@ -129,7 +130,7 @@ func goneCondition(g *gateway, k metrics.ConditionKey) *controlpb.Series {
 }
 
 func conditionLabels(g *gateway, k metrics.ConditionKey) []*controlpb.Label {
-	return []*controlpb.Label{g.label[0], {Name: "route", Value: k.Route}, {Name: "condition", Value: k.Condition}}
+	return []*controlpb.Label{{Name: "gateway", Value: g.series.Name()}, {Name: "route", Value: k.Route}, {Name: "condition", Value: k.Condition}}
 }
 
 var (

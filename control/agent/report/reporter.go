@@ -33,7 +33,13 @@ type Reporter struct {
 	next     int                 // the gateway at which the next message begins
 	calls    int
 	totals   metrics.Totals // reused
-	unwell   []*route       // whose instances Health has to look at
+	unwell   []unwell       // whose instances Health has to look at
+}
+
+// unwell is a route whose instances changed how they stand.
+type unwell struct {
+	gateway *gateway
+	route   *route
 }
 
 // New returns a reporter of a registry.
@@ -73,9 +79,9 @@ func (r *Reporter) Next() *controlpb.Counters {
 func (r *Reporter) Reset() {
 	r.unwell = nil
 	for _, g := range r.gateways {
-		*g = gateway{series: g.series, routes: g.routes, label: g.label, told: g.told, conditions: g.conditions, anew: true}
+		*g = gateway{series: g.series, routes: g.routes, told: g.told, conditions: g.conditions, anew: true}
 		for _, t := range g.routes {
-			*t = route{series: t.series, labels: t.labels, gateway: t.gateway, told: t.told}
+			*t = route{series: t.series, told: t.told}
 		}
 	}
 }
@@ -93,10 +99,18 @@ func (r *Reporter) list() {
 	}
 	series := r.registry.Gateways()
 	r.gateways = make([]*gateway, len(series))
+	var room []gateway
+	if len(known) == 0 { // all are new, and go together
+		room = make([]gateway, len(series))
+	}
 	for i, s := range series {
 		g := known[s]
-		if g == nil {
-			g = newGateway(s)
+		switch {
+		case g == nil && room != nil:
+			g = &room[i]
+			g.series = s
+		case g == nil:
+			g = &gateway{series: s}
 		}
 		delete(known, s)
 		r.gateways[i] = g
@@ -113,10 +127,10 @@ func (r *Reporter) leave(g *gateway) {
 	}
 	for _, t := range g.routes {
 		if t.told {
-			r.gone = append(r.gone, goneSeries(metrics.RequestDuration, t.labels))
+			r.gone = append(r.gone, goneSeries(metrics.RequestDuration, g.labelsOf(t)))
 		}
 	}
 	if g.told {
-		r.gone = append(r.gone, goneSeries(metrics.GatewayRequestDuration, g.label))
+		r.gone = append(r.gone, goneSeries(metrics.GatewayRequestDuration, g.labels()))
 	}
 }

@@ -3,6 +3,8 @@
 package report
 
 import (
+	"unique"
+
 	"github.com/sluice-mesh/sluice/control/controlpb"
 	"github.com/sluice-mesh/sluice/metrics"
 )
@@ -10,7 +12,6 @@ import (
 // gateway is what was told of a gateway.
 type gateway struct {
 	series *metrics.Gateway
-	label  []*controlpb.Label // gateway
 	routes []*route
 
 	listed     bool // shape is that of the routes
@@ -25,24 +26,38 @@ type gateway struct {
 	anew       bool                      // they have to be told again
 }
 
-// route is what was told of a route.
-type route struct {
-	series  *metrics.Route
-	gateway *gateway
-	labels  []*controlpb.Label // gateway, route
+// labels returns those of the gateway's own series. They are made when there is
+// something to tell: of a large table, next to nothing is told at a time.
+func (g *gateway) labels() []*controlpb.Label {
+	return []*controlpb.Label{{Name: "gateway", Value: g.series.Name()}}
+}
 
-	told      bool // ever, not only since Reset
+// route is what was told of a route. There is one for each route of the table,
+// most of which are idle, so what many have alike is shared.
+type route struct {
+	series *metrics.Route
+
 	begun     uint64
 	inFlight  uint64
 	asked     float64 // as it is
 	askedTold float64
-	instances metrics.Instances
-	unwell    bool // it waits for Health
+	instances unique.Handle[metrics.Instances] // the zero Handle for none
 	states    map[string]state
+	told      bool // ever, not only since Reset
+	unwell    bool // it waits for Health
 }
 
-func newGateway(s *metrics.Gateway) *gateway {
-	return &gateway{series: s, label: []*controlpb.Label{{Name: "gateway", Value: s.Name()}}}
+// labelsOf returns those of a route's series, made as those of the gateway.
+func (g *gateway) labelsOf(t *route) []*controlpb.Label {
+	return append(g.labels(), &controlpb.Label{Name: "route", Value: t.series.Path()})
+}
+
+// stand returns how the instances of the route stood when that was told.
+func (t *route) stand() metrics.Instances {
+	if t.instances == (unique.Handle[metrics.Instances]{}) {
+		return metrics.Instances{}
+	}
+	return t.instances.Value()
 }
 
 // gateway tells of a gateway and its routes what changed, and reports whether
@@ -60,7 +75,7 @@ func (r *Reporter) gateway(m *message, g *gateway, turn bool) bool {
 		if g.next >= len(g.routes) {
 			g.next = 0
 		}
-		if r.route(m, g.routes[g.next], turn) {
+		if r.route(m, g, g.routes[g.next], turn) {
 			g.stirred = true
 		}
 		g.next++
@@ -87,10 +102,18 @@ func (r *Reporter) routes(g *gateway) {
 	}
 	series := g.series.Routes()
 	g.routes = make([]*route, len(series))
+	var room []route
+	if len(known) == 0 { // all are new, and go together
+		room = make([]route, len(series))
+	}
 	for i, s := range series {
 		t := known[s]
-		if t == nil {
-			t = &route{series: s, gateway: g, labels: []*controlpb.Label{g.label[0], {Name: "route", Value: s.Path()}}}
+		switch {
+		case t == nil && room != nil:
+			t = &room[i]
+			t.series = s
+		case t == nil:
+			t = &route{series: s}
 		}
 		delete(known, s)
 		t.asked = asked[s]
@@ -98,13 +121,13 @@ func (r *Reporter) routes(g *gateway) {
 	}
 	for _, t := range known {
 		if t.told {
-			r.gone = append(r.gone, goneSeries(metrics.RequestDuration, t.labels))
+			r.gone = append(r.gone, goneSeries(metrics.RequestDuration, g.labelsOf(t)))
 		}
 	}
 }
 
 // route tells what changed of a route, and reports whether exchanges did.
-func (r *Reporter) route(m *message, t *route, turn bool) (stirred bool) {
+func (r *Reporter) route(m *message, g *gateway, t *route, turn bool) (stirred bool) {
 	decided := t.series.Begun() // before all else is read, see there
 	begun := decided[metrics.ByWeight] + decided[metrics.ByCondition] + decided[metrics.ByClient]
 	if begun != t.begun || t.inFlight > 0 {
@@ -112,41 +135,43 @@ func (r *Reporter) route(m *message, t *route, turn bool) (stirred bool) {
 		t.series.Read(&r.totals)
 		if begun != t.begun || r.totals.InFlight != t.inFlight {
 			t.begun, t.inFlight, t.told = begun, r.totals.InFlight, true
-			m.route(t, &r.totals, decided, r.registry)
+			m.route(g.labelsOf(t), &r.totals, decided, r.registry)
 			stirred = true
 		}
 	}
 	if t.asked != t.askedTold {
 		t.askedTold, t.told = t.asked, true
-		m.number(metrics.RouteWeight, t.asked, t.labels, askedLabel)
+		m.number(metrics.RouteWeight, t.asked, g.labelsOf(t), askedLabel)
 	}
 	if turn || stirred {
-		r.instances(m, t)
+		r.instances(m, g, t)
 	}
 	return stirred
 }
 
 // instances tells how the instances of a route stand, if that changed.
-func (r *Reporter) instances(m *message, t *route) {
+func (r *Reporter) instances(m *message, g *gateway, t *route) {
 	now := t.series.ReadInstances()
 	now.Checked, now.Checks = false, [len(now.Checks)]uint64{} // they are not told
-	if now == t.instances {
+	was := t.stand()
+	if now == was {
 		return
 	}
+	labels := g.labelsOf(t)
 	for i, n := range now.States {
-		if n != t.instances.States[i] {
-			m.number(metrics.InstancesKnown, float64(n), t.labels, stateLabels[i])
+		if n != was.States[i] {
+			m.number(metrics.InstancesKnown, float64(n), labels, stateLabels[i])
 		}
 	}
 	for i, n := range now.Ejections {
-		if n != t.instances.Ejections[i] {
-			m.number(metrics.InstanceEjections, float64(n), t.labels, causeLabels[i])
+		if n != was.Ejections[i] {
+			m.number(metrics.InstanceEjections, float64(n), labels, causeLabels[i])
 		}
 	}
-	t.instances, t.told = now, true
+	t.instances, t.told = unique.Make(now), true
 	if !t.unwell && len(r.unwell) < maxUnwell {
 		t.unwell = true
-		r.unwell = append(r.unwell, t)
+		r.unwell = append(r.unwell, unwell{g, t})
 	}
 }
 

@@ -153,7 +153,7 @@ func (p *Proxy) Receive() *wire.Received {
 
 // Ack tells that a table is served.
 func (p *Proxy) Ack(r *wire.Received) {
-	ack := &controlpb.Ack{Version: wire.FromVersion(r.Table.Version), Served: r.Served}
+	ack := &controlpb.Ack{Version: wire.FromVersion(r.Table.Version), Served: r.Served, Number: r.Number}
 	for _, c := range r.Changes {
 		ack.Changes = append(ack.Changes, c.GetId())
 	}
