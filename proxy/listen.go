@@ -56,6 +56,9 @@ type listener struct {
 func (s *Server) wanted(snap *routing.Snapshot, d *doors) (ws map[int]want, taken map[int]error) {
 	ws, taken = make(map[int]want), make(map[int]error)
 	for _, g := range snap.Gateways() {
+		if g.Port == 0 {
+			continue
+		}
 		ws[g.Port] = want{port: g.Port, kind: g.Type, door: s.at(d, g)}
 		if g.Type == routing.HTTP {
 			ws[g.Port] = want{port: g.Port, entry: &g.Entry, door: s.at(d, g), http2: spoken(&g.HTTP2)}

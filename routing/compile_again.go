@@ -117,7 +117,7 @@ func (d *difference) apart(c *compilation) bool {
 	free := func(was *CompiledGateway) bool { return was == nil || d.gone[was] }
 	names, ports, hosts := make(map[string]bool), make(map[int]bool), make(map[string]bool)
 	for _, one := range d.come {
-		if names[one.name] || ports[one.port] || !free(prev.byPort[one.port]) {
+		if names[one.name] || one.port != 0 && (ports[one.port] || !free(prev.byPort[one.port])) {
 			return false
 		}
 		names[one.name], ports[one.port] = true, true
@@ -136,7 +136,7 @@ func (d *difference) apart(c *compilation) bool {
 func (c *compilation) fits(one *candidate) bool {
 	g := one.form
 	one.port = g.Port.Number
-	if one.port == 0 || g.chains() || !one.check() {
+	if one.port == 0 && !g.Portless || g.chains() || !one.check() {
 		return false
 	}
 	if g.Port.Type == TCP && g.TLS == nil {
@@ -150,7 +150,7 @@ func (c *compilation) fits(one *candidate) bool {
 func (c *compilation) alone(one *candidate) bool {
 	g, was := one.form, one.prev.Asked
 	one.slot, one.port = one.prev.Slot, one.prev.Port
-	if g.Port.Number != was.Port.Number || g.Port.Type != was.Port.Type || g.chains() || was.chains() ||
+	if g.Port.Number != was.Port.Number || g.Port.Type != was.Port.Type || g.Portless != was.Portless || g.chains() || was.chains() ||
 		(g.TLS == nil) != (was.TLS == nil) ||
 		!slices.Equal(hostsOf(g, c.options.VirtualHostsDomain), one.prev.Hosts) ||
 		!one.check() {
@@ -190,7 +190,8 @@ func (c *compilation) replace(d *difference) {
 		g := c.compile(one)
 		made[one.prev] = g
 		next.slots[one.slot] = g
-		next.byName[g.Name], next.byPort[g.Port] = g, g
+		next.byName[g.Name] = g
+		next.indexPort(g)
 		for _, host := range g.Hosts {
 			if next.hosts.get(host) == one.prev {
 				next.hosts.set(host, g)
@@ -215,7 +216,8 @@ func (c *compilation) replace(d *difference) {
 		n := c.compile(come[0])
 		come = come[1:]
 		next.gateways[i], next.slots[free] = n, n
-		next.byName[n.Name], next.byPort[n.Port] = n, n
+		next.byName[n.Name] = n
+		next.indexPort(n)
 		for _, host := range n.Hosts {
 			next.hosts.set(host, n)
 		}

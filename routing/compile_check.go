@@ -16,6 +16,9 @@ import (
 // come from text, so it relies on nothing that reading text would have found.
 func (c *candidate) check() bool {
 	g := c.form
+	if g.Portless && g.Port.Type == TCP {
+		c.fault(Fault{Code: codeBoundPort, Path: "sluice.port", Problem: "connections of a tcp gateway come to its port alone", Allowed: "leave it out"})
+	}
 	if n := g.Port.Number; n < 0 || n > 65535 {
 		c.fault(Fault{
 			Code:    codePort,
@@ -146,6 +149,7 @@ func (g *Gateway) equal(o *Gateway) bool {
 		g.Split == o.Split &&
 		g.Unavailable == o.Unavailable &&
 		g.NoRoute == o.NoRoute &&
+		g.Portless == o.Portless &&
 		g.Unexplained == o.Unexplained &&
 		g.Forwarded == o.Forwarded &&
 		g.Balance == o.Balance &&

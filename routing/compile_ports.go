@@ -28,6 +28,10 @@ func (c *compilation) settlePorts() bool {
 // falls back to, and returns true.
 func (p *portTable) claim(one *candidate) (moved bool) {
 	for one.form != nil {
+		if one.form.Portless {
+			one.port = 0
+			return moved
+		}
 		one.port = one.form.Port.Number
 		if one.port == 0 && one.prev != nil {
 			one.port = one.prev.Port
@@ -70,7 +74,7 @@ func (c *candidate) outranks(o *candidate) bool {
 func (c *compilation) assign(ports *portTable) (moved bool) {
 	var wanting []*candidate
 	for _, one := range c.candidates {
-		if one.form != nil && one.port == 0 {
+		if one.form != nil && one.port == 0 && !one.form.Portless {
 			wanting = append(wanting, one)
 		}
 	}

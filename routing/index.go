@@ -89,7 +89,7 @@ func (s *Snapshot) index() []lostHost {
 	shared := false
 	for _, g := range s.gateways {
 		s.byName[g.Name] = g
-		s.byPort[g.Port] = g
+		s.indexPort(g)
 		for _, host := range g.Hosts {
 			first := s.hosts.get(host)
 			shared = shared || first != nil
@@ -110,6 +110,13 @@ func (s *Snapshot) index() []lostHost {
 		}
 	}
 	return lost
+}
+
+// indexPort makes a gateway findable by its port, if it has one.
+func (s *Snapshot) indexPort(g *CompiledGateway) {
+	if g.Port != 0 {
+		s.byPort[g.Port] = g
+	}
 }
 
 // lostHost is a virtual host that a gateway asks for and another one has.

@@ -46,6 +46,9 @@ func (r *reader) gateway(v *value) *gatewayForm {
 	if g.Sticky != "" {
 		r.checkSticky(g, sticky)
 	}
+	if port := v.get("port"); g.Portless && port != nil {
+		r.refuse(codeIgnoredKey, port.place, "port", "the gateway has a port, and sluice.port says that it has none", "either is allowed")
+	}
 	if portRead {
 		r.checkConditionPorts(f, false)
 		r.checkEditPorts(f, false)
@@ -221,6 +224,9 @@ func (r *reader) gatewayOwn(f *gatewayForm, v *value, path string) {
 			g.Balance = r.balance(e.value, path)
 		case "locality":
 			g.Locality = r.locality(e.value, path)
+		case "port":
+			g.Portless = r.choice(e.value, path, "none") == "none"
+			f.httpOnly.note(e.place, path)
 		case "no_route":
 			if r.choice(e.value, path, "503", "404") == "404" {
 				g.NoRoute = 404

@@ -142,6 +142,7 @@ var schema = []Key{
 
 	{SectionGatewayOwn, "split", Supported, "exact or random", "exact", "", "exact: weights hold over any run of requests; random: each request is drawn on its own"},
 	{SectionGatewayOwn, "unavailable", Supported, "error or redistribute", "error", "", "what happens to the share of a route without usable instance: 503, or the other routes take it"},
+	{SectionGatewayOwn, "port", Supported, "none", "a port of its own", "http ports only, and without port", "no port of its own: requests come for its virtual hosts, or from other gateways"},
 	{SectionGatewayOwn, "no_route", Supported, "503 or 404", "503", "", "the status when no route can be chosen"},
 	{SectionGatewayOwn, "balance", Supported, balanceForm, "roundrobin on http ports, leastconn on tcp ports", "uri, url_param and hdr need an http port", "how each route chooses among its instances, unless it says so itself"},
 	{SectionGatewayOwn, "locality", Supported, "node, zone or none, or a map", "none", "", "whether instances near the proxy are preferred"},

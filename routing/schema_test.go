@@ -87,6 +87,7 @@ func TestExamplesOfTheReferenceAreRead(t *testing.T) {
 
 // sample is a value that each supported key accepts.
 var sample = map[string]string{
+	string(routing.SectionGatewayOwn) + " port": "none",
 	"name": "x", "kind": "", "metadata": "{a: b}", "import": "", "port": "80", "virtual_hosts": "[a.example]",
 	"routes": "[b]", "service": "{host: h, port: 1}", "deployed": "true", "sluice": "{}",
 	"host": "h", "split": "random", "unavailable": "redistribute", "no_route": "404", "forwarded": "both",

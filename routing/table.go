@@ -74,8 +74,11 @@ type Gateway struct {
 	BetweenRoutes BetweenRoutes // of tcp ports
 	HTTP2         HTTP2         // how it speaks HTTP/2 to clients; of http ports
 	NoRoute       int           // status when nothing can be chosen: 503 (also the zero value) or 404
-	Unexplained   bool          // requests get no explanation of themselves, whoever asks; of http ports
-	At            Position      // of the gateway's document
+	// Portless says that it has no port of its own: requests come to it for its
+	// virtual hosts, or from other gateways, and the number of Port means nothing.
+	Portless    bool
+	Unexplained bool     // requests get no explanation of themselves, whoever asks; of http ports
+	At          Position // of the gateway's document
 }
 
 // Service says where a gateway can be reached from outside the proxy.

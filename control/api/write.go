@@ -252,7 +252,7 @@ func (c *call) merge(o *outcome, m *merge, now *view) error {
 			return nil
 		}
 	}
-	assigned := now.own != nil && now.own.Port.Number == 0
+	assigned := now.own != nil && now.own.Port.Number == 0 && !now.own.Portless
 	text, err := encodeYAML(m.bare(assigned))
 	if err != nil {
 		return err

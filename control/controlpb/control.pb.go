@@ -2833,6 +2833,7 @@ type Gateway struct {
 	NoRoute       uint32                 `protobuf:"varint,26,opt,name=no_route,json=noRoute,proto3" json:"no_route,omitempty"` // 404, 503 or absent
 	Unexplained   bool                   `protobuf:"varint,27,opt,name=unexplained,proto3" json:"unexplained,omitempty"`
 	At            *Position              `protobuf:"bytes,28,opt,name=at,proto3" json:"at,omitempty"`
+	Portless      bool                   `protobuf:"varint,29,opt,name=portless,proto3" json:"portless,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3061,6 +3062,13 @@ func (x *Gateway) GetAt() *Position {
 		return x.At
 	}
 	return nil
+}
+
+func (x *Gateway) GetPortless() bool {
+	if x != nil {
+		return x.Portless
+	}
+	return false
 }
 
 // Route is a branch of a gateway.
@@ -5233,7 +5241,7 @@ const file_control_controlpb_control_proto_rawDesc = "" +
 	"\x04text\x18\x03 \x01(\tR\x04text\"J\n" +
 	"\aService\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12+\n" +
-	"\x04port\x18\x02 \x01(\v2\x17.sluice.control.v1.PortR\x04port\"\x9e\n" +
+	"\x04port\x18\x02 \x01(\v2\x17.sluice.control.v1.PortR\x04port\"\xba\n" +
 	"\n" +
 	"\aGateway\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
@@ -5265,7 +5273,8 @@ const file_control_controlpb_control_proto_rawDesc = "" +
 	"\x05http2\x18\x19 \x01(\v2\x18.sluice.control.v1.HTTP2R\x05http2\x12\x19\n" +
 	"\bno_route\x18\x1a \x01(\rR\anoRoute\x12 \n" +
 	"\vunexplained\x18\x1b \x01(\bR\vunexplained\x12+\n" +
-	"\x02at\x18\x1c \x01(\v2\x1b.sluice.control.v1.PositionR\x02at\"\xc5\b\n" +
+	"\x02at\x18\x1c \x01(\v2\x1b.sluice.control.v1.PositionR\x02at\x12\x1a\n" +
+	"\bportless\x18\x1d \x01(\bR\bportless\"\xc5\b\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x124\n" +
 	"\bmetadata\x18\x02 \x03(\v2\x18.sluice.control.v1.EntryR\bmetadata\x12\x1b\n" +

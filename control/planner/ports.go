@@ -63,7 +63,7 @@ func (s *space) assign(now time.Time) {
 		e := s.entries[name]
 		one, pinned := p.byName[name]
 		switch {
-		case e != nil && e.selected.Gateway != nil && e.number() == 0:
+		case e != nil && e.selected.Gateway != nil && e.number() == 0 && !e.selected.Gateway.Portless:
 			if !pinned || !one.gone.IsZero() {
 				wanting = append(wanting, name)
 			}
@@ -120,7 +120,7 @@ func (s *space) form(e *entry) {
 	port := s.ports.byName[e.name].port
 	next := g
 	switch {
-	case g == nil || g.Port.Number != 0 || port == 0: // if none is left, compiling refuses it
+	case g == nil || g.Port.Number != 0 || g.Portless || port == 0: // if none is left, compiling refuses it
 	case e.portless == g && e.form.Port.Number == port:
 		return
 	default:
@@ -130,7 +130,7 @@ func (s *space) form(e *entry) {
 	}
 	s.keep(e)
 	e.portless, e.form = g, next
-	if g != nil && g.Port.Number == 0 && port == 0 {
+	if g != nil && g.Port.Number == 0 && port == 0 && !g.Portless {
 		s.ports.unserved[e.name] = true
 	}
 }

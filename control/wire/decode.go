@@ -47,6 +47,7 @@ func ToGateway(m *controlpb.Gateway) (*routing.Gateway, error) {
 		BetweenRoutes: word(r, nil, "between_routes", m.GetBetweenRoutes(), betweenRoutes),
 		HTTP2:         r.http2(m.GetHttp2()),
 		NoRoute:       r.number(nil, "no_route", m.GetNoRoute(), maxNumber),
+		Portless:      m.GetPortless(),
 		Unexplained:   m.GetUnexplained(),
 		At:            r.position(nil, "at", m.GetAt()),
 	}

@@ -46,6 +46,7 @@ func FromGateway(g *routing.Gateway) (*controlpb.Gateway, error) {
 		BetweenRoutes: unword[controlpb.BetweenRoutes](g.BetweenRoutes, betweenRoutes),
 		Http2:         fromHTTP2(&g.HTTP2),
 		NoRoute:       number(g.NoRoute),
+		Portless:      g.Portless,
 		Unexplained:   g.Unexplained,
 		At:            fromPosition(g.At),
 	}

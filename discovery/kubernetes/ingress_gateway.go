@@ -106,6 +106,7 @@ func (r *ingressRule) splitGateway() []byte {
 	}
 	return written(map[string]any{
 		"kind": "gateways", "name": r.split(),
+		"sluice": map[string]any{"port": "none"},
 		"routes": []map[string]ingressRoute{share(c.target, c.always, c.share), share(r.target, c.never, full-c.share)},
 	})
 }
@@ -139,7 +140,7 @@ type ingressRoute struct {
 
 // settings are those of every gateway of Ingresses.
 func (h *ingressHost) settings() map[string]any {
-	settings := map[string]any{"no_route": 404}
+	settings := map[string]any{"no_route": 404, "port": "none"}
 	if len(h.secrets) == 0 {
 		return settings
 	}
