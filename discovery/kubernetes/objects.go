@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -25,7 +26,7 @@ func (n name) compare(o name) int {
 	return cmp.Or(strings.Compare(n.namespace, o.namespace), strings.Compare(n.name, o.name))
 }
 
-func nameOf(m *metav1.ObjectMeta) name { return name{m.Namespace, m.Name} }
+func nameOf(m *metav1.ObjectMeta) name { return name{intern(m.Namespace), m.Name} }
 
 // pod is what counts of a pod.
 type pod struct {
@@ -55,7 +56,7 @@ func readPod(p *corev1.Pod) *pod {
 	}
 	cut := &pod{
 		name: nameOf(&p.ObjectMeta), workload: workloadOf(p), owner: ownerOf(p), address: address,
-		labels: labelsOf(p.Labels), node: p.Spec.NodeName, zone: p.Labels[corev1.LabelTopologyZone],
+		labels: labelsOf(p.Labels), node: intern(p.Spec.NodeName), zone: intern(p.Labels[corev1.LabelTopologyZone]),
 		ready:       slices.ContainsFunc(p.Status.Conditions, podReady),
 		terminating: p.DeletionTimestamp != nil,
 	}
@@ -76,7 +77,7 @@ func podReady(c corev1.PodCondition) bool {
 }
 
 func readContainer(c *corev1.Container) container {
-	cut := container{name: c.Name, image: c.Image}
+	cut := container{name: intern(c.Name), image: intern(c.Image)}
 	for _, p := range c.Ports {
 		if isTCP(p.Protocol) {
 			cut.ports = append(cut.ports, int(p.ContainerPort))
@@ -93,7 +94,7 @@ type owner struct{ kind, name string }
 // ownerOf returns the zero owner of what nothing controls.
 func ownerOf(o metav1.Object) owner {
 	if r := metav1.GetControllerOfNoCopy(o); r != nil {
-		return owner{kind: r.Kind, name: r.Name}
+		return owner{kind: intern(r.Kind), name: intern(r.Name)}
 	}
 	return owner{}
 }
@@ -116,17 +117,20 @@ func workloadOf(p *corev1.Pod) string {
 	}
 	if hash := p.Labels["pod-template-hash"]; owner.Kind == "ReplicaSet" && hash != "" {
 		if deployment, ok := strings.CutSuffix(owner.Name, "-"+hash); ok {
-			return "Deployment/" + deployment
+			return intern("Deployment/" + deployment)
 		}
 	}
-	return owner.Kind + "/" + owner.Name
+	return intern(owner.Kind + "/" + owner.Name)
 }
+
+// intern returns the one copy of a text that many objects have.
+func intern(text string) string { return unique.Make(text).Value() }
 
 // labelsOf returns labels by name: an object of the API has no other order.
 func labelsOf(m map[string]string) []routing.Label {
 	labels := make([]routing.Label, 0, len(m))
 	for k, v := range m {
-		labels = append(labels, routing.Label{Name: k, Value: v})
+		labels = append(labels, routing.Label{Name: intern(k), Value: intern(v)})
 	}
 	slices.SortFunc(labels, func(a, b routing.Label) int { return strings.Compare(a.Name, b.Name) })
 	return labels
@@ -229,11 +233,11 @@ func readEndpoint(namespace string, e *discoveryv1.Endpoint) (endpoint, bool) {
 	}
 	ready := value(e.Conditions.Ready, true) // what is not said counts as ready
 	cut := endpoint{
-		address: address, node: value(e.NodeName, ""), zone: value(e.Zone, ""),
+		address: address, node: intern(value(e.NodeName, "")), zone: intern(value(e.Zone, "")),
 		ready: ready, serving: value(e.Conditions.Serving, ready), terminating: value(e.Conditions.Terminating, false),
 	}
 	if t := e.TargetRef; t != nil && t.Kind == "Pod" {
-		cut.pod = name{namespace, t.Name}
+		cut.pod = name{intern(namespace), t.Name}
 	}
 	return cut, true
 }

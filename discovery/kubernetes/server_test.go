@@ -60,10 +60,15 @@ type event struct {
 
 func newServer(t *testing.T) *server {
 	t.Helper()
+	return startServer(t)
+}
+
+func startServer(tb testing.TB) *server {
+	tb.Helper()
 	s := &server{objects: make(map[string]object), refused: make(map[string]int), version: 1}
 	s.moved = sync.NewCond(&s.mu)
 	s.at = httptest.NewServer(s)
-	t.Cleanup(s.close)
+	tb.Cleanup(s.close)
 	return s
 }
 

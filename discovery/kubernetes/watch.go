@@ -298,7 +298,7 @@ func (f *feed[O, T]) cut(o any) (*cut[T], error) {
 	case *cut[T]:
 		return o, nil
 	case O:
-		return &cut[T]{Object: nothing, name: name{o.GetNamespace(), o.GetName()}, value: f.read(o)}, nil
+		return &cut[T]{Object: nothing, name: name{intern(o.GetNamespace()), o.GetName()}, value: f.read(o)}, nil
 	}
 	return nil, fmt.Errorf("%s: the API server sent a %T", f.w.resource, o)
 }
