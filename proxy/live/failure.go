@@ -188,7 +188,7 @@ func ConnectFailure(err error) Reason {
 	switch {
 	case errors.Is(err, upstream.ErrFull), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return Overloaded
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, upstream.ErrDeclined):
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, upstream.ErrDeclined), errors.Is(err, upstream.ErrLeft):
 		return ConnectRefused
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
 		return ConnectTimeout

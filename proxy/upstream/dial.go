@@ -61,8 +61,13 @@ func (i *Instance) connection(ctx context.Context, client *sniff.Header) (*Conn,
 func (i *Instance) connect(ctx context.Context) (*Conn, error) {
 	o := &i.pool.options
 	d := net.Dialer{KeepAlive: -1} // the sweep finds dead peers
+	ctx, over := i.attempt(ctx)
+	defer over()
 	nc, err := d.DialContext(ctx, "tcp", i.String())
 	if err != nil {
+		if errors.Is(context.Cause(ctx), ErrLeft) {
+			err = ErrLeft
+		}
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	c, err := o.Sweeper.Open(nc.(*net.TCPConn))

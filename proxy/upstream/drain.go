@@ -65,6 +65,7 @@ func (p *Pool) drain(i *Instance) {
 		return
 	}
 	i.retire()
+	i.leave()
 	p.draining[i] = time.Now().Add(p.options.Drain)
 }
 

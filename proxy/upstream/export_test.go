@@ -179,3 +179,14 @@ func (t *Target) Watched() bool {
 	defer t.pool.mu.Unlock()
 	return t.record != nil
 }
+
+// Attempts counts the dials under way.
+func (i *Instance) Attempts() int {
+	i.listing.Lock()
+	defer i.listing.Unlock()
+	n := 0
+	for a := i.attempts; a != nil; a = a.next {
+		n++
+	}
+	return n
+}

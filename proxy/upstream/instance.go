@@ -40,10 +40,12 @@ type Instance struct {
 	// From here on it is written while it serves. Its size is one that Go aligns,
 	// so this is a pair of cache lines of its own.
 	open    atomic.Int64 // connections, and dials under way
-	listing sync.Mutex   // guards first, and the links of what it leads to
+	listing sync.Mutex   // guards first and attempts, and the links of what they lead to
 	first   *Conn        // of all that are open
-	counted balance.Load // what load leads to, unless the address has one already
-	_       [88]byte
+	// attempts are all dials under way.
+	attempts *attempt
+	counted  balance.Load // what load leads to, unless the address has one already
+	_        [80]byte
 }
 
 // special is what an instance needs that is spoken to in a special way.
