@@ -15,12 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-mesh/sluice/control/kube"
+	"github.com/sluice-mesh/sluice/discovery/kubernetes"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/sluice-mesh/sluice/control/kube"
-	"github.com/sluice-mesh/sluice/discovery/kubernetes"
 	"github.com/sluice-mesh/sluice/test/kube/bed"
 )
 
@@ -46,13 +46,13 @@ type gatewayStatus struct {
 	Conditions []metav1.Condition
 }
 
-// gatewayObject waits until an object that is a gateway is as right says, and
-// returns its generation.
-func gatewayObject(tb testing.TB, b *bed.Bed, ns, name string, right func(gatewayStatus) error) (generation int64) {
+// shopStatus waits until the object of the shop is as right says, and returns
+// its generation.
+func shopStatus(tb testing.TB, b *bed.Bed, ns string, right func(gatewayStatus) error) (generation int64) {
 	tb.Helper()
-	b.Eventually(tb, "the status of "+name, func(ctx context.Context) error {
+	b.Eventually(tb, "the status of the shop", func(ctx context.Context) error {
 		text, err := b.Client.Discovery().RESTClient().Get().
-			AbsPath("/apis/sluice.dev/v1alpha1/namespaces/" + ns + "/sluicegateways/" + name).DoRaw(ctx)
+			AbsPath("/apis/sluice.dev/v1alpha1/namespaces/" + ns + "/sluicegateways/shop").DoRaw(ctx)
 		if err != nil {
 			return err
 		}
@@ -115,14 +115,14 @@ func TestObjectsAreToldWhatBecomesOfThem(t *testing.T) {
 	withGateways(t, b)
 	ns := b.Namespace(t)
 	b.Apply(t, ns, shopObject)
-	generation := gatewayObject(t, b, ns, "shop", nil)
+	generation := shopStatus(t, b, ns, nil)
 	c := newControl(t, b, ns, nil)
 	key := "sluicegateways/" + ns + "/shop"
 	c.says(t, key, generation, shopText)
 	good := []string{"Accepted=True/Accepted", "Deployed=True/Served", "Exposed=True/ServiceMade"}
-	gatewayObject(t, b, ns, "shop", conditionsAre(generation, good...))
+	shopStatus(t, b, ns, conditionsAre(generation, good...))
 	made := service(t, b, ns, "shop", has(9070))
-	gatewayObject(t, b, ns, "shop", func(s gatewayStatus) error {
+	shopStatus(t, b, ns, func(s gatewayStatus) error {
 		if s.Port != "9070" || s.Weights != "90%/90%, 10%/10%" || s.Service.Host != made.Spec.ClusterIP ||
 			s.Service.Port != "9070/http" || s.Service.NodePort != int(made.Spec.Ports[0].NodePort) {
 			return fmt.Errorf("the Service is %s, with %v", made.Spec.ClusterIP, made.Spec.Ports)
@@ -135,12 +135,12 @@ func TestObjectsAreToldWhatBecomesOfThem(t *testing.T) {
 
 	// A form that was not planned yet is not spoken of.
 	b.Kubectl(t, "patch", "sgw/shop", "--namespace", ns, "--type=merge", "--patch", `{"spec":{"port":9071,"sticky":"never"}}`)
-	second := gatewayObject(t, b, ns, "shop", conditionsAre(generation, good...))
+	second := shopStatus(t, b, ns, conditionsAre(generation, good...))
 	if second == generation {
 		t.Fatalf("the generation is %d as before", second)
 	}
 	c.says(t, key, second, strings.Replace(shopText, "9070", "9071\nsticky: never", 1))
-	gatewayObject(t, b, ns, "shop", conditionsAre(second, "Accepted=False/Refused", "Deployed=True/Served", "Exposed=True/ServiceMade"))
+	shopStatus(t, b, ns, conditionsAre(second, "Accepted=False/Refused", "Deployed=True/Served", "Exposed=True/ServiceMade"))
 	b.Eventually(t, "an event", func(ctx context.Context) error {
 		list, err := b.Client.EventsV1().Events(ns).List(ctx, metav1.ListOptions{})
 		if err != nil {
@@ -163,12 +163,12 @@ func TestObjectsAreToldWhatBecomesOfThem(t *testing.T) {
 	c.deployed = kube.Deployment{Proxies: 2, Served: 1}
 	c.mu.Unlock()
 	c.says(t, key, second, strings.Replace(shopText, "9070", "9071", 1))
-	gatewayObject(t, b, ns, "shop", conditionsAre(second, "Accepted=True/Accepted", "Deployed=False/Pending", "Exposed=True/ServiceMade"))
+	shopStatus(t, b, ns, conditionsAre(second, "Accepted=True/Accepted", "Deployed=False/Pending", "Exposed=True/ServiceMade"))
 	c.mu.Lock()
 	c.deployed.Served = 2
 	c.mu.Unlock()
 	c.Look()
-	gatewayObject(t, b, ns, "shop", conditionsAre(second, good...))
+	shopStatus(t, b, ns, conditionsAre(second, good...))
 }
 
 func TestAnObjectIsToldThatTheNameOfItsServiceIsTaken(t *testing.T) {
@@ -178,12 +178,12 @@ func TestAnObjectIsToldThatTheNameOfItsServiceIsTaken(t *testing.T) {
 	ns := b.Namespace(t)
 	b.Apply(t, ns, foreign)
 	b.Apply(t, ns, shopObject)
-	generation := gatewayObject(t, b, ns, "shop", nil)
+	generation := shopStatus(t, b, ns, nil)
 	c := newControl(t, b, ns, nil)
 	c.says(t, "sluicegateways/"+ns+"/shop", generation, shopText)
-	gatewayObject(t, b, ns, "shop", conditionsAre(generation, "Accepted=True/Accepted", "Deployed=True/Served", "Exposed=False/NoService"))
+	shopStatus(t, b, ns, conditionsAre(generation, "Accepted=True/Accepted", "Deployed=True/Served", "Exposed=False/NoService"))
 	b.Kubectl(t, "delete", "service/shop", "--namespace", ns)
-	gatewayObject(t, b, ns, "shop", conditionsAre(generation, "Accepted=True/Accepted", "Deployed=True/Served", "Exposed=True/ServiceMade"))
+	shopStatus(t, b, ns, conditionsAre(generation, "Accepted=True/Accepted", "Deployed=True/Served", "Exposed=True/ServiceMade"))
 }
 
 func TestServicesOfOtherTypes(t *testing.T) {
@@ -225,9 +225,9 @@ func TestServicesOfOtherTypes(t *testing.T) {
 	// Without Services, those that are there are left alone.
 	three := newControl(t, b, ns, func(o *kube.Options) { o.Services = kube.ServiceOptions{Type: kube.NoServices} })
 	b.Apply(t, ns, shopObject)
-	generation := gatewayObject(t, b, ns, "shop", nil)
+	generation := shopStatus(t, b, ns, nil)
 	three.says(t, "sluicegateways/"+ns+"/shop", generation, shopText)
-	gatewayObject(t, b, ns, "shop", conditionsAre(generation, "Accepted=True/Accepted", "Deployed=True/Served"))
+	shopStatus(t, b, ns, conditionsAre(generation, "Accepted=True/Accepted", "Deployed=True/Served"))
 	service(t, b, ns, name, has(9001))
 	if list := b.Kubectl(t, "get", "services", "--namespace", ns, "--output", "name"); strings.TrimSpace(list) != "service/"+name {
 		t.Errorf("the Services are %s, want those of before alone", list)

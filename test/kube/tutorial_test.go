@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/sluice-mesh/sluice/test/freeport"
+
 	"github.com/sluice-mesh/sluice/test/kube/bed"
 )
 

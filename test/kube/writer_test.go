@@ -7,20 +7,21 @@ package kube_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
-
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-mesh/sluice/control/kube"
 	"github.com/sluice-mesh/sluice/control/planner"
 	"github.com/sluice-mesh/sluice/discovery"
 	"github.com/sluice-mesh/sluice/discovery/kubernetes"
 	"github.com/sluice-mesh/sluice/routing"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/sluice-mesh/sluice/test/kube/bed"
 )
 
@@ -241,7 +242,7 @@ func TestAServiceOfOthersIsNeverTouched(t *testing.T) {
 	service(t, b, ns, "cart", has(9001))
 	b.Eventually(t, "the trouble of the gateway", func(context.Context) error {
 		if c.Trouble("default/default", "shop") == "" {
-			return fmt.Errorf("none is told")
+			return errors.New("none is told")
 		}
 		return nil
 	})
