@@ -459,3 +459,55 @@ func TestIngressesHaveTheAddressesOfTheProxies(t *testing.T) {
 	b.Apply(t, ns, proxies("192.0.2.9"))
 	ingressAddress(t, b, ns, "a", "192.0.2.9")
 }
+
+// documented returns an object that docs/kubernetes.md shows.
+func documented(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/kubernetes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, ok := strings.Cut(string(text), "<!-- ingress: "+file+" -->\n```yaml\n")
+	object, _, whole := strings.Cut(after, "```\n")
+	if !ok || !whole {
+		t.Fatalf("docs/kubernetes.md does not show %s", file)
+	}
+	return object
+}
+
+func TestDocumentedIngresses(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t)
+	port := freeport.One(t)
+	ca := certs.New(t)
+	shop := ca.Issue(t, "secure.shop.example")
+	objects := []string{echo("front", 1), echo("front-next", 1), echo("product", 1), secret("shop-tls", shop)}
+	for _, file := range []string{"front.yaml", "canary.yaml", "tls.yaml", "gateway.yaml"} {
+		object := strings.NewReplacer("ingressClassName: sluice", "ingressClassName: "+e.class, "NAMESPACE", e.ns, "9443", strconv.Itoa(port)).Replace(documented(t, file))
+		objects = append(objects, "\n---\n"+object)
+	}
+	e.b.Apply(t, e.ns, strings.Join(objects, ""))
+	e.expect(t, "shop.example", "/products/ie", "product")
+	e.b.Eventually(t, "the canary", func(ctx context.Context) error {
+		n := make(map[string]int)
+		for range 100 {
+			got, err := e.served(ctx, "shop.example", "/")
+			if err != nil {
+				return err
+			}
+			n[got]++
+		}
+		if n["front"] != 90 || n["front-next"] != 10 {
+			return fmt.Errorf("of 100 requests go %v", n)
+		}
+		return nil
+	})
+	e.shows(t, ca, "secure.shop.example", shop, "front")
+	e.b.Eventually(t, "the gateway by hand", func(ctx context.Context) error {
+		conn, err := (&tls.Dialer{Config: &tls.Config{RootCAs: ca.Pool(), ServerName: "secure.shop.example"}}).DialContext(ctx, "tcp", "127.0.0.1:"+strconv.Itoa(port))
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+}
