@@ -160,7 +160,7 @@ func (w *Writer) findAddresses(ctx context.Context) {
 	found, err := w.lookUpAddresses(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			w.complain(explainWrite(err, "the addresses of Ingresses", "services", "get"))
+			w.complain(explainWrite(err, "the addresses of Ingresses", "services", "list"))
 		}
 		return
 	}
@@ -188,11 +188,15 @@ func (w *Writer) lookUpAddresses(ctx context.Context) (ingressAddresses, error) 
 	ctx, cancel := context.WithTimeout(ctx, w.writeTimeout())
 	defer cancel()
 	namespace, name, _ := strings.Cut(w.o.Ingress.Service, "/")
-	s, err := w.client.CoreV1().Services(namespace).Get(ctx, name, metav1.GetOptions{})
+	// To list is a right that is needed in any case, and to get is not.
+	list, err := w.client.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
 	if err != nil {
 		return nil, err
 	}
-	return append(found, outside(s)...), nil
+	for i := range list.Items {
+		found = append(found, outside(&list.Items[i])...)
+	}
+	return found, nil
 }
 
 // addressFrom makes an address of a text.

@@ -259,3 +259,35 @@ func TestSecretsAreNotRememberedInAFile(t *testing.T) {
 		t.Errorf("after the start the host has %d gateways, want 1; told is %v", got, slices.Collect(maps.Keys(told)))
 	}
 }
+
+// BenchmarkIngressChange changes one of a thousand Ingresses, of two rules each.
+func BenchmarkIngressChange(b *testing.B) {
+	x := kubernetes.NewIngresses(services(), "")
+	for n := range 1000 {
+		x.Put(made(fmt.Sprintf("i%d", n), fmt.Sprintf("h%d.test", n), "/"))
+	}
+	x.Take()
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		n++
+		x.Put(made("i7", "h7.test", fmt.Sprintf("/%d", n)))
+		if len(x.Take()) == 0 {
+			b.Fatal("nothing is told")
+		}
+	}
+}
+
+// made is an Ingress of two paths.
+func made(called, host, path string) *networkingv1.Ingress {
+	class, prefix := "sluice", networkingv1.PathTypePrefix
+	to := networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{Name: "web", Port: networkingv1.ServiceBackendPort{Name: "http"}}}
+	return &networkingv1.Ingress{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: called},
+		Spec: networkingv1.IngressSpec{IngressClassName: &class, Rules: []networkingv1.IngressRule{{
+			Host: host, IngressRuleValue: networkingv1.IngressRuleValue{HTTP: &networkingv1.HTTPIngressRuleValue{Paths: []networkingv1.HTTPIngressPath{
+				{Path: path, PathType: &prefix, Backend: to}, {Path: path + "/more", PathType: &prefix, Backend: to},
+			}}},
+		}}},
+	}
+}
