@@ -3,6 +3,8 @@
 package kubernetes
 
 import (
+	"bytes"
+
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -114,6 +116,17 @@ func (i *Ingresses) Hold(namespace, called string, held *discovery.Held) {
 // Ports returns where a port of a Service leads.
 func (c Cluster) Ports(namespace, service string, port networkingv1.ServiceBackendPort) ([]int, bool) {
 	return c.c.ports(name{namespace, service}, port)
+}
+
+// RewriteMemory reads the text of a file, and writes it again.
+func RewriteMemory(text []byte) ([]byte, error) {
+	list, err := parseMemory(text)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = memory{Format: memoryFormat, Updates: list}.encode(&b)
+	return b.Bytes(), err
 }
 
 // Shelf lets tests fill one of texts.

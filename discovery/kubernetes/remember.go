@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -87,6 +88,11 @@ func readMemory(file string) ([]remembered, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseMemory(data)
+}
+
+// parseMemory reads the text of the file.
+func parseMemory(data []byte) ([]remembered, error) {
 	var m memory
 	if err := json.Unmarshal(data, &m); err != nil {
 		return nil, err
@@ -166,12 +172,14 @@ func (m memory) write(file string) (err error) {
 		}
 	}()
 	w := bufio.NewWriter(f)
-	err = errors.Join(json.NewEncoder(w).Encode(m), w.Flush(), f.Sync(), f.Close())
+	err = errors.Join(m.encode(w), w.Flush(), f.Sync(), f.Close())
 	if err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), file)
 }
+
+func (m memory) encode(w io.Writer) error { return json.NewEncoder(w).Encode(m) }
 
 // has reports whether a key is of the group.
 func (g *group) has(key string) bool {
