@@ -274,8 +274,8 @@ func (w *Writer) trouble(want want, text string) {
 	key := gatewayKey{want.namespace, want.gateway.Name}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.troubles[key] == text {
-		return
+	if s := w.spaces[want.namespace]; s == nil || s.wants[want.key].gateway == nil || w.troubles[key] == text {
+		return // it is not asked for any more, or nothing new
 	}
 	if text == "" {
 		delete(w.troubles, key)

@@ -21,6 +21,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sluice-mesh/sluice/test/freeport"
 	"github.com/sluice-mesh/sluice/test/kube/bed"
 )
 
@@ -433,4 +434,38 @@ func TestWhatWasMissedIsMadeUpFor(t *testing.T) {
 	if _, err := b.Client.CoreV1().Services(ns).Get(t.Context(), "cart", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("the Service of what is gone: %v", err)
 	}
+}
+
+// An object is served by a whole process, which tells it so.
+func TestAnObjectIsServed(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	withGateways(t, b)
+	ns := b.Namespace(t)
+	ports := []int{freeport.One(t), freeport.One(t)}
+	s := newSluice(t, b, ns)
+	object := func(port int) string {
+		return fmt.Sprintf("apiVersion: sluice.dev/v1alpha1\nkind: SluiceGateway\nmetadata: {name: shop}\n"+
+			"spec: {port: %d, selector: label(app)(sava-product) && label(version)((.*))}\n", port)
+	}
+	b.Apply(t, ns, object(ports[0]))
+	b.Apply(t, ns, release("1.0.3", 1))
+	good := []string{"Accepted=True/Accepted", "Deployed=True/Served", "Exposed=True/ServiceMade"}
+	shopStatus(t, b, ns, conditionsAre(1, good...))
+	answering(b, t, ports[0])("the pod answers", func(v, _ map[string]int) bool { return v["1.0.3"] == 100 })
+	shopStatus(t, b, ns, func(s gatewayStatus) error {
+		if s.Weights != "-/100%" {
+			return errors.New("the weight is another")
+		}
+		return nil
+	})
+	b.Apply(t, ns, object(ports[1]))
+	shopStatus(t, b, ns, conditionsAre(2, good...))
+	made := service(t, b, ns, "shop", has(int32(ports[1])))
+	status, err := fetch(t.Context(), "http://"+s.api+"/api/v1/status")
+	if want := fmt.Sprintf(`"service":{"host":%q,"port":%d,"node_port":%d}`, made.Spec.ClusterIP, ports[1], made.Spec.Ports[0].NodePort); err != nil || !strings.Contains(status, want) {
+		t.Errorf("the status is %s (%v), want %s in it", status, err, want)
+	}
+	b.Kubectl(t, "delete", "sgw/shop", "--namespace", ns)
+	noService(t, b, ns, "shop")
 }
