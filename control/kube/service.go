@@ -32,8 +32,10 @@ const (
 	vampGateway = "gateway"
 )
 
-// portName is the name of the one port of a Service.
-const portName = "port"
+// portName is the name of the one port of a Service. Vamp called it port; but
+// the API server's proxy finds a port without a name alone when it is asked for
+// none, as in /api/v1/namespaces/NAMESPACE/services/GATEWAY/proxy/PATH.
+const portName = ""
 
 var plainName = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
 

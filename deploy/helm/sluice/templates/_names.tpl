@@ -119,6 +119,7 @@ containers:
 {{/* What the control plane may do wherever it watches. */}}
 {{- define "sluice.readingRules" }}
 - {apiGroups: [""], resources: [pods, services, configmaps], verbs: [list, watch]}
+- {apiGroups: [apps], resources: [replicasets], verbs: [list, watch]}
 - {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]}
 - {apiGroups: [apps], resources: [replicasets], verbs: [list, watch]}
 - {apiGroups: [sluice.dev], resources: [sluicegateways], verbs: [list, watch]}
@@ -130,5 +131,5 @@ containers:
 {{- if .Values.watch.secrets }}
 - {apiGroups: [""], resources: [secrets], verbs: [list, watch]}
 {{- end }}
-- {apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}
+- {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}
 {{- end }}
