@@ -121,7 +121,6 @@ containers:
 - {apiGroups: [""], resources: [pods, services, configmaps], verbs: [list, watch]}
 - {apiGroups: [apps], resources: [replicasets], verbs: [list, watch]}
 - {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]}
-- {apiGroups: [apps], resources: [replicasets], verbs: [list, watch]}
 - {apiGroups: [sluice.dev], resources: [sluicegateways], verbs: [list, watch]}
 - {apiGroups: [sluice.dev], resources: [sluicegateways/status], verbs: [patch]}
 {{- if .Values.ingress.enabled }}
