@@ -10,6 +10,9 @@ import (
 	"github.com/sluice-mesh/sluice/routing"
 )
 
+// anyHost is the virtual host that stands for all that no other one does.
+const anyHost = "*"
+
 // entrance is how one gateway speaks TLS to its clients.
 type entrance struct {
 	asks      *routing.ListenTLS
@@ -20,8 +23,9 @@ type entrance struct {
 // names chooses by the name of the server that a client wants to reach how TLS
 // is spoken on a port that gateways share: the whole name, then the wildcard
 // with the most labels, as for the hosts of requests. Who names nobody known,
-// or nobody at all, gets what comes first: the gateway whose own port it is,
-// otherwise the first of the table. It is not changed once it is in use.
+// or nobody at all, gets the star that stands for all others, or else what
+// comes first: the gateway whose own port it is, otherwise the first of the
+// table. It is not changed once it is in use.
 type names struct {
 	exact map[string]*entrance
 	below map[string]*entrance // by what follows the star
@@ -61,6 +65,9 @@ func (n *names) choose(name string) *entrance {
 			return e
 		}
 		name = name[at+1:]
+	}
+	if e := n.exact[anyHost]; e != nil {
+		return e
 	}
 	return n.first
 }

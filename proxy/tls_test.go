@@ -5,6 +5,7 @@ package proxy_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -284,6 +285,31 @@ routes: {"[%s]": {}}
 		}
 		ends(t, nc)
 	})
+}
+
+// TestCertificateOfTheStar holds that the host that stands for all others does
+// so in handshakes, too, wherever it stands in the table.
+func TestCertificateOfTheStar(t *testing.T) {
+	s := seal(t, nil)
+	gateway := func(name, certificate, host string) string {
+		return fmt.Sprintf("name: %s\nvirtual_hosts: [%q]\nsluice: {port: none, tls: {%s}}\nroutes: {\"[%s]\": {}}\n", name, host, pair(certificate), origin(t, named(name)))
+	}
+	s.apply(gateway("a", "a", "a.example") + "---\n" + gateway("rest", "b", "*"))
+	for _, tt := range []struct{ name, certificate, body string }{
+		{"a.example", "a.example", "a"},
+		{"unknown.example", "b.example", "rest"},
+		{"", "b.example", "rest"},
+	} {
+		config := s.config(tt.name)
+		config.InsecureSkipVerify = true // which one it is, is what is looked at
+		nc := s.connect(t, s.tls, config)
+		if got := nc.ConnectionState().PeerCertificates[0].DNSNames[0]; got != tt.certificate {
+			t.Errorf("%q is shown the certificate for %s, want %s", tt.name, got, tt.certificate)
+		}
+		if status, _, body := ask(t, nc, "GET / HTTP/1.1\nHost: "+cmp.Or(tt.name, "none.example")); status != http.StatusOK || body != tt.body {
+			t.Errorf("%q is answered %d %q, want 200 %q", tt.name, status, body, tt.body)
+		}
+	}
 }
 
 // TestCertificateByName holds that names choose as they do for requests.
