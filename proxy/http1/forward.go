@@ -241,7 +241,7 @@ func (c *conn) roundTrip(u *upstream.Conn) (keep bool, then sequel) {
 	}
 	if p == nil {
 		c.blame(c.lost(err), err) // before another instance takes its place
-		if c.again(p, err) {
+		if c.again(u.Instance, p, err) {
 			u.Close()
 			return false, elsewhere
 		}

@@ -103,7 +103,7 @@ const maxReplays = 3
 // another chooses the instance to try next, nil if none is to be: it stays
 // within the target, and takes no ticket. What is free takes nothing from the
 // budget: an instance that refuses a connection at once, as one does that is
-// restarted, has no work from it that retries could multiply.
+// restarted or leaves, has no work from it that retries could multiply.
 func (c *conn) another(free bool) (*upstream.Instance, live.Reason) {
 	w := c.w
 	asked := live.RetriesOf(w.exchange.Decision.Last().Route)
@@ -123,15 +123,15 @@ func (c *conn) another(free bool) (*upstream.Instance, live.Reason) {
 }
 
 // again chooses the instance that is asked after one that failed, and reports
-// whether there is one. Nothing of an answer was passed on, and what may have
+// whether there is one; i is that which failed. Nothing of an answer was passed on, and what may have
 // reached an instance is sent again only if that is safe. A body that is under
 // way cannot be.
-func (c *conn) again(p *pump, err error) bool {
+func (c *conn) again(i *upstream.Instance, p *pump, err error) bool {
 	w := c.w
 	if p != nil || w.interim > 0 || !w.plan.safe && !unsent(err) {
 		return false
 	}
-	w.next, _ = c.another(false)
+	w.next, _ = c.another(i.Leaves())
 	return w.next != nil
 }
 

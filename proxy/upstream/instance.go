@@ -32,6 +32,7 @@ type Instance struct {
 	refusal atomic.Pointer[TLSError]      // nil if it can be spoken to, or nobody tried
 	misfit  atomic.Pointer[ProtocolError] // as refusal
 	retired atomic.Bool
+	gone    atomic.Bool // nothing leads to it any more
 	// known and used are the rounds in which something led to it last, and
 	// something that was ready, under Pool.mu.
 	known, used uint64

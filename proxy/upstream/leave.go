@@ -22,8 +22,8 @@ type attempt struct {
 	next, before *attempt // of the instance, under its mutex
 }
 
-// attempt returns a context that ends when the instance has left. over must be called when the dial is over. A dial that begins later is let be:
-// whoever makes it knows of nothing better.
+// attempt returns a context that ends some time after the instance has left,
+// at once or while it is dialled. over must be called when the dial is over.
 func (i *Instance) attempt(ctx context.Context) (_ context.Context, over func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	a := &attempt{cancel: cancel}
@@ -34,6 +34,9 @@ func (i *Instance) attempt(ctx context.Context) (_ context.Context, over func())
 		a.next.before = a
 	}
 	i.attempts = a
+	if i.gone.Load() { // else leave comes, and finds it
+		time.AfterFunc(leaveGrace, func() { cancel(ErrLeft) })
+	}
 	return ctx, func() { i.attempted(a) }
 }
 
@@ -50,6 +53,17 @@ func (i *Instance) attempted(a *attempt) {
 		a.next.before = a.before
 	}
 }
+
+// vanish notes that nothing leads to the instance any more, for good: one of
+// its address that comes later is another one.
+func (i *Instance) vanish() {
+	i.gone.Store(true)
+	i.leave()
+}
+
+// Leaves reports whether the instance drains: what fails there is no sign that
+// it has too much to do.
+func (i *Instance) Leaves() bool { return i.retired.Load() }
 
 // leave ends the dials under way, if they take long: an instance that is only
 // not ready any more answers them, and there may be no other.

@@ -87,8 +87,8 @@ func TestDialsEndWhenTheInstanceLeaves(t *testing.T) {
 	}
 }
 
-// Whoever dials an instance that left before has nothing better to do, so that
-// what still listens is reached.
+// Whoever decided before it left may dial it later: what answers is reached,
+// and what does not is not waited for.
 func TestInstancesThatLeftCanBeReached(t *testing.T) {
 	p, _ := newPool(func(o *upstream.Options) { o.Drain = time.Hour })
 	runPool(t, p)
@@ -97,9 +97,20 @@ func TestInstancesThatLeftCanBeReached(t *testing.T) {
 	p.Retain([]*upstream.Target{target})
 	i := target.Instances()[0]
 	p.Retain(nil)
-	c, err := i.Dial(t.Context(), time.Minute)
-	if err != nil {
-		t.Fatalf("Dial() = %v, want a connection", err)
+	eventually(t, "a connection", func() bool {
+		c, err := i.Dial(t.Context(), time.Minute)
+		return err == nil && c.Close()
+	})
+
+	at := silence(t)
+	target = p.Fixed([]*routing.Instance{{Address: at.Addr(), Port: int(at.Port()), Ready: true}}, nil)
+	p.Retain([]*upstream.Target{target})
+	i = target.Instances()[0]
+	if i.Leaves() {
+		t.Error("an instance that is asked for leaves")
 	}
-	c.Close()
+	p.Retain(nil)
+	if _, err := i.Dial(t.Context(), time.Hour); !errors.Is(err, upstream.ErrLeft) || !i.Leaves() {
+		t.Errorf("Dial() = %v, leaves %t; want %v", err, i.Leaves(), upstream.ErrLeft)
+	}
 }

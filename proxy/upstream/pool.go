@@ -384,6 +384,7 @@ func (p *Pool) retireUnused() {
 		}
 		if i.known != p.round {
 			p.table.remove(i)
+			i.vanish()
 		}
 		p.drain(i)
 	}
