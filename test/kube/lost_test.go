@@ -25,7 +25,7 @@ func TestTheAPIServerIsLost(t *testing.T) { //nolint:paralleltest // others need
 	b.Kubectl(t, "rollout", "status", "deployment/sava-product-1.0.3", "--namespace", ns, "--timeout", "60s")
 	s := newSluice(t, b, ns)
 	s.run(fmt.Sprintf(gateway, "first", first), "apply", "-f", "-")
-	answers := answering(b, t, first)
+	answers := answering(t, b, first)
 	both := func(_, pods map[string]int) bool { return len(pods) == 2 }
 	answers("both pods answer", both)
 
@@ -46,7 +46,7 @@ func TestTheAPIServerIsLost(t *testing.T) { //nolint:paralleltest // others need
 	s.start()
 	answers("both answer after a restart", both)
 	s.run(fmt.Sprintf(gateway, "second", second), "apply", "-f", "-")
-	answering(b, t, second)("both answer at a new gateway", both)
+	answering(t, b, second)("both answer at a new gateway", both)
 
 	b.StartAPIServer(t)
 	// Controllers take their time after such a loss, which is not ours.

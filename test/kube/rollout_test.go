@@ -216,7 +216,7 @@ func replaced(t *testing.T, method, lifecycle string, requests int) {
 	s := newSluice(t, b, ns)
 	s.run(fmt.Sprintf("name: leavers\nport: %d\nselector: label(app)(leavers) && label(version)((.*))\n", port), "apply", "-f", "-")
 	c := &crowd{address: "127.0.0.1:" + strconv.Itoa(port), pods: make(map[string]int)}
-	answering(b, t, port)("all pods answer", func(pods, _ map[string]int) bool { return len(pods) == 3 })
+	answering(t, b, port)("all pods answer", func(pods, _ map[string]int) bool { return len(pods) == 3 })
 
 	// 500 requests a second, half of them on connections that are kept.
 	ctx, cancel := context.WithCancel(t.Context())

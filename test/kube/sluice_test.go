@@ -129,7 +129,7 @@ func (s *sluice) run(stdin string, args ...string) string {
 func (s *sluice) until(what string, holds func(out string) bool, args ...string) {
 	s.tb.Helper()
 	s.b.Eventually(s.tb, what, func(context.Context) error {
-		if out := s.run("", args...); !holds(out) {
+		if out := s.run("", args...); !holds(out) { //nolint:contextcheck // it has one of the test
 			return fmt.Errorf("sluice %s says:\n%s", strings.Join(args, " "), out)
 		}
 		return nil

@@ -452,7 +452,7 @@ func TestAnObjectIsServed(t *testing.T) {
 	b.Apply(t, ns, release("1.0.3", 1))
 	good := []string{"Accepted=True/Accepted", "Deployed=True/Served", "Exposed=True/ServiceMade"}
 	shopStatus(t, b, ns, conditionsAre(1, good...))
-	answering(b, t, ports[0])("the pod answers", func(v, _ map[string]int) bool { return v["1.0.3"] == 100 })
+	answering(t, b, ports[0])("the pod answers", func(v, _ map[string]int) bool { return v["1.0.3"] == 100 })
 	shopStatus(t, b, ns, func(s gatewayStatus) error {
 		if s.Weights != "-/100%" {
 			return errors.New("the weight is another")

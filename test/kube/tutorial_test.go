@@ -66,7 +66,7 @@ spec:
 
 // answering returns what waits until a hundred answers in a row of the gateway
 // at a port come from versions and pods as wanted.
-func answering(b *bed.Bed, tb testing.TB, port int) func(what string, holds func(versions, pods map[string]int) bool) {
+func answering(tb testing.TB, b *bed.Bed, port int) func(what string, holds func(versions, pods map[string]int) bool) {
 	tb.Helper()
 	url := "http://127.0.0.1:" + strconv.Itoa(port) + "/products/ie"
 	return func(what string, holds func(versions, pods map[string]int) bool) {
@@ -99,7 +99,7 @@ func TestVersionsAreReleased(t *testing.T) {
 	b.Apply(t, ns, release("1.0.3", 1))
 	s := newSluice(t, b, ns)
 	s.run(fmt.Sprintf("name: sava-product\nport: %d\nselector: label(app)(sava-product) && label(version)((.*))\n", port), "apply", "-f", "-")
-	answers := answering(b, t, port)
+	answers := answering(t, b, port)
 	answers("the first version answers", func(v, _ map[string]int) bool { return v["1.0.3"] == 100 })
 
 	b.Apply(t, ns, release("2.0.1", 2))
