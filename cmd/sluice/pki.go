@@ -223,6 +223,7 @@ A control plane may have the namespace '*', which is all of them.`,
 
 func newPKIToken() *cobra.Command {
 	var dir, role, out, name, node string
+	var withoutSecrets bool
 	var namespaces []string
 	var expires time.Duration
 	cmd := &cobra.Command{
@@ -242,7 +243,9 @@ namespace '*', which is all of them.`,
 			if err != nil {
 				return usagef("--role: %w", err)
 			}
-			t.Name, t.Node = name, node
+			if t.Name, t.Node, t.WithoutSecrets = name, node, withoutSecrets; withoutSecrets && t.Kind != auth.Join {
+				return usagef("--without-secrets: is for tokens of proxies")
+			}
 			if _, err := os.Stat(filepath.Join(dir, "control")); err != nil {
 				return fmt.Errorf("%w; begin with 'sluice pki init --dir %s'", err, dir)
 			}
@@ -256,6 +259,7 @@ namespace '*', which is all of them.`,
 	flags.DurationVar(&expires, "expires", day, "how long it holds, at most 8784h")
 	flags.StringVar(&name, "name", "", "whose it is or what for, for people to read")
 	flags.StringVar(&node, "node", "", "the only node that may join by it (default any)")
+	flags.BoolVar(&withoutSecrets, "without-secrets", false, "proxies that join by it are not handed Secrets, such as the keys of gateways")
 	flags.StringVar(&out, "out", "", "file for the token, with mode 0600 (default standard output)")
 	return cmd
 }

@@ -24,11 +24,12 @@ func newPKISecrets() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "secrets --name HOST[,HOST...]",
 		Short: "Make or renew the credentials of an installation, in Secrets of Kubernetes",
-		Long: `Secrets keeps five Secrets of a Kubernetes namespace, whose names begin with
+		Long: `Secrets keeps six Secrets of a Kubernetes namespace, whose names begin with
 --prefix, sluice unless said otherwise: sluice-authority, on which all rests;
 sluice-control, which the control plane shows; sluice-tokens, what it knows of
-tokens; sluice-proxy, by which proxies join; and sluice-admin, with a token of an
-admin of everything.
+tokens; sluice-proxy, by which proxies join; sluice-sidecar, by which those join
+that are handed no Secrets, in the first --namespace; and sluice-admin, with a
+token of an admin of everything.
 
 It makes what is missing, renews what has less than half of its time left, and
 writes nothing else, so it may run as often as you like. Processes that have the

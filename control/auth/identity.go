@@ -46,6 +46,9 @@ type Identity struct {
 	// Token is the ID of the join token that proved it, empty if a certificate
 	// did.
 	Token string
+	// WithoutSecrets says that it is not handed Secrets, such as the keys of
+	// gateways.
+	WithoutSecrets bool
 }
 
 // String returns role and node, such as "proxy edge-1".

@@ -38,6 +38,9 @@ type Token struct {
 	Node string `json:"node,omitempty"`
 	// Namespaces are those that proxies may join, for kind Join alone.
 	Namespaces []string `json:"namespaces,omitempty"`
+	// WithoutSecrets keeps Secrets, such as the keys of gateways, from proxies
+	// that join by it; for kind Join alone.
+	WithoutSecrets bool `json:"without_secrets,omitempty"`
 	// Grants are for kind API alone, at most one a namespace.
 	Grants  []Grant   `json:"grants,omitempty"`
 	Created time.Time `json:"created"`
@@ -71,6 +74,9 @@ func (t *Token) checkScope() error {
 		}
 		return checkNamespaces(t.Namespaces, false)
 	case API:
+		if t.WithoutSecrets {
+			return errors.New("without_secrets: is for proxies, not for people, who get none")
+		}
 		if len(t.Namespaces) > 0 || t.Node != "" {
 			return errors.New("namespaces, node: are for proxies; people have grants")
 		}

@@ -193,7 +193,7 @@ func (s *Tokens) join(ctx context.Context, token string, claim Claim) (Identity,
 		return Identity{}, err
 	}
 	return Identity{
-		Role: RoleProxy, Node: cmp.Or(r.Node, claim.Node), Namespaces: r.Namespaces, Expires: r.Expires, Token: r.ID,
+		Role: RoleProxy, Node: cmp.Or(r.Node, claim.Node), Namespaces: r.Namespaces, Expires: r.Expires, Token: r.ID, WithoutSecrets: r.WithoutSecrets,
 	}, nil
 }
 

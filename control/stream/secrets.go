@@ -85,6 +85,9 @@ type delivery struct{ next, before *wire.Secrets }
 // locked.
 func (c *session) deliver() *delivery {
 	next := c.view.chest.secrets
+	if c.identity.WithoutSecrets {
+		return nil
+	}
 	if next == c.secrets || next.Len() == 0 && c.secrets == nil {
 		return nil
 	}

@@ -5,9 +5,11 @@ package stream_test
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/sluice-mesh/sluice/control/auth"
 	"github.com/sluice-mesh/sluice/control/controlpb"
 	"github.com/sluice-mesh/sluice/control/planner"
 	"github.com/sluice-mesh/sluice/control/stream"
@@ -129,6 +131,37 @@ func TestSecretsAreThoseOfTheNamespacesOfTheProxy(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			follow(t, b, streamtest.Hello("edge", tt.namespaces...)).expect(tt.want...)
 		})
+	}
+}
+
+func TestAProxyWithoutSecretsIsHandedTablesAlone(t *testing.T) {
+	p := newPKI(t)
+	b := serve(t, stream.Options{Credentials: p.server, Tokens: p.tokens, Clock: p.now})
+	b.Publish(holding(plan("a/x", 1, gateway("a", "1")), secret("a", "1", 1)))
+	with, _ := p.token(t, "", "a/x")
+	without, _, err := p.tokens.Issue(t.Context(), auth.Token{Kind: auth.Join, Namespaces: []string{"a/x"}, WithoutSecrets: true}, day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare := p.client(t, auth.RoleProxy, "", "a/x")
+	for _, tt := range []struct {
+		name, node, token string
+		first, then       []string
+	}{
+		{"a token as others", "edge", with, []string{"secrets a=1", "table 1"}, []string{"secrets a=2", "table 2"}},
+		{"a token without Secrets", "beside", without, []string{"table 2"}, []string{"table 3"}},
+	} {
+		f := &follower{t: t, Proxy: streamtest.Join(t, b.address, streamtest.Options{
+			Hello: streamtest.Hello(tt.node, "a/x"), TLS: bare, Token: tt.token,
+		})}
+		f.expect(tt.first...)
+		last, err := strconv.ParseUint(strings.TrimPrefix(tt.then[len(tt.then)-1], "table "), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		number := strconv.FormatUint(last, 10)
+		b.Publish(holding(plan("a/x", last, gateway("a", number)), secret("a", number, 1)))
+		f.expect(tt.then...)
 	}
 }
 

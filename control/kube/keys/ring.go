@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
@@ -42,6 +43,7 @@ const (
 	controlSuffix   = "-control"
 	tokensSuffix    = "-tokens"
 	proxySuffix     = "-proxy"
+	sidecarSuffix   = "-sidecar"
 	adminSuffix     = "-admin"
 )
 
@@ -77,7 +79,7 @@ type Ring struct {
 	// reached.
 	Hosts []string
 	// Namespaces are those that proxies may join, organisation/environment;
-	// none means default/default.
+	// none means default/default. Sidecars may join the first.
 	Namespaces []string
 	// Clock tells the time.
 	Clock auth.Clock
@@ -113,6 +115,10 @@ func (r *Ring) keepOnce(ctx context.Context) error {
 	}
 	join := auth.Token{Kind: auth.Join, Name: "proxies of the installation", Namespaces: slices.Sorted(slices.Values(namespaces))}
 	if err := r.token(ctx, proxySuffix, trust, join, joinLife); err != nil {
+		return err
+	}
+	sidecar := auth.Token{Kind: auth.Join, Name: "sidecars", Namespaces: namespaces[:1], WithoutSecrets: true}
+	if err := r.token(ctx, sidecarSuffix, trust, sidecar, joinLife); err != nil {
 		return err
 	}
 	admin := auth.Token{
@@ -220,7 +226,7 @@ func (r *Ring) control(ctx context.Context, a *auth.Authority) (trust []byte, er
 	}
 	trust = r.trusted(a, s.object.Data[auth.AuthorityFile])
 	made := ""
-	if !r.shows(a, s.object.Data[auth.CertificateFile]) {
+	if !r.shows(a, s.object.Data) {
 		c, err := a.Issue(auth.Request{
 			Identity: auth.Identity{Role: auth.RoleControl, Node: "control", Namespaces: []string{auth.Everywhere}},
 			Names:    r.Hosts, Lifetime: controlLife,
@@ -241,11 +247,14 @@ func (r *Ring) control(ctx context.Context, a *auth.Authority) (trust []byte, er
 	return trust, nil
 }
 
-// shows reports whether a certificate is of the authority, for the hosts, and
-// holds for long enough.
-func (r *Ring) shows(a *auth.Authority, text []byte) bool {
-	leaf, parent := first(text), first(a.PEM())
+// shows reports whether a Secret holds a certificate of the authority, for the
+// hosts, and its key, and for long enough.
+func (r *Ring) shows(a *auth.Authority, data map[string][]byte) bool {
+	leaf, parent := first(data[auth.CertificateFile]), first(a.PEM())
 	if leaf == nil || parent == nil || leaf.CheckSignatureFrom(parent) != nil {
+		return false
+	}
+	if _, err := tls.X509KeyPair(data[auth.CertificateFile], data[auth.KeyFile]); err != nil {
 		return false
 	}
 	names := slices.Clone(leaf.DNSNames)
@@ -353,13 +362,24 @@ func (r *Ring) present(ctx context.Context, tokens *auth.Tokens, s *secret, want
 		return false, err
 	}
 	for _, t := range list {
-		named := strings.Contains(string(s.object.Data[tokenKey]), "_"+t.ID+"_")
-		fits := slices.Equal(t.Namespaces, wanted.Namespaces) && slices.Equal(t.Grants, wanted.Grants)
+		named := strings.Contains(string(s.object.Data[tokenKey]), "_"+t.ID+"_") && holds(ctx, tokens, t, string(s.object.Data[tokenKey]))
+		fits := slices.Equal(t.Namespaces, wanted.Namespaces) && slices.Equal(t.Grants, wanted.Grants) && t.WithoutSecrets == wanted.WithoutSecrets
 		if named && fits && t.Revoked.IsZero() && t.Expires.Sub(r.now()) > life/2 {
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+// holds reports whether a token that is shown is taken.
+func holds(ctx context.Context, tokens *auth.Tokens, t auth.Token, shown string) bool {
+	state := &tls.ConnectionState{HandshakeComplete: true}
+	if t.Kind == auth.Join {
+		_, err := tokens.Identify(ctx, state, shown, auth.Claim{Node: cmp.Or(t.Node, owner), Namespaces: t.Namespaces})
+		return err == nil
+	}
+	_, err := tokens.Person(ctx, state, nil, shown)
+	return err == nil
 }
 
 func date(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -55,6 +55,20 @@ func keep(t *testing.T) *kept {
 	return k
 }
 
+// spoil changes what a Secret holds, by hand.
+func (k *kept) spoil(name, key string, change func(string) string) {
+	k.Helper()
+	secrets := k.cluster.CoreV1().Secrets(home)
+	s, err := secrets.Get(k.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		k.Fatal(err)
+	}
+	s.Data[key] = []byte(change(string(s.Data[key])))
+	if _, err := secrets.Update(k.Context(), s, metav1.UpdateOptions{}); err != nil {
+		k.Fatal(err)
+	}
+}
+
 // again keeps the Secrets once more, and returns what was written.
 func (k *kept) again() (written []string) {
 	k.Helper()
@@ -108,10 +122,19 @@ func (k *kept) credentials(name string) *auth.Credentials {
 // join returns why a proxy may not join, or nil.
 func (k *kept) join(namespace string) error {
 	k.Helper()
-	tokens := auth.NewTokens(auth.DirVault(k.mounted("sluice-tokens")), k.Clock)
-	_, err := tokens.Identify(k.Context(), &tls.ConnectionState{HandshakeComplete: true}, string(k.data("sluice-proxy")["token"]),
-		auth.Claim{Node: "proxy-0", Namespaces: []string{namespace}})
+	who, err := k.identify("sluice-proxy", namespace)
+	if who.WithoutSecrets {
+		k.Error("a proxy gets no Secrets")
+	}
 	return err
+}
+
+// identify returns who joins a namespace by the token of a Secret.
+func (k *kept) identify(secret, namespace string) (auth.Identity, error) {
+	k.Helper()
+	tokens := auth.NewTokens(auth.DirVault(k.mounted("sluice-tokens")), k.Clock)
+	return tokens.Identify(k.Context(), &tls.ConnectionState{HandshakeComplete: true}, string(k.data(secret)["token"]),
+		auth.Claim{Node: "proxy-0", Namespaces: []string{namespace}})
 }
 
 func TestKeepMakesWhatAllPartsKnowEachOtherBy(t *testing.T) {
@@ -128,6 +151,12 @@ func TestKeepMakesWhatAllPartsKnowEachOtherBy(t *testing.T) {
 	if err := k.join("acme/prod"); err == nil {
 		t.Error("a proxy may join acme/prod, which nobody asked for")
 	}
+	if who, err := k.identify("sluice-sidecar", "default/default"); err != nil || !who.WithoutSecrets {
+		t.Errorf("a sidecar is %+v, %v; want one without Secrets", who, err)
+	}
+	if _, ok := k.data("sluice-sidecar")["admin-token"]; ok {
+		t.Error("a sidecar has the token of all admin servers")
+	}
 	tokens := auth.NewTokens(auth.DirVault(k.mounted("sluice-tokens")), k.Clock)
 	person, err := tokens.Person(t.Context(), &tls.ConnectionState{}, nil, string(k.data("sluice-admin")["token"]))
 	if err != nil || !slices.Equal(person.Grants, []auth.Grant{{Namespace: auth.Everywhere, Rank: auth.Admin}}) {
@@ -139,7 +168,7 @@ func TestKeepMakesWhatAllPartsKnowEachOtherBy(t *testing.T) {
 	if got := slices.Sorted(maps.Keys(k.data("sluice-authority"))); !slices.Equal(got, []string{"ca.crt", "ca.key"}) {
 		t.Errorf("the authority has %v", got)
 	}
-	for _, name := range []string{"sluice-control", "sluice-proxy", "sluice-admin", "sluice-tokens"} {
+	for _, name := range []string{"sluice-control", "sluice-proxy", "sluice-sidecar", "sluice-admin", "sluice-tokens"} {
 		if _, ok := k.data(name)["ca.key"]; ok {
 			t.Errorf("%s has the key of the authority", name)
 		}
@@ -162,12 +191,12 @@ func TestKeepWritesWhatHasToChangeAndNothingElse(t *testing.T) {
 		{
 			"half of the time of the proxies' token is over",
 			func(k *kept) { k.at = k.at.Add(46 * day) },
-			[]string{"update sluice-tokens", "update sluice-proxy"},
+			[]string{"update sluice-tokens", "update sluice-proxy", "update sluice-tokens", "update sluice-sidecar"},
 		},
 		{
 			"half of the time of the certificate is over",
 			func(k *kept) { k.at = k.at.Add(183 * day) },
-			[]string{"update sluice-control", "update sluice-tokens", "update sluice-proxy", "update sluice-tokens", "update sluice-admin"},
+			[]string{"update sluice-control", "update sluice-tokens", "update sluice-proxy", "update sluice-tokens", "update sluice-sidecar", "update sluice-tokens", "update sluice-admin"},
 		},
 		{
 			"the control plane has another name",
@@ -177,7 +206,7 @@ func TestKeepWritesWhatHasToChangeAndNothingElse(t *testing.T) {
 		{
 			"proxies are to join elsewhere",
 			func(k *kept) { k.Namespaces = []string{"acme/prod", "acme/test"} },
-			[]string{"update sluice-tokens", "update sluice-proxy"},
+			[]string{"update sluice-tokens", "update sluice-proxy", "update sluice-tokens", "update sluice-sidecar"},
 		},
 		{
 			"what is known of tokens was lost",
@@ -186,12 +215,22 @@ func TestKeepWritesWhatHasToChangeAndNothingElse(t *testing.T) {
 					k.Fatal(err)
 				}
 			},
-			[]string{"create sluice-tokens", "update sluice-proxy", "update sluice-tokens", "update sluice-admin"},
+			[]string{"create sluice-tokens", "update sluice-proxy", "update sluice-tokens", "update sluice-sidecar", "update sluice-tokens", "update sluice-admin"},
+		},
+		{
+			"the key of the certificate was lost",
+			func(k *kept) { k.spoil("sluice-control", "tls.key", func(string) string { return "" }) },
+			[]string{"update sluice-control"},
+		},
+		{
+			"half of a token was lost",
+			func(k *kept) { k.spoil("sluice-proxy", "token", func(t string) string { return t[:len(t)-4] }) },
+			[]string{"update sluice-tokens", "update sluice-proxy"},
 		},
 		{
 			"the end of the authority is near",
 			func(k *kept) { k.at = k.at.Add(9*365*day + day) },
-			[]string{"update sluice-authority", "update sluice-control", "update sluice-tokens", "update sluice-proxy", "update sluice-tokens", "update sluice-admin"},
+			[]string{"update sluice-authority", "update sluice-control", "update sluice-tokens", "update sluice-proxy", "update sluice-tokens", "update sluice-sidecar", "update sluice-tokens", "update sluice-admin"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -206,6 +245,9 @@ func TestKeepWritesWhatHasToChangeAndNothingElse(t *testing.T) {
 			}
 			if err := k.join(namespace); err != nil {
 				t.Errorf("a proxy may not join: %v", err)
+			}
+			if who, err := k.identify("sluice-sidecar", namespace); err != nil || !who.WithoutSecrets {
+				t.Errorf("a sidecar is %+v, %v; want one without Secrets", who, err)
 			}
 			k.credentials("sluice-control")
 		})
@@ -239,8 +281,8 @@ func TestTokensThatHaveExpiredAreForgotten(t *testing.T) {
 	}
 	// The present ones, and those that they took the place of and that hold
 	// for some days yet.
-	if got := len(k.data("sluice-tokens")); got > 4 {
-		t.Errorf("%d tokens are known after 250 days, want 4 at most", got)
+	if got := len(k.data("sluice-tokens")); got > 6 {
+		t.Errorf("%d tokens are known after 250 days, want 6 at most", got)
 	}
 }
 

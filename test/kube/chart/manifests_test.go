@@ -29,9 +29,16 @@ func TestAProxyStandsBesideAnApplication(t *testing.T) {
 	made := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name: i.ns, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"},
 	}}
-	if _, err := i.b.Client.CoreV1().Namespaces().Create(t.Context(), made, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	namespaces := i.b.Client.CoreV1().Namespaces()
+	i.b.Eventually(t, "the namespace", func(ctx context.Context) error { // one before may end yet
+		_, err := namespaces.Create(ctx, made, metav1.CreateOptions{})
+		return err
+	})
+	t.Cleanup(func() {
+		if err := namespaces.Delete(context.WithoutCancel(t.Context()), i.ns, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
 	i.apply("sluice.yaml")
 	i.b.Kubectl(t, "wait", "job/sluice-credentials", "--for=condition=Complete", "--timeout=120s", "--namespace", i.ns)
 	i.b.Kubectl(t, "rollout", "status", "deployment/sluice-proxy", "--timeout=120s", "--namespace", i.ns)
