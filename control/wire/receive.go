@@ -38,6 +38,7 @@ type Receiver struct {
 	forms   map[string]form
 	order   []string // of all names of the last table, those without form among them
 	version routing.Version
+	known   known
 
 	pending *controlpb.Update // parts so far; nil if none
 	items   int               // in pending
@@ -145,7 +146,7 @@ func (r *Receiver) collect(u *controlpb.Update) (*controlpb.Update, error) {
 
 // merge makes the next table of a whole update.
 func (r *Receiver) merge(u *controlpb.Update) (*Received, error) {
-	m := merging{forms: maps.Clone(r.forms), out: &Received{Number: u.GetNumber(), Changes: u.GetChanges()}}
+	m := merging{forms: maps.Clone(r.forms), known: &r.known, out: &Received{Number: u.GetNumber(), Changes: u.GetChanges()}}
 	if m.forms == nil {
 		m.forms = make(map[string]form, len(u.GetChanged()))
 	}
@@ -158,9 +159,11 @@ func (r *Receiver) merge(u *controlpb.Update) (*Received, error) {
 		return nil, err
 	}
 	t := &routing.Table{Version: ToVersion(u.GetVersion()), Broken: slices.Clone(u.GetBroken())}
-	for _, name := range order {
+	t.Gateways = make([]*routing.Gateway, 0, len(m.forms))
+	for i, name := range order {
 		if f, ok := m.forms[name]; ok {
 			t.Gateways = append(t.Gateways, f.gateway)
+			order[i] = f.gateway.Name // which is in memory in any case
 		} else {
 			t.Broken = append(t.Broken, name)
 		}
@@ -173,6 +176,7 @@ func (r *Receiver) merge(u *controlpb.Update) (*Received, error) {
 // merging is one run of merge.
 type merging struct {
 	forms map[string]form
+	known *known
 	out   *Received
 }
 
@@ -186,7 +190,7 @@ func (m *merging) read(changed []*controlpb.Named) (map[string]bool, error) {
 		}
 		brought[name] = true
 		h := Hash(named.GetHash())
-		g, err := ToGateway(named.GetGateway())
+		g, err := toGateway(named.GetGateway(), m.known)
 		if err == nil && g.Name != name {
 			err = &FieldError{"name", fmt.Sprintf("it is %q, and the gateway was announced as %q", g.Name, name)}
 		}
@@ -194,7 +198,7 @@ func (m *merging) read(changed []*controlpb.Named) (map[string]bool, error) {
 			m.out.Refused = append(m.out.Refused, Refusal{name, h, err})
 			continue
 		}
-		m.forms[name] = form{g, h}
+		m.forms[g.Name] = form{g, h}
 		m.out.Served = append(m.out.Served, &controlpb.Held{Gateway: name, Hash: named.GetHash()})
 	}
 	return brought, nil
@@ -222,7 +226,7 @@ func (m *merging) arrange(before []string, brought map[string]bool, u *controlpb
 	if u.GetComplete() && !u.GetOrdered() {
 		return nil, fmt.Errorf("%w: it is complete and has no names", ErrMalformed)
 	}
-	order := u.GetNames()
+	order := slices.Clone(u.GetNames())
 	if !u.GetOrdered() {
 		order = slices.DeleteFunc(slices.Clone(before), func(name string) bool { return !kept[name] })
 		for _, named := range u.GetChanged() {
