@@ -95,6 +95,37 @@ func TestWhatGatewaysHaveInCommonIsInMemoryOnce(t *testing.T) {
 	}
 }
 
+func TestHashesStayThoseOfTheirTable(t *testing.T) {
+	table := &routing.Table{Version: routing.Version{Epoch: 1, Revision: 1}, Gateways: []*routing.Gateway{instances("a", nil), instances("b", nil)}}
+	var r wire.Receiver
+	first := encode(t, nil, table)
+	if _, err := r.Receive(first.Complete(nil)); err != nil {
+		t.Fatal(err)
+	}
+	was := r.Hashes()
+	a, _ := was("a")
+	b, _ := was("b")
+	next := encode(t, first, &routing.Table{
+		Version:  routing.Version{Epoch: 1, Revision: 2},
+		Gateways: []*routing.Gateway{table.Gateways[0], instances("b", []routing.Label{{Name: "version", Value: "v2"}})},
+	})
+	if _, err := r.Receive(next.Since(first)); err != nil {
+		t.Fatal(err)
+	}
+	if again, ok := was("b"); !ok || again != b {
+		t.Errorf("the hash of what was held is %x now, %t, want %x", again, ok, b)
+	}
+	if now, ok := r.Hashes()("b"); !ok || now == b {
+		t.Errorf("the hash of what is held is %x, %t, want another one than %x", now, ok, b)
+	}
+	if now, ok := r.Hashes()("a"); !ok || now != a {
+		t.Errorf("the hash of what did not change is %x, %t, want %x", now, ok, a)
+	}
+	if _, ok := r.Hashes()("c"); ok {
+		t.Error("there is a hash of what is not held")
+	}
+}
+
 func TestWhatIsKnownIsBounded(t *testing.T) {
 	long := strings.Repeat("x", 100_000)
 	table := &routing.Table{Version: routing.Version{Epoch: 1, Revision: 1}}

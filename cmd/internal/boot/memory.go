@@ -48,7 +48,7 @@ const (
 	// and leastGrowth in percent what a large one may: the table of a proxy can
 	// take a hundred megabytes, of which next to nothing changes.
 	headroom    = 16 << 20
-	leastGrowth = 25
+	leastGrowth = 20
 	// excess is how much more a heap may hold on to than it comes to between two
 	// collections; beyond it memory is given back at once, which takes a
 	// collection.
