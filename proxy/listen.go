@@ -54,7 +54,7 @@ type listener struct {
 // virtual hosts cannot serve them. Such a port may be a gateway's own besides, if
 // the same is spoken there.
 func (s *Server) wanted(snap *routing.Snapshot, d *doors) (ws map[int]want, taken map[int]error) {
-	ws, taken = make(map[int]want), make(map[int]error)
+	ws, taken = make(map[int]want, len(snap.Gateways())+2), make(map[int]error)
 	for _, g := range snap.Gateways() {
 		if g.Port == 0 {
 			continue

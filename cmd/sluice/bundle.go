@@ -157,12 +157,16 @@ func (b *bundle) unseen(warnings []string) []string {
 // sameWarning reports whether a warning is one that was told, as fields of
 // headers have it: in ASCII, and cut.
 func sameWarning(told, w string) bool {
-	ascii := strings.Map(func(r rune) rune {
+	start, cut := strings.CutSuffix(w, "...")
+	told = plainASCII(told)
+	return told == plainASCII(w) || cut && strings.HasPrefix(told, plainASCII(start))
+}
+
+func plainASCII(s string) string {
+	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
 			return '?'
 		}
 		return r
-	}, told)
-	start, cut := strings.CutSuffix(w, "...")
-	return ascii == w || cut && strings.HasPrefix(ascii, start)
+	}, s)
 }

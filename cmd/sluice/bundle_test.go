@@ -52,11 +52,11 @@ func TestBundlesKeepPlaces(t *testing.T) {
 func TestWarningsAreToldOnce(t *testing.T) {
 	b := &bundle{}
 	b.add("one.yaml", []byte("name: a\nroutes: {x: {}}\n"))
-	b.add("two.yaml", []byte("name: ü\nvirtual_hosts: ['a.*.example']\nroutes: {x: {}}\n"))
+	b.add("zwölf.yaml", []byte("name: ü\nvirtual_hosts: ['a.*.example']\nroutes: {x: {}}\n"))
 	if len(b.faults) != 1 || b.faults[0].Severity != routing.Warning {
 		t.Fatalf("the faults are %v, want one warning", b.faults)
 	}
-	told := "7:17: " + strings.TrimPrefix(b.faults[0].Error(), "two.yaml:2:17: ")
+	told := "7:17: " + strings.TrimPrefix(b.faults[0].Error(), "zwölf.yaml:2:17: ")
 	told = strings.ReplaceAll(told, "ü", "?")
 	got := b.unseen([]string{told, told[:40] + "...", "2:9: warning: gateways.a: by others", "9 lives", "warning: of no place"})
 	want := []string{"one.yaml:2:9: warning: gateways.a: by others", "9 lives", "warning: of no place"}

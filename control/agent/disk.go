@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -22,8 +24,8 @@ import (
 const Schema = 1
 
 const (
-	// A table is written at most each saveEvery, and the making of what is
-	// written takes at most one part in saveShare of the time of one CPU.
+	// A table is written at most each saveEvery, and the writing takes at most
+	// one part in saveShare of the time of one CPU.
 	saveEvery = time.Second
 	saveShare = 20
 	// notePatience is how long a change of the table waits for a disk that hangs.
@@ -41,10 +43,9 @@ type stored struct {
 	hash  func(gateway string) (wire.Hash, bool)
 }
 
-// encode returns the payload of a table: messages one behind the other are
-// read as one, so that no more than one gateway is a message at a time. about is
-// how large it will be, as far as is known.
-func (s stored) encode(about int) ([]byte, error) {
+// write writes the payload of a table: messages one behind the other are read
+// as one, so that no more than one gateway is a message at a time, or bytes.
+func (s stored) write(to io.Writer) error {
 	head := &controlpb.Update{
 		Version: wire.FromVersion(s.table.Version), Complete: true, Ordered: true, Broken: s.table.Broken,
 		Names: make([]string, 0, len(s.table.Gateways)),
@@ -52,22 +53,32 @@ func (s stored) encode(about int) ([]byte, error) {
 	for _, g := range s.table.Gateways {
 		head.Names = append(head.Names, g.Name)
 	}
-	b, err := (proto.MarshalOptions{}).MarshalAppend(make([]byte, 0, about), head)
+	room, err := writeMessage(to, nil, head)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, g := range s.table.Gateways {
 		m, err := wire.FromGateway(g)
 		if err != nil {
-			return nil, fmt.Errorf("gateway %s: %w", g.Name, err)
+			return fmt.Errorf("gateway %s: %w", g.Name, err)
 		}
 		h, _ := s.hash(g.Name)
 		one := &controlpb.Update{Changed: []*controlpb.Named{{Name: g.Name, Hash: h[:], Gateway: m}}}
-		if b, err = (proto.MarshalOptions{}).MarshalAppend(b, one); err != nil {
-			return nil, fmt.Errorf("gateway %s: %w", g.Name, err)
+		if room, err = writeMessage(to, room, one); err != nil {
+			return fmt.Errorf("gateway %s: %w", g.Name, err)
 		}
 	}
-	return b, nil
+	return nil
+}
+
+// writeMessage writes a message, for which there may be room, and returns the
+// room for the next.
+func writeMessage(to io.Writer, room []byte, m proto.Message) ([]byte, error) {
+	b, err := (proto.MarshalOptions{}).MarshalAppend(room[:0], m)
+	if err == nil {
+		_, err = to.Write(b)
+	}
+	return b, err
 }
 
 // decode returns the table of a payload, and what it is held as.
@@ -91,8 +102,8 @@ func decode(payload []byte) (*wire.Receiver, *wire.Received, error) {
 // keeper, keeps nothing.
 type disk struct {
 	keeper *lastgood.Keeper
-	failed func(error) // is told what cannot be kept
-	size   int         // about that of the next payload; of the goroutine of run
+	failed func(error)  // is told what cannot be kept
+	took   atomic.Int64 // nanoseconds that the last payload took to be written
 
 	mu     sync.Mutex // guards the fields below
 	newest *stored    // to be written
@@ -203,8 +214,8 @@ func (d *disk) run(ctx context.Context) {
 			return
 		case <-d.wake:
 		}
-		took := d.hand()
-		rest.Reset(max(saveEvery, saveShare*took))
+		d.hand()
+		rest.Reset(max(saveEvery, saveShare*time.Duration(d.took.Load())))
 		select {
 		case <-ctx.Done():
 			d.hand()
@@ -214,29 +225,25 @@ func (d *disk) run(ctx context.Context) {
 	}
 }
 
-// hand makes a payload of the newest table, hands it to the keeper, and
-// returns how long that took.
-func (d *disk) hand() time.Duration {
+// hand hands the newest table to the keeper, which has it written.
+func (d *disk) hand() {
 	d.mu.Lock()
 	s := d.newest
 	d.newest, d.busy = nil, s != nil
 	d.mu.Unlock()
 	if s == nil {
-		return 0
+		return
 	}
-	defer func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.busy = false
-	}()
-	began := time.Now()
-	payload, err := s.encode(d.size)
-	d.size = len(payload) + len(payload)/16
-	if err == nil {
-		err = d.keeper.Save(lastgood.Table{Version: s.table.Version, Saved: began, Payload: payload})
-	}
+	err := d.keeper.Save(lastgood.Table{Version: s.table.Version, Saved: time.Now(), Stream: func(to io.Writer) error {
+		began := time.Now()
+		err := s.write(to)
+		d.took.Store(int64(time.Since(began)))
+		return err
+	}})
+	d.mu.Lock()
+	d.busy = false
+	d.mu.Unlock()
 	if err != nil {
 		d.failed(err)
 	}
-	return time.Since(began)
 }

@@ -357,6 +357,10 @@ func TestWarningsOfGoodWritesAreTold(t *testing.T) {
 		t.Errorf("Sluice-Warning = %q, want the place of the second key", got)
 	}
 	w.ask("PUT", "/api/v1/gateways/g", "name: g\nsticky: route\n").is(202).tell("Sluice-Warning", "")
+	all := w.ask("PUT", "/api/v1/gateways/g", "name: g\n"+strings.Repeat("sticky: route\n", 60)).is(202).header.Values("Sluice-Warning")
+	if size := len(strings.Join(all, "")); size > 3000 || !strings.HasSuffix(all[len(all)-1], "that files alone can tell") {
+		t.Errorf("%d bytes of warnings, the last is %q, want few that tell of more", size, all[len(all)-1])
+	}
 }
 
 // Weights that many change at once, without saying of which version, all

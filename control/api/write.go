@@ -403,17 +403,30 @@ func placed(faults []*routing.Fault, done []outcome) []*routing.Fault {
 	return out
 }
 
-// maxWarnings bounds the header that tells of them.
-const maxWarnings = 20
+// maxWarnings and maxWarned bound the fields that tell of them, in number and
+// bytes: proxies in between take heads of 4 KB, some of them.
+const (
+	maxWarnings = 20
+	maxWarned   = 2500
+)
 
 // warn tells in the answer what takes effect, but not as its author may think.
 func (c *call) warn(faults []*routing.Fault) {
-	n := 0
+	n, size, more := 0, 0, 0
 	for _, f := range faults {
-		if f.Severity == routing.Warning && n < maxWarnings {
-			n++
-			c.w.Header().Add("Sluice-Warning", headerText(f.Error()))
+		if f.Severity != routing.Warning {
+			continue
 		}
+		text := headerText(f.Error())
+		if size += len(text); n == maxWarnings || size > maxWarned {
+			more++
+			continue
+		}
+		n++
+		c.w.Header().Add("Sluice-Warning", text)
+	}
+	if more > 0 {
+		c.w.Header().Add("Sluice-Warning", fmt.Sprintf("and %d more warnings: 'sluice validate' tells all that files alone can tell", more))
 	}
 }
 

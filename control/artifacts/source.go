@@ -187,9 +187,9 @@ func (s *source) watch(ctx context.Context, commits chan<- store.Commit) error {
 func (s *source) tell(ctx context.Context, c store.Commit, sink func(discovery.Batch)) {
 	updates := make(map[string]discovery.Update, len(c.Changes))
 	for _, a := range c.Changes {
-		o := s.objects[Key(a.Key)]
+		o, held := s.objects[Key(a.Key)], s.heldNow()[Key(a.Key)] != nil
 		updates[Key(a.Key)] = s.take(a, func() []*routing.Document {
-			if o != nil {
+			if o != nil && !held { // what is held back is of another life
 				return o.said
 			}
 			return s.written(ctx, nil, a)

@@ -322,15 +322,15 @@ func (c Certificate) Save(dir string, authority []byte, replace bool) error {
 // they had. The authorities that the folder trusts stay, before the authority's
 // own, which is added unless it is among them: while an authority is replaced,
 // whoever uses the folder trusts the old one and the new one. What is not there
-// is made as by Save. Files whose owner cannot be kept, and a ca.crt that
-// cannot be read, are an error, and nothing is replaced from there on.
+// is made as by Save. A file whose owner cannot be kept or that is no regular
+// one, and a ca.crt that cannot be read, are an error, and nothing is replaced.
 func (c Certificate) Renew(dir string, authority []byte) error {
 	trusted, err := trusting(filepath.Join(dir, AuthorityFile), authority)
 	if err != nil {
 		return err
 	}
 	// What is trusted comes first: then the certificate is vouched for, whatever
-	// keeps the rest from being written.
+	// keeps the rest from being put in its place.
 	return writeOver(dir, []file{{AuthorityFile, trusted, 0o644}, {KeyFile, c.Key, 0o600}, {CertificateFile, c.Certificate, 0o644}})
 }
 

@@ -109,28 +109,50 @@ func fill(w *os.File, f file) error {
 
 // writeOver writes files in the place of others, each at once, with the owner,
 // group and mode of the one that was there: who was able to read it still is.
-// Secrets stay such that they are taken: see othersMay.
+// Secrets stay such that they are taken: see othersMay. All are ready before
+// the first one is replaced: a key is of no use beside the certificate of
+// another.
 func writeOver(dir string, files []file) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
+	var ready []string // those that are in no place yet
+	defer func() {
+		for _, path := range ready {
+			_ = os.Remove(path)
+		}
+	}()
 	for _, f := range files {
-		if err := replaceFile(dir, f); err != nil {
+		path, err := prepare(dir, f)
+		if err != nil {
 			return err
 		}
+		ready = append(ready, path)
+	}
+	for _, f := range files {
+		if err := os.Rename(ready[0], filepath.Join(dir, f.name)); err != nil {
+			return err
+		}
+		ready = ready[1:]
 	}
 	return syncDir(dir)
 }
 
-func replaceFile(dir string, f file) error {
+// prepare writes a file that is to replace another, and returns its path.
+func prepare(dir string, f file) (string, error) {
 	path := filepath.Join(dir, f.name)
 	old, err := os.Stat(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		old = nil
+	case err != nil:
+		return "", err
+	case !old.Mode().IsRegular(): // a folder cannot be replaced
+		return "", fmt.Errorf("%s: is not a regular file", path)
 	}
 	w, err := os.CreateTemp(dir, ".new-*") // with mode 0600
 	if err != nil {
-		return err
+		return "", err
 	}
 	if old != nil {
 		err = adopt(w, path, old, &f)
@@ -140,13 +162,11 @@ func replaceFile(dir string, f file) error {
 	} else {
 		_ = w.Close()
 	}
-	if err == nil {
-		err = os.Rename(w.Name(), path)
-	}
 	if err != nil {
 		_ = os.Remove(w.Name())
+		return "", err
 	}
-	return err
+	return w.Name(), nil
 }
 
 // adopt gives a file that is to replace an old one its owner and group, and has

@@ -6,8 +6,10 @@ package auth_test
 
 import (
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -102,6 +104,59 @@ func TestRenewRefusesADamagedBundle(t *testing.T) {
 	if after, err := os.ReadFile(filepath.Join(dir, auth.KeyFile)); err != nil || string(after) != string(before) {
 		t.Errorf("the key is another one, %v", err)
 	}
+}
+
+// A key without its certificate is of no use to whoever starts anew: all can be
+// replaced, or nothing is.
+func TestRenewReplacesAllOrNothing(t *testing.T) {
+	names := []string{auth.AuthorityFile, auth.KeyFile, auth.CertificateFile}
+	for _, broken := range names[1:] {
+		t.Run("where "+broken+" is a folder", func(t *testing.T) {
+			var c clock
+			a, other := newAuthority(t, &c), newAuthority(t, &c)
+			_, dir := credentials(t, a, proxy("e", "a/b"), &c)
+			if err := os.Remove(filepath.Join(dir, broken)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Mkdir(filepath.Join(dir, broken), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			before := contents(t, dir)
+			err := issue(t, other, proxy("e", "a/b")).Renew(dir, other.PEM())
+			if err == nil || !strings.Contains(err.Error(), filepath.Join(dir, broken)) {
+				t.Errorf("Renew() = %v, want an error that names %s", err, broken)
+			}
+			if after := contents(t, dir); !maps.Equal(after, before) {
+				t.Errorf("the folder holds %q, want what it held, unchanged: %q", slices.Sorted(maps.Keys(after)), slices.Sorted(maps.Keys(before)))
+			}
+			if err := issue(t, other, proxy("e", "a/b")).Save(dir, other.PEM(), true); err == nil {
+				t.Error("Save() = nil, want an error")
+			}
+			if after := contents(t, dir); !maps.Equal(after, before) {
+				t.Errorf("after Save the folder holds %q, want what it held, unchanged: %q", slices.Sorted(maps.Keys(after)), slices.Sorted(maps.Keys(before)))
+			}
+		})
+	}
+}
+
+// contents returns what is in a folder by name; folders are empty.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, one := range list {
+		text := []byte(nil)
+		if !one.IsDir() {
+			if text, err = os.ReadFile(filepath.Join(dir, one.Name())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all[one.Name()] = string(text)
+	}
+	return all
 }
 
 // Whoever could read the files can read those that replace them, and nobody

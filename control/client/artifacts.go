@@ -98,7 +98,7 @@ func (c *Client) List(ctx context.Context, kind string) ([]Artifact, error) {
 		}
 		// A page may lack what was deleted while it was made.
 		total, err := strconv.Atoi(a.header.Get("X-Total-Count"))
-		if err != nil && len(items) < listPage || err == nil && page*listPage >= total {
+		if len(items) == 0 || err != nil && len(items) < listPage || err == nil && page*listPage >= total {
 			return all, nil
 		}
 	}

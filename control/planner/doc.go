@@ -34,6 +34,6 @@
 // before a plan that relies on it is published. If that fails, as on a full
 // disk, the plan is published all the same, since traffic comes first, and
 // saving is tried again with each further plan; Status tells of it. A disk that
-// does not answer holds up the plans that rely on what it is to keep, and
+// does not answer holds up the plans of the namespaces concerned, for 5 s, and
 // nothing else: savings have a goroutine of their own (save.go).
 package planner

@@ -364,8 +364,8 @@ func (p *Planner) Namespaces() []string {
 
 func (p *Planner) namespaces() []string { return slices.Sorted(maps.Keys(p.spaces)) }
 
-// Last returns the newest plan of a namespace, and whether there is one. An
-// empty namespace is the one of updates that name none.
+// Last returns the newest plan of a namespace, and whether there is one. While
+// what it relies on is saved it is not published yet. An empty namespace is the one of updates that name none.
 func (p *Planner) Last(namespace string) (Plan, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

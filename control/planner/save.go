@@ -16,8 +16,11 @@ const (
 	// maxChanges bounds the changes that wait for a plan to be published: of
 	// older ones nobody asks how far they have come.
 	maxChanges = 10_000
-	// slowSaving is how long a saving may take before Status tells of it.
+	// slowSaving is how long a saving may take before plans go out without it,
+	// and Status tells of it.
 	slowSaving = 5 * time.Second
+	// endPatience is how long what is still to be saved at the end may take.
+	endPatience = 5 * time.Second
 )
 
 // saving is what of a namespace is on its way to Memory, and the plan that
@@ -28,6 +31,7 @@ type saving struct {
 
 	plan   Plan
 	relies bool // there is a plan, to be published when this is over
+	out    bool // it went out before, as this takes long
 
 	origins    []string
 	newOrigins bool // origins are to be saved
@@ -37,8 +41,8 @@ type saving struct {
 
 // deliver publishes a plan that relies on nothing, by appending it to plans,
 // and has what is to be kept saved before one that does. What comes while a
-// saving of the namespace is under way waits for it: of several plans the last
-// one counts, with the changes of all.
+// saving of the namespace is under way waits for it, but not for longer than
+// slowSaving: of several plans the last one counts, with the changes of all.
 func (p *Planner) deliver(s *space, plan Plan, ok bool, now time.Time, plans []Plan) []Plan {
 	if s.saving != nil {
 		if ok && s.next != nil {
@@ -46,6 +50,9 @@ func (p *Planner) deliver(s *space, plan Plan, ok bool, now time.Time, plans []P
 		}
 		if ok {
 			s.next = &plan
+		}
+		if late, there := s.late(now); there {
+			plans = append(plans, late)
 		}
 		return plans
 	}
@@ -62,6 +69,27 @@ func (p *Planner) deliver(s *space, plan Plan, ok bool, now time.Time, plans []P
 	}
 	return plans
 }
+
+// late returns the plan that has waited long enough for a saving. It takes the
+// place of one that waited before it.
+func (s *space) late(now time.Time) (Plan, bool) {
+	one := s.saving
+	if !s.waits() || now.Before(one.began.Add(slowSaving)) {
+		return Plan{}, false
+	}
+	plan := one.plan
+	if next := s.next; next != nil {
+		if waited := one.relies && !one.out; waited {
+			next.Changes = newest(slices.Concat(plan.Changes, next.Changes))
+		}
+		plan = *next
+	}
+	one.out, s.next = true, nil
+	return plan, true
+}
+
+// waits reports whether a plan waits for the saving that is under way.
+func (s *space) waits() bool { return s.next != nil || s.saving.relies && !s.saving.out }
 
 // newest returns the changes that still matter.
 func newest(changes []discovery.Change) []discovery.Change {
@@ -131,13 +159,18 @@ func (p *Planner) nextSaving() *saving {
 // saveAndPublish saves, however long that takes, while others plan and ask. The
 // plan goes out before any later one of its namespace.
 func (p *Planner) saveAndPublish(ctx context.Context, one *saving, publish func(Plan)) {
-	err := p.keep(ctx, one)
+	// The end of the process is no reason to lose it.
+	work, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(endPatience, giveUp) })()
+	err := p.keep(work, one)
 	p.publishing.Lock()
 	defer p.publishing.Unlock()
 	p.mu.Lock()
+	waited := one.relies && !one.out
 	p.saved(one, err)
 	p.mu.Unlock()
-	if one.relies {
+	if waited {
 		publish(one.plan)
 	}
 }
@@ -213,8 +246,13 @@ func (p *Planner) tellDue() {
 
 // unsavedWhy says why what has to outlast the process is not kept; "" if it is.
 func (s *space) unsavedWhy(now time.Time) string {
-	if s.memory.failed == nil && s.saving != nil && now.Sub(s.saving.began) >= slowSaving {
-		return fmt.Sprintf("saving has taken %v by now, and is waited for: the disk does not answer", now.Sub(s.saving.began).Round(time.Second))
+	failed := text(s.memory.failed)
+	if s.saving == nil || now.Sub(s.saving.began) < slowSaving {
+		return failed
 	}
-	return text(s.memory.failed)
+	why := fmt.Sprintf("saving has taken %v by now: the disk does not answer, and tables go out unsaved", now.Sub(s.saving.began).Round(time.Second))
+	if failed != "" {
+		why += "; the time before it failed: " + failed
+	}
+	return why
 }

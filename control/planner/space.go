@@ -188,6 +188,8 @@ func (s *space) revisit(now time.Time) time.Time {
 		return now.Add(retryAfter)
 	case s.saving == nil:
 		return s.memory.retry
+	case s.waits():
+		return s.saving.began.Add(slowSaving)
 	}
 	return time.Time{}
 }

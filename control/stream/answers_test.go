@@ -139,6 +139,129 @@ func TestRefusalsAreToldOnce(t *testing.T) {
 	}
 }
 
+// Of a table that was let go of it is not known which forms it had. What a
+// proxy then says of gateways that there may never have been is believed within
+// bounds, and told nobody.
+func TestRefusalsAtATableThatWasLetGo(t *testing.T) {
+	var mu sync.Mutex
+	var told []string
+	registry := metrics.New(metrics.Options{})
+	b := serve(t, stream.Options{Patience: time.Hour, Registry: registry, Hooks: stream.Hooks{Refused: func(_ stream.Proxy, r stream.Refusal) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, r.Gateway)
+	}}})
+	strays := func() int { return counted(registry, metrics.ControlMessagesDropped.Name, "stray") }
+	const kept = 32
+	var old *streamtest.Proxy
+	var table *wire.Received
+	revision := uint64(0)
+	publish := func() {
+		t.Helper()
+		revision++
+		next := version(revision)
+		b.Publish(plan(home, revision, gateway("a", strconv.FormatUint(revision, 10)), gateway("b", "1")))
+		until(t, "it is published", func() bool { return revision == 1 || b.Current(home) == next })
+	}
+	for i := range kept + 2 { // each is used by one proxy, which does not answer
+		publish()
+		p := streamtest.Join(t, b.address, streamtest.Options{Hello: streamtest.Hello(fmt.Sprintf("edge-%02d", i))})
+		r := p.Receive()
+		if i == 0 {
+			old, table = p, r
+		}
+	}
+	publish()
+	refuse := func(gateway string) {
+		old.Say(&controlpb.FromProxy{Message: &controlpb.FromProxy_Nack{Nack: &controlpb.Nack{
+			Version: wire.FromVersion(table.Table.Version), Number: table.Number, Gateway: &controlpb.Held{Gateway: gateway, Hash: make([]byte, 16)},
+		}}})
+	}
+	take := func(gateway string) {
+		old.Say(&controlpb.FromProxy{Message: &controlpb.FromProxy_Ack{Ack: &controlpb.Ack{
+			Version: wire.FromVersion(table.Table.Version), Number: table.Number, Served: []*controlpb.Held{{Gateway: gateway}},
+		}}})
+	}
+	refusals := func() (names []string) {
+		for _, r := range b.Proxies()[0].Refusals {
+			names = append(names, r.Gateway)
+		}
+		return names
+	}
+	refuse(strings.Repeat("x", 513))
+	until(t, "a name that is too long does not count", func() bool { return strays() == 1 })
+	for _, name := range []string{"made up", "another", "a third"} {
+		refuse(name)
+	}
+	until(t, "more than there are do not count", func() bool { return strays() == 2 })
+	if got, want := refusals(), []string{"another", "made up"}; !slices.Equal(got, want) {
+		t.Errorf("it refuses %q, want %q", got, want)
+	}
+	take("another")
+	until(t, "it is taken", func() bool { return len(refusals()) == 1 })
+	take("made up")
+	until(t, "all is taken", func() bool { return len(refusals()) == 0 })
+	for i := range 100 {
+		refuse(fmt.Sprint("in turn ", i))
+		take(fmt.Sprint("in turn ", i))
+	}
+	refuse("the last")
+	until(t, "it is refused", func() bool { return slices.Equal(refusals(), []string{"the last"}) })
+	mu.Lock()
+	defer mu.Unlock()
+	if len(told) > 0 {
+		t.Errorf("it was told of refusals of %q, which no table had", told)
+	}
+}
+
+// What a proxy refuses is shown in part, the first by name, and who is told of
+// one refusal is not shown the others: to sort them for each would take the
+// control plane seconds.
+func TestTheFirstRefusalsAreShown(t *testing.T) {
+	const all, shown = 1000, 200
+	said := make(chan stream.Proxy, all+1)
+	b := serve(t, stream.Options{Hooks: stream.Hooks{Refused: func(p stream.Proxy, _ stream.Refusal) { said <- p }}})
+	var gateways []*routing.Gateway
+	var want []string
+	for i := range all {
+		name := fmt.Sprintf("g%04d", i)
+		gateways = append(gateways, gateway(name, "1"))
+		if i < shown {
+			want = append(want, name)
+		}
+	}
+	b.Publish(plan(home, 1, gateways[0]))
+	p := streamtest.Join(t, b.address, streamtest.Options{})
+	p.Follow(version(1)) // of one gateway it takes all, and of the next table nothing
+	b.Publish(plan(home, 2, gateways...))
+	r := p.Receive()
+	held := p.Receiver.Held()
+	for i := range held { // in no order
+		p.Say(&controlpb.FromProxy{Message: &controlpb.FromProxy_Nack{Nack: &controlpb.Nack{
+			Version: wire.FromVersion(r.Table.Version), Number: r.Number, Gateway: held[i*7%all],
+		}}})
+	}
+	until(t, "all are told", func() bool { return len(said) == all })
+	one := b.Proxies()[0]
+	got := make([]string, 0, shown)
+	for _, r := range one.Refusals {
+		got = append(got, r.Gateway)
+	}
+	if !slices.Equal(got, want) || one.Gateways != 0 {
+		t.Errorf("of a proxy that takes %d gateways %d refusals are shown: %q, want 0 and the first %d", one.Gateways, len(got), got, shown)
+	}
+	p.Say(&controlpb.FromProxy{Message: &controlpb.FromProxy_Nack{Nack: &controlpb.Nack{Version: wire.FromVersion(version(2))}}})
+	until(t, "the refusal of the table is told, too", func() bool { return len(said) == all+1 })
+	if list := b.Proxies()[0].Refusals; len(list) != shown+1 || list[0].Gateway != "" || list[1].Gateway != want[0] {
+		t.Errorf("then %d refusals are shown, of which the first are of %q and %q, want that of the table before %d others", len(list), list[0].Gateway, list[1].Gateway, shown)
+	}
+	for len(said) > 0 {
+		if p := <-said; p.Node != "edge" || !slices.Equal(p.Namespaces, []string{home}) || len(p.Refusals) > 0 {
+			t.Fatalf("who is told of a refusal is shown %s of %q with %d refusals, want edge of default/default with none", p.Node, p.Namespaces, len(p.Refusals))
+		}
+	}
+}
+
 // diary notes in which order it is told of proxies.
 type diary struct {
 	mu      sync.Mutex

@@ -77,6 +77,7 @@ type Hooks struct {
 	Left func(Proxy)
 	// Refused tells of a gateway that a proxy does not take, once in a session
 	// for as long as the gateway has that form, and of a table, once for each.
+	// The Proxy has no Refusals: it may have very many.
 	Refused func(Proxy, Refusal)
 	// Settled tells of a table that all proxies of its namespace serve.
 	Settled func(Settled)

@@ -34,6 +34,9 @@ const (
 	maxReasons  = 10
 	// maxText bounds the texts in a reason.
 	maxText = 500
+	// maxUnknown bounds the name of a gateway of which it is not known any more
+	// whether there was one.
+	maxUnknown = 512
 )
 
 // receive takes in what the proxy says until the session ends.
@@ -238,16 +241,22 @@ func (s *Server) nack(c *session, m *controlpb.Nack) (after calls) {
 		return s.nackTable(c, m)
 	}
 	name, hash := m.GetGateway().GetGateway(), m.GetGateway().GetHash()
-	if len(hash) != len(wire.Hash{}) || !c.has(name, wire.Hash(hash)) {
+	if len(hash) != len(wire.Hash{}) {
 		s.dropped("stray")
 		return nil
 	}
+	may, known := c.has(name, wire.Hash(hash))
+	if !may {
+		s.dropped("stray")
+		return nil
+	}
+	name = strings.Clone(name) // the message that it came in is not kept
 	old := c.refusals[name]
 	if old != nil {
 		c.heal(old)
 	}
 	r := s.newRefusal(c, m)
-	r.hash, r.namespace = wire.Hash(hash), c.view.namespaceOf(name)
+	r.Gateway, r.hash, r.namespace = name, wire.Hash(hash), c.view.namespaceOf(name)
 	r.Namespace = r.namespace
 	if old != nil && old.hash == r.hash {
 		r.Since = old.Since
@@ -260,8 +269,8 @@ func (s *Server) nack(c *session, m *controlpb.Nack) (after calls) {
 		c.detailed++
 	}
 	after = s.reconsider(c)
-	if tell := s.o.Hooks.Refused; tell != nil && c.news(name, r.hash) {
-		p := c.show()
+	if tell := s.o.Hooks.Refused; tell != nil && known && c.news(name, r.hash) {
+		p := c.summary()
 		after = append(after, func() { tell(p, r.Refusal) })
 	}
 	return after
@@ -269,7 +278,8 @@ func (s *Server) nack(c *session, m *controlpb.Nack) (after calls) {
 
 // news reports whether the refusal of a form was not told of yet, and notes
 // that it is: a proxy that takes it and refuses it in turn does not fill the
-// events.
+// events. The form is one that a table has: names that a proxy makes up are not
+// kept here, from where only an answer to a table that is still held drops them.
 func (c *session) news(gateway string, h wire.Hash) bool {
 	of, known := c.told[gateway]
 	if known && of == h || !known && len(c.told) >= maxTold {
@@ -278,7 +288,7 @@ func (c *session) news(gateway string, h wire.Hash) bool {
 	if c.told == nil {
 		c.told = make(map[string]wire.Hash)
 	}
-	c.told[strings.Clone(gateway)] = h
+	c.told[gateway] = h
 	return true
 }
 
@@ -294,33 +304,43 @@ func (s *Server) nackTable(c *session, m *controlpb.Nack) (after calls) {
 	s.tell()
 	s.o.Log.Warn("a proxy refuses a table", "node", c.hello.GetNode(), "version", wire.ToVersion(m.GetVersion()).String(), "reason", c.tableRefusal.why())
 	if tell := s.o.Hooks.Refused; tell != nil {
-		p, r := c.show(), c.tableRefusal.Refusal
+		p, r := c.summary(), c.tableRefusal.Refusal
 		after = append(after, func() { tell(p, r) })
 	}
 	return after
 }
 
-// has reports whether the proxy was sent a form of a gateway, as far as that is
-// still known. The server is locked.
-func (c *session) has(name string, h wire.Hash) bool {
-	for _, e := range append(slices.Clip(c.unacked), c.acked) {
-		if e == nil {
-			continue
-		}
+// has reports whether the proxy may refuse a form of a gateway, since it was sent
+// it, and whether that is known. It is not of a table that was let go of, of
+// which the proxy is believed as long as its refusals are no more than there
+// are gateways, and bounded in their names. The server is locked.
+func (c *session) has(name string, h wire.Hash) (may, known bool) {
+	lost, most := false, 0
+	look := func(e *edition) {
+		most += e.size
 		if e.table == nil {
-			return len(c.refusals) < e.size // no more than there are
-		}
-		if of, ok := e.table.Hash(name); ok && of == h {
-			return true
+			lost = true
+		} else if of, ok := e.table.Hash(name); ok && of == h {
+			known = true
 		}
 	}
-	return false
+	for _, e := range c.unacked {
+		look(e)
+	}
+	if c.acked != nil {
+		look(c.acked)
+	}
+	if _, again := c.refusals[name]; !again && len(c.refusals) >= most {
+		return false, known
+	}
+	return known || lost && len(name) <= maxUnknown, known
 }
 
-// newRefusal keeps the reasons of a refusal, within bounds.
+// newRefusal keeps the reasons of a refusal, within bounds. What it is of is the
+// whole table, unless the caller says otherwise.
 func (s *Server) newRefusal(c *session, m *controlpb.Nack) *refusal {
 	r := &refusal{Refusal: Refusal{
-		Gateway: m.GetGateway().GetGateway(), Node: c.hello.GetNode(), Since: s.o.Clock(),
+		Node: c.hello.GetNode(), Since: s.o.Clock(),
 		More: int(m.GetMore()) + len(m.GetReasons()),
 	}}
 	if c.detailed >= maxRefusals {

@@ -20,8 +20,13 @@ import (
 	"github.com/sluice-mesh/sluice/routing"
 )
 
-// stopPatience bounds how long the end of Serve takes.
-const stopPatience = 5 * time.Second
+const (
+	// stopPatience bounds how long the end of Serve takes.
+	stopPatience = 5 * time.Second
+	// pingsApart is how long a proxy has to wait between signs of life that it
+	// asks for, at most: it does so each 10 s, whatever Options.Keepalive is.
+	pingsApart = 5 * time.Second
+)
 
 // Server hands tables to proxies. It is made by New and safe for concurrent
 // use.
@@ -144,7 +149,9 @@ func (s *Server) newGRPC(at net.Addr) (*grpc.Server, error) {
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: s.o.Keepalive, Timeout: s.o.Keepalive, MaxConnectionIdle: deaf * s.o.Keepalive,
 		}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: s.o.Keepalive / 4, PermitWithoutStream: true}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
+			MinTime: min(s.o.Keepalive/4, pingsApart), PermitWithoutStream: true,
+		}),
 	}
 	if s.o.Credentials != nil {
 		config, err := s.o.Credentials.Server("h2")

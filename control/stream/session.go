@@ -223,6 +223,16 @@ func (s *Server) holds(ctx context.Context, token string) error {
 
 // show returns what is told of the session. The server is locked.
 func (c *session) show() Proxy {
+	p := c.summary()
+	p.Refusals = c.firstRefusals()
+	if c.tableRefusal != nil {
+		p.Refusals = append([]Refusal{c.tableRefusal.Refusal}, p.Refusals...)
+	}
+	return p
+}
+
+// summary is show without the refusals. The server is locked.
+func (c *session) summary() Proxy {
 	p := Proxy{
 		Node: c.hello.GetNode(), Zone: c.hello.GetZone(), Namespaces: slices.Clone(c.hello.GetNamespaces()),
 		Build: c.hello.GetBuild(), Address: c.address, Identity: c.proof, Expires: c.identity.Expires,
@@ -235,15 +245,28 @@ func (c *session) show() Proxy {
 		}
 	}
 	if c.acked != nil {
-		p.Version, p.Gateways = c.acked.version, c.acked.size-len(c.refusals)
-	}
-	for _, r := range c.refusals {
-		p.Refusals = append(p.Refusals, r.Refusal)
-	}
-	slices.SortFunc(p.Refusals, func(a, b Refusal) int { return strings.Compare(a.Gateway, b.Gateway) })
-	p.Refusals = p.Refusals[:min(len(p.Refusals), maxRefusals)]
-	if c.tableRefusal != nil {
-		p.Refusals = append([]Refusal{c.tableRefusal.Refusal}, p.Refusals...)
+		// It may refuse gateways of a table that it has not acknowledged yet.
+		p.Version, p.Gateways = c.acked.version, max(0, c.acked.size-len(c.refusals))
 	}
 	return p
+}
+
+// firstRefusals returns the first maxRefusals by name. Of the others, which may
+// be very many, none is copied. The server is locked.
+func (c *session) firstRefusals() []Refusal {
+	var first []*refusal
+	sorted := func() []*refusal {
+		slices.SortFunc(first, func(a, b *refusal) int { return strings.Compare(a.Gateway, b.Gateway) })
+		return first[:min(len(first), maxRefusals)]
+	}
+	for _, r := range c.refusals {
+		if first = append(first, r); len(first) == 2*maxRefusals {
+			first = sorted()
+		}
+	}
+	var list []Refusal
+	for _, r := range sorted() {
+		list = append(list, r.Refusal)
+	}
+	return list
 }

@@ -5,7 +5,6 @@ package wire
 import (
 	"crypto/tls"
 	"net/netip"
-	"slices"
 
 	"github.com/sluice-mesh/sluice/control/controlpb"
 	"github.com/sluice-mesh/sluice/routing"
@@ -15,8 +14,11 @@ import (
 // and lists of texts with it. The error joins up to 100 *FieldError in the
 // order of the fields; the gateway is nil then. A nil message is one without
 // fields, which lacks a name.
-func ToGateway(m *controlpb.Gateway) (*routing.Gateway, error) {
-	r := &reader{}
+func ToGateway(m *controlpb.Gateway) (*routing.Gateway, error) { return toGateway(m, &known{}) }
+
+// toGateway is ToGateway, with what the gateways read before have in common.
+func toGateway(m *controlpb.Gateway, before *known) (*routing.Gateway, error) {
+	r := &reader{known: before}
 	if m.GetName() == "" {
 		r.fault(nil, "name", "it is missing")
 	}
@@ -33,7 +35,7 @@ func ToGateway(m *controlpb.Gateway) (*routing.Gateway, error) {
 		Split:         word(r, nil, "split", m.GetSplit(), splitModes),
 		Unavailable:   word(r, nil, "unavailable", m.GetUnavailable(), unavailableModes),
 		Affinity:      r.affinity(m.GetAffinity()),
-		Balance:       m.GetBalance(),
+		Balance:       r.known.text(m.GetBalance()),
 		Locality:      r.locality(m.GetLocality()),
 		Limits:        routing.PartOf(r.limits(nil, m.GetLimits())),
 		Timeouts:      routing.PartOf(r.timeouts(nil, m.GetTimeouts())),
@@ -78,12 +80,12 @@ func (r *reader) route(p *path, m *controlpb.Route) *routing.Route {
 		r.fault(p, "path", "it is missing")
 	}
 	return &routing.Route{
-		Path:          m.GetPath(),
+		Path:          r.known.text(m.GetPath()),
 		Metadata:      r.metadata(p, "metadata", m.GetMetadata(), maxNesting),
 		Weight:        r.share(p, "weight_cp", m.GetWeightCp()),
 		Condition:     m.GetCondition(),
 		Strength:      r.share(p, "strength_cp", m.GetStrengthCp()),
-		Balance:       m.GetBalance(),
+		Balance:       r.known.text(m.GetBalance()),
 		Selector:      m.GetSelector(),
 		Rewrites:      r.rewrites(p, m.GetRewrites()),
 		Headers:       toHeaders(m.GetHeaders()),
@@ -246,31 +248,9 @@ func (r *reader) instances(up *path, all []*controlpb.Instance) []*routing.Insta
 	list, room := make([]*routing.Instance, len(all)), make([]routing.Instance, len(all))
 	for i, m := range all {
 		r.instance(&path{up: up, name: "instances", index: i + 1}, m, &room[i])
-		if i > 0 {
-			share(&room[i], &room[i-1])
-		}
 		list[i] = &room[i]
 	}
 	return list
-}
-
-// share has an instance hold the texts of the one before where they are equal,
-// as most are: a large table is a third fewer objects.
-func share(i, before *routing.Instance) {
-	one := func(text *string, other string) {
-		if *text == other {
-			*text = other
-		}
-	}
-	one(&i.Kind, before.Kind)
-	one(&i.Namespace, before.Namespace)
-	one(&i.Image, before.Image)
-	one(&i.Zone, before.Zone)
-	one(&i.Node, before.Node)
-	one(&i.At.Source, before.At.Source)
-	if slices.Equal(i.Labels, before.Labels) {
-		i.Labels = before.Labels
-	}
 }
 
 func (r *reader) instance(p *path, m *controlpb.Instance, to *routing.Instance) {
@@ -279,16 +259,16 @@ func (r *reader) instance(p *path, m *controlpb.Instance, to *routing.Instance) 
 		r.fault(p, "address", "%q is no address", m.GetAddress())
 	}
 	*to = routing.Instance{
-		Name:      m.GetName(),
+		Name:      r.known.text(m.GetName()),
 		Address:   address,
 		Port:      r.number(p, "port", m.GetPort(), maxPort),
 		Declared:  r.number(p, "declared", m.GetDeclared(), maxPort),
 		Index:     r.number(p, "index", m.GetIndex(), maxNumber),
-		Kind:      m.GetKind(),
-		Namespace: m.GetNamespace(),
-		Image:     m.GetImage(),
-		Zone:      m.GetZone(),
-		Node:      m.GetNode(),
+		Kind:      r.known.text(m.GetKind()),
+		Namespace: r.known.text(m.GetNamespace()),
+		Image:     r.known.text(m.GetImage()),
+		Zone:      r.known.text(m.GetZone()),
+		Node:      r.known.text(m.GetNode()),
 		Weight:    r.number(p, "weight", m.GetWeight(), maxInstanceWeight),
 		Ready:     m.GetReady(),
 		Since:     r.moment(p, "since", m.GetSince()),
@@ -297,9 +277,7 @@ func (r *reader) instance(p *path, m *controlpb.Instance, to *routing.Instance) 
 	if m.GetPort() == 0 {
 		r.fault(p, "port", "it is missing")
 	}
-	for _, l := range m.GetLabels() {
-		to.Labels = append(to.Labels, routing.Label{Name: l.GetName(), Value: l.GetValue()})
-	}
+	to.Labels = r.known.labels(m.GetLabels())
 }
 
 func (r *reader) position(up *path, name string, m *controlpb.Position) routing.Position {
@@ -308,7 +286,7 @@ func (r *reader) position(up *path, name string, m *controlpb.Position) routing.
 	}
 	p := path{up: up, name: name}
 	return routing.Position{
-		Source: m.GetSource(),
+		Source: r.known.text(m.GetSource()),
 		Line:   r.number(&p, "line", m.GetLine(), maxNumber),
 		Column: r.number(&p, "column", m.GetColumn(), maxNumber),
 	}

@@ -30,7 +30,11 @@ const (
 
 // reader collects the faults of a message while it is read. What has one is
 // read as if it were absent.
-type reader struct{ faults }
+type reader struct {
+	faults
+
+	known *known // never nil
+}
 
 // number reads a number from 0 to most.
 func (r *reader) number(p *path, field string, n, most uint32) int {

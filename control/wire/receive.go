@@ -35,9 +35,10 @@ const (
 // holds nothing. It is not safe for concurrent use; what it returns is not
 // changed by it later.
 type Receiver struct {
-	forms   map[string]form
+	forms   forms
 	order   []string // of all names of the last table, those without form among them
 	version routing.Version
+	known   known
 
 	pending *controlpb.Update // parts so far; nil if none
 	items   int               // in pending
@@ -48,6 +49,48 @@ type Receiver struct {
 type form struct {
 	gateway *routing.Gateway
 	hash    Hash
+}
+
+// forms are those of a table, by name. They are not changed: those of the next
+// table share the names with them if none comes or goes.
+type forms struct {
+	at  map[string]int
+	all []form
+}
+
+func formsOf(byName map[string]form) forms {
+	f := forms{at: make(map[string]int, len(byName)), all: make([]form, 0, len(byName))}
+	for name, one := range byName {
+		f.at[name] = len(f.all)
+		f.all = append(f.all, one)
+	}
+	return f
+}
+
+func (f forms) of(name string) (form, bool) {
+	i, ok := f.at[name]
+	if !ok {
+		return form{}, false
+	}
+	return f.all[i], true
+}
+
+// with returns the forms with others in the place of some of them.
+func (f forms) with(others map[string]form) forms {
+	next := forms{at: f.at, all: slices.Clone(f.all)}
+	for name, one := range others {
+		next.all[f.at[name]] = one
+	}
+	return next
+}
+
+// byName returns a map of the forms, which is the caller's.
+func (f forms) byName() map[string]form {
+	m := make(map[string]form, len(f.all))
+	for _, one := range f.all {
+		m[one.gateway.Name] = one
+	}
+	return m
 }
 
 // Refusal is a form of a gateway that could not be read. The form before it
@@ -99,9 +142,9 @@ func (r *Receiver) Version() routing.Version { return r.version }
 
 // Held returns what is held, sorted by name, as Hello tells it.
 func (r *Receiver) Held() []*controlpb.Held {
-	all := make([]*controlpb.Held, 0, len(r.forms))
-	for _, name := range slices.Sorted(maps.Keys(r.forms)) {
-		h := r.forms[name].hash
+	all := make([]*controlpb.Held, 0, len(r.forms.all))
+	for _, name := range slices.Sorted(maps.Keys(r.forms.at)) {
+		h := r.forms.all[r.forms.at[name]].hash
 		all = append(all, &controlpb.Held{Gateway: name, Hash: h[:]})
 	}
 	return all
@@ -112,7 +155,7 @@ func (r *Receiver) Held() []*controlpb.Held {
 func (r *Receiver) Hashes() func(gateway string) (Hash, bool) {
 	forms := r.forms // merge replaces it
 	return func(gateway string) (Hash, bool) {
-		f, ok := forms[gateway]
+		f, ok := forms.of(gateway)
 		return f.hash, ok
 	}
 }
@@ -145,34 +188,55 @@ func (r *Receiver) collect(u *controlpb.Update) (*controlpb.Update, error) {
 
 // merge makes the next table of a whole update.
 func (r *Receiver) merge(u *controlpb.Update) (*Received, error) {
-	m := merging{forms: maps.Clone(r.forms), out: &Received{Number: u.GetNumber(), Changes: u.GetChanges()}}
-	if m.forms == nil {
-		m.forms = make(map[string]form, len(u.GetChanged()))
-	}
+	m := merging{forms: make(map[string]form, len(u.GetChanged())), known: &r.known, out: &Received{Number: u.GetNumber(), Changes: u.GetChanges()}}
 	brought, err := m.read(u.GetChanged())
 	if err != nil {
 		return nil, err
 	}
-	order, err := m.arrange(r.order, brought, u)
-	if err != nil {
-		return nil, err
+	var next forms
+	order := r.order
+	if r.keepsNames(u) {
+		next = r.forms.with(m.forms)
+	} else {
+		fresh := m.forms
+		m.forms = r.forms.byName()
+		maps.Copy(m.forms, fresh)
+		if order, err = m.arrange(r.order, brought, u); err != nil {
+			return nil, err
+		}
+		next = formsOf(m.forms)
 	}
 	t := &routing.Table{Version: ToVersion(u.GetVersion()), Broken: slices.Clone(u.GetBroken())}
-	for _, name := range order {
-		if f, ok := m.forms[name]; ok {
+	t.Gateways = make([]*routing.Gateway, 0, len(next.all))
+	for i, name := range order {
+		if f, ok := next.of(name); ok {
 			t.Gateways = append(t.Gateways, f.gateway)
+			order[i] = f.gateway.Name // which is in memory in any case
 		} else {
 			t.Broken = append(t.Broken, name)
 		}
 	}
-	r.forms, r.order, r.version = m.forms, order, t.Version
+	r.forms, r.order, r.version = next, order, t.Version
 	m.out.Table = t
 	return m.out, nil
 }
 
+// keepsNames reports whether an update only brings other forms of gateways that
+// are held, as most do: what is done for each gateway then is little.
+func (r *Receiver) keepsNames(u *controlpb.Update) bool {
+	if u.GetComplete() || u.GetOrdered() || len(u.GetGone()) > 0 {
+		return false
+	}
+	return !slices.ContainsFunc(u.GetChanged(), func(named *controlpb.Named) bool {
+		_, held := r.forms.at[named.GetName()]
+		return !held
+	})
+}
+
 // merging is one run of merge.
 type merging struct {
-	forms map[string]form
+	forms map[string]form // what was brought and read, and then all
+	known *known
 	out   *Received
 }
 
@@ -186,7 +250,7 @@ func (m *merging) read(changed []*controlpb.Named) (map[string]bool, error) {
 		}
 		brought[name] = true
 		h := Hash(named.GetHash())
-		g, err := ToGateway(named.GetGateway())
+		g, err := toGateway(named.GetGateway(), m.known)
 		if err == nil && g.Name != name {
 			err = &FieldError{"name", fmt.Sprintf("it is %q, and the gateway was announced as %q", g.Name, name)}
 		}
@@ -194,7 +258,7 @@ func (m *merging) read(changed []*controlpb.Named) (map[string]bool, error) {
 			m.out.Refused = append(m.out.Refused, Refusal{name, h, err})
 			continue
 		}
-		m.forms[name] = form{g, h}
+		m.forms[g.Name] = form{g, h}
 		m.out.Served = append(m.out.Served, &controlpb.Held{Gateway: name, Hash: named.GetHash()})
 	}
 	return brought, nil
@@ -222,7 +286,7 @@ func (m *merging) arrange(before []string, brought map[string]bool, u *controlpb
 	if u.GetComplete() && !u.GetOrdered() {
 		return nil, fmt.Errorf("%w: it is complete and has no names", ErrMalformed)
 	}
-	order := u.GetNames()
+	order := slices.Clone(u.GetNames())
 	if !u.GetOrdered() {
 		order = slices.DeleteFunc(slices.Clone(before), func(name string) bool { return !kept[name] })
 		for _, named := range u.GetChanged() {

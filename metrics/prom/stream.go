@@ -21,7 +21,8 @@ type writing struct {
 	out    io.Writer
 	format expfmt.Format
 	buffer bytes.Buffer
-	err    error // of out, or of the first family that was not encoded; nothing is written after it
+	err    error // of out, or of a family of which a part is written: nothing is written after it
+	left   int   // families that could not be encoded, and are left out
 }
 
 // whole writes a family that is there as a whole.
@@ -30,9 +31,11 @@ func (w *writing) whole(f *dto.MetricFamily) {
 		return
 	}
 	w.buffer.Reset()
-	if w.err = expfmt.NewEncoder(&w.buffer, w.format).Encode(f); w.err == nil {
-		_, w.err = w.out.Write(w.buffer.Bytes())
+	if err := expfmt.NewEncoder(&w.buffer, w.format).Encode(f); err != nil {
+		w.left++
+		return
 	}
+	_, w.err = w.out.Write(w.buffer.Bytes())
 }
 
 // family writes a family of the registry while it is gathered.
@@ -41,9 +44,11 @@ func (w *writing) family(r *metrics.Registry, s *source) {
 	e := exposition{registry: r, native: kind == expfmt.TypeProtoDelim, gone: func() bool { return w.err != nil }}
 	switch kind {
 	case expfmt.TypeTextPlain, expfmt.TypeOpenMetrics:
-		first := true
+		first, left := true, w.left
 		part := func() {
-			w.lines(familyOf(s.family, e.metrics), first)
+			if w.left == left {
+				w.lines(familyOf(s.family, e.metrics), first)
+			}
 			first = false
 			e.reuse()
 		}
@@ -65,7 +70,10 @@ func (w *writing) lines(part *dto.MetricFamily, first bool) {
 		return
 	}
 	w.buffer.Reset()
-	if w.err = expfmt.NewEncoder(&w.buffer, w.format).Encode(part); w.err != nil {
+	if err := expfmt.NewEncoder(&w.buffer, w.format).Encode(part); err != nil {
+		if w.left++; !first {
+			w.err = err // half a family must not pass for a whole one
+		}
 		return
 	}
 	text := w.buffer.Bytes()
@@ -80,12 +88,10 @@ func (w *writing) lines(part *dto.MetricFamily, first bool) {
 // made of. The fields of messages that stand behind each other are those of one.
 func (w *writing) delimited(e *exposition, s *source) {
 	var parts [][]byte
-	size := 0
+	size, bad := 0, false
 	add := func(f *dto.MetricFamily) {
 		b, err := proto.Marshal(f)
-		if err != nil && w.err == nil {
-			w.err = err
-		}
+		bad = bad || err != nil
 		parts = append(parts, b)
 		size += len(b)
 	}
@@ -102,8 +108,9 @@ func (w *writing) delimited(e *exposition, s *source) {
 	if w.err != nil || len(parts) == 1 {
 		return
 	}
-	if size > math.MaxInt32 {
-		return // no reader takes it
+	if bad || size > math.MaxInt32 { // no reader takes more
+		w.left++
+		return
 	}
 	parts[0] = append(binary.AppendUvarint(nil, uint64(size)), parts[0]...)
 	for i, b := range parts {

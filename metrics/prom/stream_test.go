@@ -11,9 +11,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/sluice-mesh/sluice/metrics"
@@ -166,5 +169,24 @@ func TestAnswersAreCompressedForWhoTakesIt(t *testing.T) {
 				t.Errorf("%v: %.80q", err, text)
 			}
 		})
+	}
+}
+
+// A family that makes no sense is left out and counted, and the rest is
+// there.
+func TestAFamilyThatMakesNoSenseIsLeftOut(t *testing.T) {
+	name, kind := "odd_total", dto.MetricType_COUNTER
+	odd := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		return []*dto.MetricFamily{{Name: &name, Type: &kind, Metric: []*dto.Metric{{}}}}, nil // counts nothing
+	})
+	h := prom.Handler(sample(), odd)
+	for _, left := range []string{"0", "1"} {
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody))
+		text := rec.Body.String()
+		if !strings.Contains(text, `promhttp_metric_handler_errors_total{cause="gathering"} `+left+"\n") ||
+			!strings.Contains(text, "sluice_requests_total{") || strings.Contains(text, name) {
+			t.Errorf("the answer is\n%.2000s\nwant all but %s, and %s left out before", text, name, left)
+		}
 	}
 }

@@ -234,6 +234,9 @@ func (i *Instance) Put(shard uint32, c *Conn, now int64, keep time.Duration) {
 
 // keep makes the connection wait, unless the instance is retired.
 func (i *Instance) keep(shard uint32, c *Conn) bool {
+	if i.retired.Load() {
+		return false // and is not to be listed among those that serve
+	}
 	stacks := i.room()
 	st := &stacks[shard&uint32(len(stacks)-1)]
 	st.mu.Lock()

@@ -87,7 +87,9 @@ func Recode(b []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return bytes.Join(f.parts(), nil), nil
+	var again bytes.Buffer
+	err = f.write(&again, len(b))
+	return again.Bytes(), err
 }
 
 // Relate returns the shortest journal that tells the same as b.

@@ -28,18 +28,14 @@ type file interface {
 	Close() error
 }
 
-// replace gives the file name the parts of data as its content: a reader sees the former one
-// or the new one, whole, also after a loss of power.
-func replace(in folder, name, draft string, data ...[]byte) error {
+// replace gives the file name what write writes as its content: a reader sees
+// the former one or the new one, whole, also after a loss of power.
+func replace(in folder, name, draft string, write func(io.Writer) error) error {
 	f, err := in.create(draft)
 	if err != nil {
 		return err
 	}
-	for _, part := range data {
-		if err == nil {
-			_, err = f.Write(part)
-		}
-	}
+	err = write(f)
 	if err == nil {
 		err = f.Sync()
 	}

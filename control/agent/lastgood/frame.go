@@ -3,6 +3,7 @@
 package lastgood
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
@@ -23,19 +24,28 @@ type Table struct {
 	Saved time.Time
 	// Payload is the table in whatever form the caller chose.
 	Payload []byte
+	// Stream writes the payload in the place of Payload, so that a large one is
+	// never in memory as a whole. Run calls it, again after a write that failed.
+	// Nil means that Payload is all; tables that were loaded have none.
+	Stream func(io.Writer) error
 }
 
 // Age returns how long ago the table was received, and 0 if the clock says
 // that this lies ahead.
 func (t Table) Age(now time.Time) time.Duration { return max(0, now.Sub(t.Saved)) }
 
-// A file is magic, schema, number, epoch, revision, time and length of the
-// payload, all big-endian, then the payload, then the SHA-256 of all before.
-// The last byte of magic counts the forms that this frame has had.
+// A file is magic, schema, number, epoch, revision and time, all big-endian,
+// then the payload and its length, then the SHA-256 of all before. The last byte
+// of magic counts the forms that this frame has had. In the first, which is read
+// yet, the length stood before the payload.
 const (
-	magic    = "sluiceT\x01"
-	headSize = len(magic) + 4 + 5*8
-	sumSize  = sha256.Size
+	magic      = "sluiceT\x02"
+	firstMagic = "sluiceT\x01"
+	headSize   = len(magic) + 4 + 4*8
+	lengthSize = 8
+	sumSize    = sha256.Size
+	// writeSize is how much of a file is written at a time.
+	writeSize = 64 << 10
 )
 
 // frame is a file: a table, its place in the order of writing and what its
@@ -50,42 +60,73 @@ type frame struct {
 func (f frame) head() []byte {
 	b := append(make([]byte, 0, headSize), magic...)
 	b = binary.BigEndian.AppendUint32(b, f.schema)
-	for _, n := range []uint64{
-		f.number, f.table.Version.Epoch, f.table.Version.Revision,
-		uint64(f.table.Saved.UnixNano()), uint64(len(f.table.Payload)),
-	} {
+	for _, n := range []uint64{f.number, f.table.Version.Epoch, f.table.Version.Revision, uint64(f.table.Saved.UnixNano())} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
 	return b
 }
 
-// parts returns the file as what is to be written behind each other: the payload
-// of a large table is not copied to put a head before it.
-func (f frame) parts() [][]byte {
-	head := f.head()
+// write writes the file, whose payload may have so many bytes. Errors are
+// ErrTooLarge, those of the table's Stream, or of the disk.
+func (f frame) write(to io.Writer, maxBytes int) error {
 	sum := sha256.New()
-	for _, b := range [][]byte{head, f.table.Payload} {
-		_, _ = sum.Write(b) // it never fails
+	file := bufio.NewWriterSize(io.MultiWriter(sum, to), writeSize)
+	payload := &bounded{to: file, most: maxBytes}
+	_, err := file.Write(f.head())
+	if err == nil {
+		if f.table.Stream != nil {
+			err = f.table.Stream(payload)
+		} else {
+			_, err = payload.Write(f.table.Payload)
+		}
 	}
-	return [][]byte{head, f.table.Payload, sum.Sum(nil)}
+	if err == nil {
+		_, err = file.Write(binary.BigEndian.AppendUint64(nil, uint64(payload.bytes)))
+	}
+	if err == nil {
+		err = file.Flush()
+	}
+	if err == nil {
+		_, err = to.Write(sum.Sum(nil))
+	}
+	return err
 }
 
-// size returns how many bytes the file has.
-func (f frame) size() int { return headSize + len(f.table.Payload) + sumSize }
+// bounded counts what is written, and refuses what is too much.
+type bounded struct {
+	to          io.Writer
+	bytes, most int
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if len(p) > b.most-b.bytes {
+		return 0, fmt.Errorf("%w: payload above %d bytes", ErrTooLarge, b.most)
+	}
+	n, err := b.to.Write(p)
+	b.bytes += n
+	return n, err
+}
 
 // decode reads a file. The payload is a view of b. Errors are ErrDamaged.
 func decode(b []byte) (frame, error) {
-	switch {
-	case len(b) < headSize+sumSize:
+	if len(b) < headSize+lengthSize+sumSize {
 		return frame{}, fmt.Errorf("%w: %d bytes are no file", ErrDamaged, len(b))
-	case string(b[:len(magic)]) != magic:
-		return frame{}, fmt.Errorf("%w: begins like no file of ours", ErrDamaged)
 	}
 	body := b[:len(b)-sumSize]
 	n := func(i int) uint64 { return binary.BigEndian.Uint64(body[len(magic)+4+8*i:]) }
-	payload := body[headSize:]
-	if n(4) != uint64(len(payload)) {
-		return frame{}, fmt.Errorf("%w: payload of %d bytes where %d were written", ErrDamaged, len(payload), n(4))
+	var payload []byte
+	var length uint64
+	switch string(b[:len(magic)]) {
+	case magic:
+		end := len(body) - lengthSize
+		payload, length = body[headSize:end], binary.BigEndian.Uint64(body[end:])
+	case firstMagic:
+		payload, length = body[headSize+lengthSize:], n(4)
+	default:
+		return frame{}, fmt.Errorf("%w: begins like no file of ours", ErrDamaged)
+	}
+	if length != uint64(len(payload)) {
+		return frame{}, fmt.Errorf("%w: payload of %d bytes where %d were written", ErrDamaged, len(payload), length)
 	}
 	if sum := sha256.Sum256(body); !bytes.Equal(sum[:], b[len(body):]) {
 		return frame{}, fmt.Errorf("%w: checksum differs", ErrDamaged)
@@ -109,7 +150,7 @@ func read(path string, number uint64, maxBytes int) (frame, error) {
 		return frame{}, err
 	}
 	defer in.Close()
-	bound := min(int64(maxBytes), math.MaxInt64-4096) + int64(headSize+sumSize)
+	bound := min(int64(maxBytes), math.MaxInt64-4096) + int64(headSize+lengthSize+sumSize)
 	b, err := io.ReadAll(io.LimitReader(in, bound+1))
 	if err != nil {
 		return frame{}, err

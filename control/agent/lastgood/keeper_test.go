@@ -4,8 +4,11 @@ package lastgood_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -105,7 +108,7 @@ func kept(tb testing.TB, dir string) []string {
 			all = append(all, "damaged")
 			continue
 		}
-		all = append(all, text[:len(text)-32])
+		all = append(all, text[:len(text)-8-32]) // its length and the checksum
 	}
 	return all
 }
@@ -443,5 +446,81 @@ func TestManyAtOnce(t *testing.T) {
 	wantLoad(t, k, version(1, 50))
 	if s := k.Status(); s.Writes+s.Superseded != 50 {
 		t.Errorf("%d written and %d superseded, want 50 in all", s.Writes, s.Superseded)
+	}
+}
+
+// firstForm returns a file as it was written at first, with the length of the
+// payload before it.
+func firstForm(schema uint32, number uint64, v routing.Version, payload []byte) []byte {
+	b := binary.BigEndian.AppendUint32([]byte("sluiceT\x01"), schema)
+	for _, n := range []uint64{number, v.Epoch, v.Revision, uint64(noon.UnixNano()), uint64(len(payload))} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	b = append(b, payload...)
+	sum := sha256.Sum256(b)
+	return append(b, sum[:]...)
+}
+
+func TestFilesOfTheFirstFormAreLoaded(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "table-0000000000000001"), firstForm(0, 1, version(1, 7), []byte("table 1.7")))
+	k := open(t, dir, lastgood.Options{})
+	wantLoad(t, k, version(1, 7))
+	keep(t, k, version(1, 8))
+	wantLoad(t, k, version(1, 8))
+	shut(t, k)
+}
+
+func TestStreamedTables(t *testing.T) {
+	refused := errors.New("it cannot be told")
+	stream := func(parts int, err error) func(io.Writer) error {
+		return func(to io.Writer) error {
+			for range parts {
+				if _, err := io.WriteString(to, "0123456789"); err != nil {
+					return err
+				}
+			}
+			return err
+		}
+	}
+	for _, tt := range []struct {
+		name  string
+		parts int
+		err   error
+		want  error
+	}{
+		{"an empty one", 0, nil, nil},
+		{"a small one", 3, nil, nil},
+		{"one of many writes, up to the bound", 20_000, nil, nil},
+		{"one above the bound leaves the one before", 20_001, nil, lastgood.ErrTooLarge},
+		{"one that fails at once leaves the one before", 0, refused, refused},
+		{"one that fails in the middle leaves the one before", 10_000, refused, refused},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var wrote []lastgood.Write
+			dir := t.TempDir()
+			k := open(t, dir, lastgood.Options{MaxBytes: 200_000, Wrote: func(w lastgood.Write) { wrote = append(wrote, w) }})
+			defer shut(t, k)
+			keep(t, k, version(1, 1))
+			if err := k.Save(lastgood.Table{Version: version(1, 2), Saved: noon, Stream: stream(tt.parts, tt.err)}); err != nil {
+				t.Fatal(err)
+			}
+			settle(t, k)
+			if err := k.Status().Err; !errors.Is(err, tt.want) {
+				t.Fatalf("it is written with %v, want %v", err, tt.want)
+			}
+			if tt.want != nil {
+				wantLoad(t, k, version(1, 1))
+				return
+			}
+			l, err := k.Load()
+			if err != nil || l.Table.Version != version(1, 2) || string(l.Table.Payload) != strings.Repeat("0123456789", tt.parts) {
+				t.Fatalf("Load() = %v with %d bytes, %v", l.Table.Version, len(l.Table.Payload), err)
+			}
+			info, err := os.Stat(tables(t, dir)[1])
+			if err != nil || wrote[len(wrote)-1].Bytes != int(info.Size()) {
+				t.Errorf("%d bytes are told, the file has %d (%v)", wrote[len(wrote)-1].Bytes, info.Size(), err)
+			}
+		})
 	}
 }

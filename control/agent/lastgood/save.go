@@ -5,6 +5,7 @@ package lastgood
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -21,14 +22,14 @@ const (
 // Write is an attempt to write a table.
 type Write struct {
 	Version routing.Version
-	Bytes   int           // of the file
+	Bytes   int           // of the file, as far as it was written
 	Took    time.Duration // until it was durable, or failed
 	Err     error         // nil if it is durable
 }
 
 // Save hands a table over to be written by Run and returns at once. A newer
 // one takes the place of one that is not yet written. The payload must not be
-// changed from here on.
+// changed from here on; a Stream that brings more than the bound fails the write.
 //
 // It refuses what is not newer than what is kept or waits (ErrNotNewer; see
 // [routing.Version.Newer], by which another epoch passes), what is in
@@ -140,17 +141,33 @@ func (k *Keeper) write() bool {
 	f := frame{schema: k.o.Schema, number: g.number, table: *t}
 	// The monotonic clock, which Options.Now need not have.
 	began := time.Now()
-	err := replace(k.folder, g.file(), tableDraft, f.parts()...)
+	var out counted
+	err := replace(k.folder, g.file(), tableDraft, func(to io.Writer) error {
+		out.to = to
+		return f.write(&out, k.o.MaxBytes)
+	})
 	if err != nil {
 		// It may have its name, while nobody knows for how long.
 		_ = k.folder.remove(g.file())
 	}
-	done := Write{Version: t.Version, Bytes: f.size(), Took: time.Since(began), Err: err}
+	done := Write{Version: t.Version, Bytes: out.bytes, Took: time.Since(began), Err: err}
 	ok := k.wrote(t, g, err)
 	if k.o.Wrote != nil {
 		k.o.Wrote(done)
 	}
 	return ok
+}
+
+// counted counts what is written.
+type counted struct {
+	to    io.Writer
+	bytes int
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.to.Write(p)
+	c.bytes += n
+	return n, err
 }
 
 // wrote takes note of an attempt and drops what is not kept any more.

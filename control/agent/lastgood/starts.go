@@ -56,7 +56,10 @@ func (k *Keeper) settle(journal []byte) error {
 	if err := k.closeJournal(); err != nil {
 		return err
 	}
-	if err := replace(k.folder, journalFile, journalDraft, journal); err != nil {
+	if err := replace(k.folder, journalFile, journalDraft, func(to io.Writer) error {
+		_, err := to.Write(journal)
+		return err
+	}); err != nil {
 		return err
 	}
 	k.lines = 0

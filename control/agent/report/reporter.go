@@ -99,17 +99,9 @@ func (r *Reporter) list() {
 	}
 	series := r.registry.Gateways()
 	r.gateways = make([]*gateway, len(series))
-	var room []gateway
-	if len(known) == 0 { // all are new, and go together
-		room = make([]gateway, len(series))
-	}
 	for i, s := range series {
 		g := known[s]
-		switch {
-		case g == nil && room != nil:
-			g = &room[i]
-			g.series = s
-		case g == nil:
+		if g == nil { // not many in one array: the last of them would keep all
 			g = &gateway{series: s}
 		}
 		delete(known, s)

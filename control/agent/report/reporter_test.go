@@ -4,11 +4,13 @@ package report_test
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"weak"
 
 	"google.golang.org/protobuf/proto"
 
@@ -253,6 +255,44 @@ func TestTheBusyDoNotHideTheRest(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A gateway or route that stays does not keep in memory those that came with
+// it and have gone.
+func TestWhatIsGoneIsLetGo(t *testing.T) {
+	b := newBed()
+	b.reporter.Next()
+	gone := map[string]func() bool{} // by what it was
+	for _, name := range []string{"stays", "goes"} {
+		gw := b.registry.Gateway(name)
+		for _, path := range []string{"stays", "goes"} {
+			route := gw.Route(path)
+			serve(route, metrics.Observation{Code: 200})
+			if name == "goes" || path == "goes" {
+				w := weak.Make(route)
+				gone["route "+name+"/"+path] = func() bool { return w.Value() == nil }
+			}
+		}
+		if name == "goes" {
+			w := weak.Make(gw)
+			gone["gateway "+name] = func() bool { return w.Value() == nil }
+		}
+	}
+	b.reporter.Next()
+	b.registry.Retain(map[string][]string{"stays": {"stays"}})
+	b.now = b.now.Add(time.Hour)
+	b.registry.Gateways()
+	for b.reporter.Next() != nil { //nolint:revive // until all is told
+	}
+	for what, let := range gone {
+		for deadline := time.Now().Add(time.Minute); !let(); runtime.GC() {
+			if time.Now().After(deadline) {
+				t.Errorf("the %s is still in memory", what)
+				break
+			}
+		}
+	}
+	runtime.KeepAlive(b)
 }
 
 func TestNextDoesNotAllocateForIdleSeries(t *testing.T) {

@@ -102,17 +102,9 @@ func (r *Reporter) routes(g *gateway) {
 	}
 	series := g.series.Routes()
 	g.routes = make([]*route, len(series))
-	var room []route
-	if len(known) == 0 { // all are new, and go together
-		room = make([]route, len(series))
-	}
 	for i, s := range series {
 		t := known[s]
-		switch {
-		case t == nil && room != nil:
-			t = &room[i]
-			t.series = s
-		case t == nil:
+		if t == nil { // each by itself, as gateways are
 			t = &route{series: s}
 		}
 		delete(known, s)
