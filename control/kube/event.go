@@ -77,6 +77,7 @@ func (e *Events) Tell(event Event) {
 	if !e.w.Leading() {
 		return
 	}
+	event.Note = strings.Clone(cut(event.Note, maxNote)) // so little is remembered of it
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now()
@@ -113,6 +114,7 @@ func (e *Events) run(ctx context.Context, t term) {
 		select {
 		case <-ctx.Done():
 			e.mu.Lock()
+			e.forget(e.waiting)
 			e.waiting = nil
 			e.mu.Unlock()
 			return
@@ -122,12 +124,22 @@ func (e *Events) run(ctx context.Context, t term) {
 		waiting := e.waiting
 		e.waiting = nil
 		e.mu.Unlock()
-		for _, event := range waiting {
+		for i, event := range waiting {
 			if e.limit.Wait(ctx) != nil || !t.lasts() {
+				e.mu.Lock()
+				e.forget(waiting[i:])
+				e.mu.Unlock()
 				break
 			}
 			e.write(ctx, event)
 		}
+	}
+}
+
+// forget has events told again that were not written. e is locked.
+func (e *Events) forget(events []Event) {
+	for _, event := range events {
+		delete(e.told, event)
 	}
 }
 

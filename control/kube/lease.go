@@ -4,6 +4,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -17,12 +18,16 @@ import (
 const LeaseName = "sluice-control"
 
 // term is a time in which this control plane is the one that writes.
-type term struct{ elector *leaderelection.LeaderElector }
+type term struct {
+	elector *leaderelection.LeaderElector
+	margin  time.Duration // what a write takes at most
+}
 
-// lasts reports whether nobody else can have taken over yet. It goes by the
-// clock as well, as a process that stood still has noticed nothing.
+// lasts reports whether nobody else can have taken over when a write is over
+// that begins now. It goes by the clock as well, as a process that stood still
+// has noticed nothing.
 func (t term) lasts() bool {
-	return t.elector.IsLeader() && t.elector.Check(0) == nil
+	return t.elector.IsLeader() && t.elector.Check(-t.margin) == nil
 }
 
 // compete leads whenever nobody else does, until ctx ends.
@@ -52,12 +57,10 @@ func (w *Writer) competeOnce(ctx context.Context) error {
 			OnStartedLeading: func(held context.Context) {
 				leads.Lock()
 				defer leads.Unlock()
-				work, stop := context.WithCancel(held)
+				held, stop := context.WithCancel(held)
 				defer stop()
 				defer context.AfterFunc(ctx, stop)()
-				if work.Err() == nil {
-					w.lead(work, t)
-				}
+				w.leadWhile(held, t)
 			},
 			OnStoppedLeading: func() {},
 			OnNewLeader: func(identity string) {
@@ -70,7 +73,7 @@ func (w *Writer) competeOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.elector = elector
+	t.elector, t.margin = elector, w.writeTimeout()
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
@@ -89,6 +92,36 @@ func (w *Writer) competeOnce(ctx context.Context) error {
 	return nil
 }
 
+// leadWhile leads until ctx ends, except for times in which t does not last:
+// the elector only says that it has lost the Lease once it has also tried to
+// give it back, of which a server that hangs keeps it.
+func (w *Writer) leadWhile(ctx context.Context, t term) {
+	again := time.NewTicker(w.o.LeaseDuration / 60)
+	defer again.Stop()
+	for ctx.Err() == nil {
+		if t.lasts() {
+			work, stop := context.WithCancel(ctx)
+			var watching sync.WaitGroup
+			watching.Go(func() {
+				defer stop()
+				for t.lasts() && work.Err() == nil {
+					select {
+					case <-work.Done():
+					case <-again.C:
+					}
+				}
+			})
+			w.lead(work, t)
+			stop()
+			watching.Wait()
+		}
+		select {
+		case <-ctx.Done():
+		case <-again.C:
+		}
+	}
+}
+
 func (w *Writer) lock() resourcelock.Interface {
 	return &toldLock{w: w, Interface: &resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: w.o.Home, Name: LeaseName},
@@ -101,14 +134,21 @@ func (w *Writer) lock() resourcelock.Interface {
 type toldLock struct {
 	resourcelock.Interface
 
-	w *Writer
+	w      *Writer
+	holder string // that the last Get has seen
 }
+
+// errTaken reports that the Lease, which was to be given back, is another's.
+var errTaken = errors.New("the Lease is another's by now")
 
 // Get implements resourcelock.Interface.
 func (l *toldLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	record, raw, err := l.Interface.Get(ctx)
 	if !apierrors.IsNotFound(err) {
 		l.tell(err)
+	}
+	if record != nil {
+		l.holder = record.HolderIdentity
 	}
 	return record, raw, err
 }
@@ -122,15 +162,24 @@ func (l *toldLock) Create(ctx context.Context, r resourcelock.LeaderElectionReco
 
 // Update implements resourcelock.Interface.
 func (l *toldLock) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
+	if r.HolderIdentity == "" && l.holder != l.Identity() {
+		return errTaken
+	}
 	err := l.Interface.Update(ctx, r)
 	l.tell(err)
 	return err
 }
 
 func (l *toldLock) tell(err error) {
+	text := ""
 	if err != nil && !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
-		l.w.complain(explainWrite(err, "the Lease "+l.Describe(), "leases", "get, create and update"))
+		err = explainWrite(err, "the Lease "+l.Describe(), "leases", "get, create and update")
+		l.w.complain(err)
+		text = err.Error()
 	}
+	l.w.mu.Lock()
+	l.w.leaseless = text
+	l.w.mu.Unlock()
 }
 
 // writeTimeout bounds each write, so that what was begun as the Lease was lost

@@ -136,6 +136,9 @@ type Options struct {
 	// LeaseDuration is how long a Lease that is not renewed is left alone. It
 	// is given up after two thirds of it. Zero means 15 s.
 	LeaseDuration time.Duration
+	// Hold is how long a Service stays of which no plan since the start of the
+	// process has had the gateway. Zero means 60 s.
+	Hold time.Duration
 	// Interval is how long it takes until it is looked again where gateways
 	// are served. Zero means 5 s.
 	Interval time.Duration
@@ -162,6 +165,7 @@ func (o Options) withDefaults() Options {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.LeaseDuration = cmp.Or(o.LeaseDuration, 15*time.Second)
+	o.Hold = cmp.Or(o.Hold, time.Minute)
 	o.Interval = cmp.Or(o.Interval, 5*time.Second)
 	return o
 }

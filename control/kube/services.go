@@ -3,14 +3,17 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
 )
@@ -51,13 +54,13 @@ func (w *Writer) Trouble(namespace, gateway string) string {
 func (w *Writer) troubleOf(namespace, gateway string) string {
 	text := w.troubles[gatewayKey{namespace, gateway}]
 	place, placed := w.places[namespace]
-	if text != "" || !placed || w.listed[place] {
+	if text != "" || !placed || w.listed[place] && w.leaseless == "" {
 		return text
 	}
 	if s := w.spaces[namespace]; s == nil || s.wants[objectKey{place, ServiceName(gateway)}].gateway == nil {
 		return ""
 	}
-	return w.unseen[place]
+	return cmp.Or(w.unseen[place], w.leaseless)
 }
 
 // unwatched notes that what a watch is of cannot be had.
@@ -107,6 +110,7 @@ func (w *Writer) serviceChanged(key objectKey, now runtime.Object) {
 	defer w.mu.Unlock()
 	if now == nil {
 		delete(w.services, key)
+		delete(w.went, key)
 	} else {
 		w.services[key] = now.(*corev1.Service)
 	}
@@ -136,6 +140,9 @@ type matter struct {
 	// spare says that it was made for a gateway of ours which does not ask for
 	// it any more.
 	spare bool
+	// until is when that is believed: it only seems so if no plan of this
+	// process ever had the gateway, as after the loss of a store.
+	until time.Time
 }
 
 // matterOf gathers what there is to know about a Service; false if that is not
@@ -160,7 +167,12 @@ func (w *Writer) matterOf(key objectKey) (m matter, known bool) {
 			continue
 		}
 		want, ok := s.wants[key]
-		m.spare = m.spare || ours && !ok && !s.broken[m.live.Labels[labelVampLookup]]
+		if ours && !ok && !s.broken[m.live.Labels[labelVampLookup]] {
+			m.spare = true
+			if !w.went[key] {
+				m.until = s.since.Add(w.o.Hold)
+			}
+		}
 		switch {
 		case !ok:
 		case !m.asked:
@@ -184,6 +196,13 @@ func (w *Writer) lookAtService(ctx context.Context, key objectKey) error {
 		w.trouble(rival, fmt.Sprintf("the Service %s is that of a gateway of the namespace %s", key, m.want.namespace))
 	}
 	switch {
+	case m.spare && time.Now().Before(m.until):
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.queue != nil {
+			w.queue.AddAfter(item{serviceItem, key}, time.Until(m.until))
+		}
+		return nil
 	case m.spare: // whoever else asks for it has one made then
 		return w.deleteService(ctx, m.live)
 	case !m.asked:
@@ -218,14 +237,17 @@ func (w *Writer) createService(ctx context.Context, want want) error {
 // meanwhile is a conflict, and it is looked at again.
 func (w *Writer) updateService(ctx context.Context, want want) error {
 	services := w.client.CoreV1().Services(want.key.namespace)
-	live, err := services.Get(ctx, want.key.name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil // the watch will tell
-	case err != nil:
+	// As a list of one, which needs no right that the watch does not.
+	list, err := services.List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", want.key.name).String()})
+	if err != nil {
 		w.count("service", err)
 		return err
-	case !isOurs(live, want.namespace) || live.DeletionTimestamp != nil:
+	}
+	if len(list.Items) != 1 {
+		return nil // the watch will tell
+	}
+	live := &list.Items[0]
+	if !isOurs(live, want.namespace) || live.DeletionTimestamp != nil {
 		return nil
 	}
 	want.apply(live, w.shape)
@@ -262,7 +284,7 @@ func (w *Writer) settle(want want, err error) error {
 		w.trouble(want, "")
 	case apierrors.IsConflict(err): // it is looked at again
 	default:
-		err = explainWrite(err, "the Service "+want.key.String(), "services", "get, create and update")
+		err = explainWrite(err, "the Service "+want.key.String(), "services", "list, create and update")
 		w.complain(err)
 		w.trouble(want, err.Error())
 	}

@@ -57,8 +57,10 @@ type Writer struct {
 	objects   map[objectKey]*gatewayObject
 	ingresses map[objectKey]kubernetes.IngressObject // that are served
 	addresses ingressAddresses
-	listed    map[string]bool   // namespaces of Kubernetes whose Services are known
-	unseen    map[string]string // why they are not known
+	listed    map[string]bool    // namespaces of Kubernetes whose Services are known
+	unseen    map[string]string  // why they are not known
+	went      map[objectKey]bool // Services whose gateways this process saw go
+	leaseless string             // why nobody leads; empty if that is not known to be so
 	troubles  map[gatewayKey]string
 	waiting   map[objectKey]bool                         // objects whose present form was not planned yet
 	queue     workqueue.TypedRateLimitingInterface[item] // nil while another leads
@@ -71,6 +73,7 @@ type gatewayKey struct{ namespace, name string }
 // space is what the newest plan of a namespace comes to.
 type space struct {
 	plan          planner.Plan
+	since         time.Time // of the first plan
 	wants         map[objectKey]want
 	bySource      map[string]*routing.Gateway // by the key of the object that asks for it
 	ingressFaults map[string][]*routing.Fault // by the key that they are of
@@ -108,7 +111,7 @@ func New(o Options) (*Writer, error) {
 		put: make(map[string]planner.Plan), spaces: make(map[string]*space),
 		services: make(map[objectKey]*corev1.Service), objects: make(map[objectKey]*gatewayObject),
 		ingresses: make(map[objectKey]kubernetes.IngressObject),
-		listed:    make(map[string]bool), unseen: make(map[string]string), troubles: make(map[gatewayKey]string), waiting: make(map[objectKey]bool), said: make(map[string]time.Time),
+		listed:    make(map[string]bool), unseen: make(map[string]string), went: make(map[objectKey]bool), troubles: make(map[gatewayKey]string), waiting: make(map[objectKey]bool), said: make(map[string]time.Time),
 	}
 	for place, namespace := range o.Environments {
 		w.places[namespace] = place
@@ -179,6 +182,9 @@ func (w *Writer) lead(ctx context.Context, t term) {
 	w.mu.Unlock()
 	queue.ShutDown()
 	parts.Wait()
+	w.mu.Lock()
+	clear(w.troubles) // whoever leads next knows better
+	w.mu.Unlock()
 	w.o.Registry.KubernetesLeader().Set(0)
 	w.o.Log.InfoContext(ctx, "this control plane writes to Kubernetes no more")
 }
@@ -190,12 +196,10 @@ func (w *Writer) work(ctx context.Context, t term, queue workqueue.TypedRateLimi
 		if over {
 			return
 		}
-		if ctx.Err() == nil && t.lasts() {
-			if err := w.look(ctx, it); err != nil {
-				queue.AddRateLimited(it)
-			} else {
-				queue.Forget(it)
-			}
+		if ctx.Err() == nil && t.lasts() && w.look(ctx, it) == nil {
+			queue.Forget(it)
+		} else {
+			queue.AddRateLimited(it)
 		}
 		queue.Done(it)
 	}
@@ -311,8 +315,12 @@ func (w *Writer) take(plan planner.Plan) {
 			}
 		}
 	}
+	if next.since = before.since; next.since.IsZero() {
+		next.since = time.Now()
+	}
 	w.spaces[plan.Namespace] = next
 	for key, want := range next.wants {
+		delete(w.went, key)
 		if before.wants[key].gateway != want.gateway {
 			w.enqueue(item{serviceItem, key})
 		}
@@ -320,6 +328,9 @@ func (w *Writer) take(plan planner.Plan) {
 	for key, want := range before.wants {
 		if _, still := next.wants[key]; !still {
 			delete(w.troubles, gatewayKey{want.namespace, want.gateway.Name})
+			if w.services[key] != nil {
+				w.went[key] = true
+			}
 			w.enqueue(item{serviceItem, key})
 		}
 	}

@@ -260,6 +260,14 @@ func TestServicesOutliveARestart(t *testing.T) {
 	two.planner.Put(nil)
 	docs := []string{gateway("shop", 9000), "---\n", "name: cart\nport: nowhere\nroutes: {}\nsticky: never\n"}
 	two.says(t, "files/all", 0, strings.Join(docs, ""))
+	two.says(t, "files/new", 0, gateway("new", 9003))
+	service(t, b, ns, "new", nil)
+	two.says(t, "files/new", 0, "")
+	noService(t, b, ns, "new") // at once, as it was seen to go
+	service(t, b, ns, "old", nil)
+	two.stop()
+	three := newControl(t, b, ns, func(o *kube.Options) { o.Hold = time.Millisecond })
+	three.says(t, "files/all", 0, strings.Join(docs, ""))
 	noService(t, b, ns, "old")
 	for _, name := range []string{"shop", "cart"} {
 		if now := service(t, b, ns, name, nil); now.UID != before[name].UID {
@@ -396,7 +404,7 @@ func TestMissingRightsAreTold(t *testing.T) {
 	trouble("a rule with the verbs list and watch is needed")
 	b.Kubectl(t, "create", "role", "services", "--namespace", ns, "--verb=list,watch", "--resource=services")
 	b.Kubectl(t, "create", "rolebinding", "services", "--namespace", ns, "--role=services", "--serviceaccount="+ns+":poor")
-	trouble("a rule with the verbs get, create and update on services is needed")
+	trouble("a rule with the verbs list, create and update on services is needed")
 	b.Kubectl(t, "create", "role", "more", "--namespace", ns, "--verb=create", "--resource=services")
 	b.Kubectl(t, "create", "rolebinding", "more", "--namespace", ns, "--role=more", "--serviceaccount="+ns+":poor")
 	service(t, b, ns, "shop", has(9000))
