@@ -34,6 +34,9 @@ const (
 	// restAfterLook is how long it takes at least until it is looked again
 	// where all gateways are served.
 	restAfterLook = 500 * time.Millisecond
+	// maxWent bounds how many Services are remembered that may never have been
+	// made.
+	maxWent = 10_000
 	// complainEvery is how often the same trouble is logged.
 	complainEvery = time.Minute
 )
@@ -328,11 +331,12 @@ func (w *Writer) take(plan planner.Plan) {
 	for key, want := range before.wants {
 		if _, still := next.wants[key]; !still {
 			delete(w.troubles, gatewayKey{want.namespace, want.gateway.Name})
-			if w.services[key] != nil {
-				w.went[key] = true
-			}
+			w.went[key] = true
 			w.enqueue(item{serviceItem, key})
 		}
+	}
+	if len(w.went) > maxWent { // most never had a Service
+		maps.DeleteFunc(w.went, func(key objectKey, _ bool) bool { return w.services[key] == nil })
 	}
 	w.takeObjects(before, next)
 }
