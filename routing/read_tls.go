@@ -133,6 +133,10 @@ func (r *reader) file(v *value, path string) string {
 		if r.secretFile(v, text, path) {
 			return text
 		}
+	case r.within != "":
+		// Files of the proxy are not of the namespace: keys of others are among them.
+		r.refuse(codeForeignSecret, v.place, path, quote(text)+" is a file of the proxy",
+			"what stands in an object of a cluster may name Secrets of its namespace, secret:"+r.within+"/NAME")
 	case text == "" || strings.ContainsFunc(text, unicode.IsControl):
 		r.refuse(codeUnexpectedType, v.place, path, quote(text)+" is no name of a file", fileAllowed)
 	case len(text) > maxFileName:

@@ -75,6 +75,20 @@ routes: {"[10.0.0.5:80]": {weight: 100%}}
 	}
 }
 
+func TestReadWithinRefusesFilesOfTheProxy(t *testing.T) {
+	for name, settings := range map[string]string{
+		"a certificate":   "sluice: {tls: {certificates: {certificate: /var/lib/x/pair.pem, key: secret:shop/web}}}\nroutes: {\"[10.0.0.1:80]\": {}}",
+		"a key":           "sluice: {tls: {certificates: {certificate: secret:shop/web, key: secrets/bank/web/pair.pem}}}\nroutes: {\"[10.0.0.1:80]\": {}}",
+		"an authority":    "sluice: {tls: {certificates: secret:shop/web, client_auth: optional, client_ca: ca.crt}}\nroutes: {\"[10.0.0.1:80]\": {}}",
+		"that of a route": "routes: {\"[10.0.0.1:80]\": {sluice: {tls: {name: a, certificate: secret:shop/web, key: tls.key}}}}",
+	} {
+		_, faults := routing.ReadWithin("shop", "a.yaml", []byte("name: a\n"+settings+"\n"))
+		if len(faults) != 1 || faults[0].Severity != routing.Refused || faults[0].Code != "ForeignSecretError" {
+			t.Errorf("%s: faults %v, want one that refuses it", name, faults)
+		}
+	}
+}
+
 func TestReadWithinHoldsForWhatIsImported(t *testing.T) {
 	docs, faults := routing.Read("template.yaml", []byte("kind: template\nname: secured\nsluice: {tls: {certificates: secret:shop/web}}\n"))
 	more, wrong := routing.ReadWithin("other", "a.yaml", []byte("name: a\nimport: secured\nroutes: {\"[10.0.0.5:80]\": {weight: 100%}}\n"))

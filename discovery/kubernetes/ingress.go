@@ -182,15 +182,14 @@ func (m *ingressMerger) take(i *networkingv1.Ingress) {
 			h.rules = append(h.rules, r)
 		})
 	}
-	if fallback != nil {
-		// What no host has is a matter of those that are for it alone.
-		first := m.host(anyHost, i).fall(fallback)
-		conflict = conflict || !first && len(i.Spec.Rules) == 0
+	if fallback != nil && len(i.Spec.Rules) == 0 {
+		// Who has hosts of its own does not get what no host has.
+		conflict = !m.host(anyHost, i).fall(fallback)
 	}
 	if conflict {
 		m.fault(i, routing.Refused, codeDefault, "spec.defaultBackend", "another Ingress of the host has a default backend", "the oldest Ingress has it")
 	}
-	m.tls(i)
+	m.tls(i, fallback)
 }
 
 // fall makes a target the default backend of the host, and reports whether it
@@ -232,8 +231,8 @@ func (m *ingressMerger) paths(i *networkingv1.Ingress, k int, f func(at string, 
 		p := &i.Spec.Rules[k].HTTP.Paths[j]
 		at := fmt.Sprintf("spec.rules[%d].http.paths[%d]", k, j)
 		r := &ingressRule{exact: value(p.PathType, "") == networkingv1.PathTypeExact, path: cmp.Or(p.Path, "/")}
-		if !writable(r.path) {
-			m.fault(i, routing.Refused, codePath, at+".path", "the path cannot be asked for", "printable ASCII without quotes that begins with / is allowed")
+		if !writable(r.path) || len(r.path) > maxPath {
+			m.fault(i, routing.Refused, codePath, at+".path", "the path cannot be asked for", "up to 1024 bytes of printable ASCII without quotes, with / at their beginning, are allowed")
 			continue
 		}
 		if !r.exact {
@@ -245,6 +244,10 @@ func (m *ingressMerger) paths(i *networkingv1.Ingress, k int, f func(at string, 
 		}
 	}
 }
+
+// maxPath is how long a path may be, in bytes, so that no condition of a host
+// is refused for its length.
+const maxPath = 1024
 
 // writable reports whether a path can stand in quotes in a condition.
 func writable(path string) bool {

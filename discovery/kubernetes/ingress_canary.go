@@ -63,11 +63,28 @@ func (m *ingressMerger) takeCanary(i *networkingv1.Ingress) {
 			case of.canary != nil:
 				m.fault(i, routing.Refused, codeCanary, at, "another canary has the path", "one canary of a path is allowed")
 			default:
-				h.of[nameOf(&i.ObjectMeta)] = true
 				of.canary = &ingressCanary{target: r.target, always: canary.always, never: canary.never, share: canary.share}
+				if fault := refusal(of.splitGateway()); fault != nil {
+					of.canary = nil
+					m.fault(i, routing.Refused, codeCanary, "metadata.annotations", fault.Problem, "without what is refused the canary takes nothing")
+					return
+				}
+				h.of[nameOf(&i.ObjectMeta)] = true
 			}
 		})
 	}
+}
+
+// refusal returns why a text is refused, nil if it is not. What a canary asks
+// for must not take down what it is a canary of.
+func refusal(text []byte) *routing.Fault {
+	_, faults := routing.Read("", text)
+	for _, f := range faults {
+		if f.Severity == routing.Refused {
+			return f
+		}
+	}
+	return nil
 }
 
 // canary returns what a canary takes, without where it leads: by header

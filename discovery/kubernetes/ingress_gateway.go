@@ -23,9 +23,6 @@ func (m *ingressMerger) reading() ingressReading {
 	general := m.hosts[anyHost]
 	for _, called := range slices.Sorted(maps.Keys(m.hosts)) {
 		h := m.hosts[called]
-		if general != nil {
-			h.fallback = cmp.Or(h.fallback, general.fallback)
-		}
 		texts := [][]byte{h.gateway(called, general != nil)}
 		for _, r := range h.rules {
 			if r.canary != nil {

@@ -172,8 +172,23 @@ func TestIngressesDecide(t *testing.T) {
 			ingress("a", "sluice", "a.test", "Prefix /foo web") + "  defaultBackend: {service: {name: rest, port: {number: 80}}}\n", "a.test", "/", "rest",
 		},
 		{
-			"and what no host has",
-			ingress("a", "sluice", "a.test", "Prefix /foo web") + "  defaultBackend: {service: {name: rest, port: {number: 80}}}\n", "b.test", "/", "rest",
+			"and not what no host has",
+			ingress("a", "sluice", "a.test", "Prefix /foo web") + "  defaultBackend: {service: {name: rest, port: {number: 80}}}\n", "b.test", "/", "no gateway",
+		},
+		{
+			"nor the rest of another host",
+			ingress("a", "sluice", "a.test", "Prefix /foo web") + "  defaultBackend: {service: {name: rest, port: {number: 80}}}\n---\n" + ingress("b", "sluice", "b.test", "Prefix /bar web"),
+			"b.test", "/", "no_route",
+		},
+		{
+			"a default backend has the hosts that its TLS names",
+			secured("metadata: {name: a, namespace: shop}\nspec:\n  ingressClassName: sluice\n  defaultBackend: {service: {name: rest, port: {number: 80}}}\n", "rest: [a.test]"),
+			"a.test", "/", "rest",
+		},
+		{
+			"a default backend alone does not have the rest of a host",
+			ingress("a", "sluice", "a.test", "Prefix /foo web") + "---\nmetadata: {name: b, namespace: shop}\nspec: {ingressClassName: sluice, defaultBackend: {service: {name: rest, port: {number: 80}}}}\n",
+			"a.test", "/", "no_route",
 		},
 		{"nor for what only seems to have one", ingress("a", "sluice", "*.a.test", "Prefix / web"), "x.b.test", "/", "no gateway"},
 		{
@@ -199,7 +214,7 @@ func TestIngressesDecide(t *testing.T) {
 		{"a rule without host is for all that no other has", ingress("a", "sluice", "", "Exact /foo web"), "b.test", "/foo", "web"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s, faults := ingresses(t, tt.text)
+			s, faults := ingresses(t, tt.text, tlsSecret(t, "rest", "a.test"))
 			if got := serves(s, tt.host, tt.path); got != tt.want || len(faults) > 0 {
 				t.Errorf("%s%s is served by %q, want %q; faults %q\n%s", tt.host, tt.path, got, tt.want, faults, tt.text)
 			}
@@ -232,6 +247,7 @@ func TestIngressCanaries(t *testing.T) {
 		{"a header has the value", canary(`~: "true", ~-by-header: X-New, ~-by-header-value: "on"`), "X-New: on", 100},
 		{"a header matches", canary(`~: "true", ~-by-header: X-New, ~-by-header-pattern: "^b.ta$"`), "X-New: beta", 100},
 		{"a weight may be fine", canary(`~: "true", ~-weight: "1", ~-weight-total: "8"`), "X-New: 1", 12},
+		{"a pattern that is none takes nothing", canary(`~: "true", ~-weight: "50", ~-by-header: X-New, ~-by-header-pattern: "("`), "X-New: always", 0},
 		{"without anything it takes nothing", canary(`~: "true"`), "X-New: always", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -262,6 +278,8 @@ func TestIngressesTellWhatIsWrong(t *testing.T) {
 		{"an annotation", strings.Replace(good, "namespace: shop", `namespace: shop, annotations: {nginx.ingress.kubernetes.io/rewrite-target: /}`, 1), "not understood"},
 		{"a canary of nothing", strings.ReplaceAll(canary(`~: "true"`), "path: \"/\", backend: {service: {name: new", "path: \"/x\", backend: {service: {name: new"), "no Ingress of the namespace"},
 		{"a weight that is none", canary(`~: "true", ~-weight: many`), "is no weight"},
+		{"a pattern that is none", canary(`~: "true", ~-by-header: X-New, ~-by-header-pattern: "("`), "regular expression"},
+		{"a path that is too long", ingress("a", "sluice", "a.test", "Exact /"+strings.Repeat("x", 2000)+" web"), "the path cannot be asked for"},
 		{"a share that cannot be exact", canary(`~: "true", ~-weight: "1", ~-weight-total: "3"`), "takes 33.33%"},
 		{"a Service of a name outside", ingress("a", "sluice", "a.test", "Prefix / outside"), "stands for a name outside"},
 		{"a port that there is not", strings.ReplaceAll(good, "name: http", "number: 81"), "there is no Service web with this port"},

@@ -67,11 +67,11 @@ func (s *tlsSecret) is(host string) bool {
 
 // tls takes over the Secrets of an Ingress: for those of its hosts for which
 // they are named, or all of them.
-func (m *ingressMerger) tls(i *networkingv1.Ingress) {
+func (m *ingressMerger) tls(i *networkingv1.Ingress, fallback *ingressTarget) {
 	for k := range i.Spec.TLS {
 		t := &i.Spec.TLS[k]
 		at := fmt.Sprintf("spec.tls[%d]", k)
-		hosts := m.tlsHosts(i, t, at)
+		hosts := m.tlsHosts(i, t, fallback, at)
 		if len(hosts) == 0 {
 			continue
 		}
@@ -79,8 +79,10 @@ func (m *ingressMerger) tls(i *networkingv1.Ingress) {
 		usable := m.checkSecret(i, secret, hosts, at)
 		for _, called := range hosts {
 			h := m.host(called, i)
+			if len(h.secure) == 0 { // the oldest decides, as it does of paths
+				h.plain = i.Annotations[nginxPrefix+"ssl-redirect"] == "false"
+			}
 			h.secure[nameOf(&i.ObjectMeta)] = true
-			h.plain = h.plain || i.Annotations[nginxPrefix+"ssl-redirect"] == "false"
 			switch {
 			case !usable || slices.Contains(h.secrets, secret):
 			case len(h.secrets) == maxCertificates:
@@ -93,7 +95,7 @@ func (m *ingressMerger) tls(i *networkingv1.Ingress) {
 }
 
 // tlsHosts returns the hosts of an Ingress that an entry is for.
-func (m *ingressMerger) tlsHosts(i *networkingv1.Ingress, t *networkingv1.IngressTLS, at string) []string {
+func (m *ingressMerger) tlsHosts(i *networkingv1.Ingress, t *networkingv1.IngressTLS, fallback *ingressTarget, at string) []string {
 	own := make([]string, 0, len(i.Spec.Rules))
 	for k := range i.Spec.Rules {
 		own = append(own, hostOf(i.Spec.Rules[k].Host))
@@ -115,9 +117,9 @@ func (m *ingressMerger) tlsHosts(i *networkingv1.Ingress, t *networkingv1.Ingres
 		}
 		switch {
 		case found:
-		case i.Spec.DefaultBackend != nil && i.Spec.DefaultBackend.Service != nil:
+		case fallback != nil:
 			// The default backend has it, and TLS takes a gateway of its own.
-			m.host(called, i)
+			m.host(called, i).fall(fallback)
 			hosts = append(hosts, called)
 		default:
 			m.fault(i, routing.Warning, codeTLSHost, fmt.Sprintf("%s.hosts[%d]", at, k), "no rule of the Ingress is for "+called, "write a rule, or leave the host out")

@@ -57,6 +57,12 @@ func TestIngressTLS(t *testing.T) {
 			[]*corev1.Secret{a},
 			"a.test", "secret:shop/a, serve", "",
 		},
+		{
+			"the oldest says whether plain text is served",
+			secured(good, "a: [a.test]") + "---\n" + strings.Replace(secured(ingress("b", "sluice", "a.test", "Prefix /b web"), "a: [a.test]"), "namespace: shop", `namespace: shop, annotations: {nginx.ingress.kubernetes.io/ssl-redirect: "false"}`, 1),
+			[]*corev1.Secret{a},
+			"a.test", "secret:shop/a, redirect", "",
+		},
 		{"two Ingresses bring two", secured(good, "a: []") + "---\n" + secured(ingress("b", "sluice", "a.test", "Prefix /b other"), "wild: []"), []*corev1.Secret{a, wild}, "a.test", "secret:shop/a secret:shop/wild, redirect", "is not for a.test"},
 		{"a wildcard is for the hosts below it", secured(ingress("a", "sluice", "x.a.test", "Prefix / web"), `wild: ["*.a.test"]`), []*corev1.Secret{wild}, "x.a.test", "secret:shop/wild, redirect", ""},
 		{"and for itself", secured(ingress("a", "sluice", "*.a.test", "Prefix / web"), `wild: ["*.a.test"]`), []*corev1.Secret{wild}, "*.a.test", "secret:shop/wild, redirect", ""},

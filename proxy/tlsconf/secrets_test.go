@@ -172,3 +172,23 @@ func TestSecretsThatCannotBeWritten(t *testing.T) {
 		t.Errorf("the files are %q", got)
 	}
 }
+
+// The files of Secrets cannot be named as such, by whatever way.
+func TestFilesOfSecretsAreNotNamed(t *testing.T) {
+	b, secrets := withSecrets(t)
+	put(t, secrets, secretOf("web", b.ca.Issue(t, "shop.example")))
+	if err := os.Symlink(secrets.Dir(), filepath.Join(b.dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(secrets.Dir(), "shop", "web", "pair.pem")
+	relative, err := filepath.Rel(b.dir, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{file, relative, "link/shop/web/pair.pem", filepath.Dir(file) + "/../web/pair.pem"} {
+		_, err := b.Server(listen(routing.KeyPair{Certificate: name, Key: name}))
+		if err == nil || !strings.Contains(err.Error(), "is the file of a Secret") {
+			t.Errorf("Server() = %v with %s, want it refused", err, name)
+		}
+	}
+}

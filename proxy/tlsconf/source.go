@@ -13,6 +13,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +29,8 @@ const maxFile = 4 << 20
 type source struct {
 	pair  routing.KeyPair // names as written; no Key if it is of authorities
 	paths []string
+	// secrets is the folder of Secrets, whose files are not to be named.
+	secrets string
 
 	stamps []stamp // of the files, when they were read last
 	err    error   // why what was read last is of no use; nil if it is in use
@@ -96,7 +99,7 @@ type reading struct {
 func (s *source) read(now time.Time) (r reading) {
 	for i, path := range s.paths {
 		at := stampOf(path, now)
-		b, err := readFile(path)
+		b, err := s.readOwn(i, path)
 		if err != nil {
 			at.settled = false // a right to read it that is given later shows in no stamp
 		}
@@ -110,6 +113,37 @@ func (s *source) read(now time.Time) (r reading) {
 		r.files = append(r.files, b)
 	}
 	return r
+}
+
+// readOwn returns what the file of a name holds. Secrets have names of their
+// own, by which it is known who may use them; the names of their files are
+// nobody's.
+func (s *source) readOwn(i int, path string) ([]byte, error) {
+	if _, _, secret := routing.SecretOf(s.name(i)); !secret && within(path, s.secrets) {
+		return nil, errSecretFile
+	}
+	return readFile(path)
+}
+
+// within reports whether a file is in a folder, by whatever way that path
+// leads there.
+func within(path, folder string) bool {
+	if folder == "" {
+		return false
+	}
+	rel, err := filepath.Rel(resolved(folder), resolved(path))
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// resolved returns where a path leads; as it is if that cannot be said.
+func resolved(path string) string {
+	if whole, err := filepath.Abs(path); err == nil {
+		path = whole
+	}
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		return target
+	}
+	return path
 }
 
 // name returns how the file was written in the table.
@@ -222,6 +256,7 @@ func (s *source) takeAuthorities(b []byte) error {
 
 var (
 	errNotRegular    = errors.New("is not a regular file")
+	errSecretFile    = errors.New("is the file of a Secret: name it as secret:NAMESPACE/NAME")
 	errNoCertificate = errors.New("holds no certificate in PEM")
 	errNoKey         = errors.New("holds no private key in PEM")
 	errEncrypted     = errors.New("holds a private key that is encrypted: only one in clear can be used")

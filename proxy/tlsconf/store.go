@@ -240,7 +240,7 @@ func touch(sources []*source, now time.Time) {
 func (s *Store) source(pair routing.KeyPair) *source {
 	src := s.sources[pair]
 	if src == nil {
-		src = &source{pair: pair}
+		src = &source{pair: pair, secrets: s.options.SecretsDir}
 		for _, name := range []string{pair.Certificate, pair.Key} {
 			if name != "" {
 				src.paths = append(src.paths, s.path(name, pair.Key == ""))
@@ -262,10 +262,10 @@ func (s *Store) path(name string, authority bool) string {
 	if namespace, called, ok := routing.SecretOf(name); ok {
 		return secretPath(s.options.SecretsDir, namespace, called, authority)
 	}
-	if filepath.IsAbs(name) || s.options.Dir == "" {
-		return name
+	if !filepath.IsAbs(name) && s.options.Dir != "" {
+		name = filepath.Join(s.options.Dir, name)
 	}
-	return filepath.Join(s.options.Dir, name)
+	return name
 }
 
 // recordsAsLarge has records be as large as they may: a small first one is

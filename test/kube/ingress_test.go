@@ -208,11 +208,12 @@ func TestIngressScenarios(t *testing.T) {
 	e.canary(t)
 	// A default backend has what nobody else has, and spreads it.
 	e.b.Apply(t, e.ns, fmt.Sprintf("apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: rest}\nspec: {ingressClassName: %s, defaultBackend: {service: {name: rest, port: {name: http}}}}\n", e.class))
-	for _, at := range []string{"b2.test/", "x.y.c1.test/any", "d1.test/bar"} {
+	for _, at := range []string{"b2.test/", "x.y.c1.test/any"} {
 		host, path, _ := strings.Cut(at, "/")
 		e.expect(t, host, "/"+path, "rest")
 	}
 	e.expect(t, "d1.test", "/foo", "one")
+	e.expect(t, "d1.test", "/bar", "404")
 	e.b.Eventually(t, "the default backend is spread over its pods", func(ctx context.Context) error {
 		pods := make(map[string]int)
 		for range 30 {
