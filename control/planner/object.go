@@ -4,6 +4,7 @@ package planner
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"github.com/sluice-mesh/sluice/routing"
@@ -23,11 +24,12 @@ func (p *Planner) Object(namespace, key string) (Object, bool) {
 	if o == nil {
 		return Object{}, false
 	}
-	var faults []*routing.Fault
-	for _, f := range s.last.Faults {
-		if f.At.Source == key {
-			faults = append(faults, f)
-		}
+	// They are in the order of their places, of which the object is the first
+	// part.
+	from, _ := slices.BinarySearchFunc(s.last.Faults, key, func(f *routing.Fault, key string) int { return cmp.Compare(f.At.Source, key) })
+	to := from
+	for to < len(s.last.Faults) && s.last.Faults[to].At.Source == key {
+		to++
 	}
-	return o.status(time.Now(), faults), true
+	return o.status(time.Now(), slices.Clone(s.last.Faults[from:to])), true
 }
