@@ -5,9 +5,17 @@
 package bed
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"slices"
 	"syscall"
 	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // AddNode adds a node in a zone. Pods are placed on it in turn with the others.
@@ -46,7 +54,8 @@ func (b *Bed) StartAPIServer(tb testing.TB) {
 	b.revive(tb.Context(), tb)
 }
 
-// revive starts the API server unless it runs.
+// revive starts the API server unless it runs, and waits for the controllers to
+// work again: they come back to it one by one, some after a minute.
 func (b *Bed) revive(ctx context.Context, tb testing.TB) {
 	tb.Helper()
 	if b.server.runs() {
@@ -57,5 +66,46 @@ func (b *Bed) revive(ctx context.Context, tb testing.TB) {
 	}
 	if err := b.ready(ctx); err != nil {
 		tb.Fatal(err)
+	}
+	if err := b.controlled(ctx); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// controlled returns once a Deployment without pods has been seen by the
+// controllers of Deployments and of ReplicaSets.
+func (b *Bed) controlled(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	none, labels := int32(0), map[string]string{"app": "revived"}
+	deployments := b.Client.AppsV1().Deployments(metav1.NamespaceDefault)
+	made, err := deployments.Create(ctx, &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "revived-"},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &none, Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "none", Image: "none"}}},
+			},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = deployments.Delete(context.WithoutCancel(ctx), made.Name, metav1.DeleteOptions{}) }()
+	again := time.NewTicker(glance)
+	defer again.Stop()
+	for {
+		sets, err := b.Client.AppsV1().ReplicaSets(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{LabelSelector: "app=revived"})
+		if err == nil && slices.ContainsFunc(sets.Items, func(s appsv1.ReplicaSet) bool {
+			return s.Status.ObservedGeneration > 0 && metav1.IsControlledBy(&s, made)
+		}) {
+			return nil
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the controllers do not work again: %w", cmp.Or(err, ctx.Err()))
+		}
 	}
 }
