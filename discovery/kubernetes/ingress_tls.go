@@ -25,6 +25,7 @@ type tlsSecret struct {
 	*routing.Secret // nil if it cannot be used
 
 	problem  string // why; empty if it can be
+	filed    bool   // it cannot, but proxies may have files of it that serve on
 	names    []string
 	ips      []net.IP
 	notAfter time.Time
@@ -146,6 +147,9 @@ func (m *ingressMerger) checkSecret(i *networkingv1.Ingress, n name, hosts []str
 	at += ".secretName"
 	s := m.around.secret(n)
 	switch {
+	case s != nil && s.filed:
+		m.fault(i, routing.Warning, codeSecret, at, "the Secret "+n.name+" "+s.problem, "proxies that have it serve on with it")
+		return true
 	case s == nil:
 		m.fault(i, routing.Refused, codeSecret, at, "there is no Secret "+n.name, until)
 		return false

@@ -36,6 +36,9 @@ type ingresses struct {
 	classes map[name]*ingressClass
 	secrets map[name]*tlsSecret
 	held    map[name]*discovery.Held // Ingresses whose absence is held back
+	lists   []*watched               // those of Secrets
+	listed  int                      // how many of them were listed when it was read
+	served  map[name]bool            // Secrets that hosts named before the start
 
 	stale bool             // something has changed since it was read
 	ways  uint64           // those of the cluster when it was read
@@ -92,7 +95,7 @@ func newIngresses(c *cluster, spaces map[string]string, class string, show func(
 	return &ingresses{
 		cluster: c, spaces: spaces, class: class, show: show,
 		objects: make(map[name]*networkingv1.Ingress), classes: make(map[name]*ingressClass),
-		secrets: make(map[name]*tlsSecret), held: make(map[name]*discovery.Held),
+		secrets: make(map[name]*tlsSecret), held: make(map[name]*discovery.Held), served: make(map[name]bool),
 		seen: make(map[lookUp]found), texts: make(texts), told: make(map[string]fared),
 		shown: make(map[name]IngressObject), news: make(waiting),
 	}
@@ -164,6 +167,7 @@ func (x *ingresses) setSecret(n name, s *tlsSecret) {
 	key := "secrets/" + n.String()
 	if s == nil {
 		delete(x.secrets, n)
+		delete(x.served, n)
 		x.stale = true
 		if was != nil && was.Secret != nil {
 			x.news.add(discovery.Update{Key: key, Gone: true})
@@ -210,8 +214,43 @@ func (x *ingresses) external(service name) bool {
 	return s != nil && s.external != ""
 }
 
-// secret implements surroundings.
-func (x *ingresses) secret(n name) *tlsSecret { return x.secrets[n] }
+// secret implements surroundings. One that served before the start and is of no
+// use now serves on from the files of proxies, and so may one that nobody sees.
+func (x *ingresses) secret(n name) *tlsSecret {
+	s := x.secrets[n]
+	switch {
+	case s == nil && slices.ContainsFunc(x.lists, func(w *watched) bool { return !w.listed && w.covers(n.namespace) }):
+		return &tlsSecret{problem: "cannot be seen: Secrets of its namespace could not be listed since the start", filed: true}
+	case s == nil:
+		delete(x.served, n)
+	case s.Secret == nil && x.served[n]:
+		return &tlsSecret{problem: s.problem, filed: true}
+	}
+	return s
+}
+
+// recall takes note of what was told of hosts before the start.
+func (x *ingresses) recall(docs []*routing.Document) {
+	table, _ := routing.Resolve(docs)
+	for _, g := range table.Gateways {
+		g.EachSecret(func(ref string) bool {
+			if namespace, called, ok := routing.SecretOf(ref); ok {
+				x.served[name{namespace, called}] = true
+			}
+			return true
+		})
+	}
+}
+
+// looked returns how many lists of Secrets were taken in.
+func (x *ingresses) looked() (n int) {
+	for _, w := range x.lists {
+		if w.listed {
+			n++
+		}
+	}
+	return n
+}
 
 func (x *ingresses) find(l lookUp) found {
 	f := found{external: x.external(l.service)}
@@ -235,6 +274,9 @@ func (x *ingresses) take() []discovery.Update {
 		x.stale = x.moved()
 	}
 	x.ways = x.cluster.ways
+	if n := x.looked(); n != x.listed {
+		x.listed, x.stale = n, true
+	}
 	if x.stale {
 		x.stale = false
 		x.read()

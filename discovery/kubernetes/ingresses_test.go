@@ -16,11 +16,13 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-mesh/sluice/discovery"
 	"github.com/sluice-mesh/sluice/discovery/kubernetes"
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // parsed reads an Ingress.
@@ -258,6 +260,93 @@ func TestSecretsAreNotRememberedInAFile(t *testing.T) {
 	if got := len(told["ingresses/-/a.test"].Documents); got != 1 {
 		t.Errorf("after the start the host has %d gateways, want 1; told is %v", got, slices.Collect(maps.Keys(told)))
 	}
+}
+
+// named returns the Secrets that what is told of a host names.
+func named(u discovery.Update) string {
+	var refs []string
+	table, _ := routing.Resolve(u.Documents)
+	for _, g := range table.Gateways {
+		g.EachSecret(func(ref string) bool {
+			refs = append(refs, ref)
+			return true
+		})
+	}
+	return strings.Join(slices.Compact(refs), " ")
+}
+
+// Proxies have the files of Secrets that served before a start: they are named
+// as long as nobody can say that they are no more.
+func TestSecretsThatServedStayNamedAfterAStart(t *testing.T) {
+	t.Parallel()
+	good := tlsSecret(t, "tls", "a.test")
+	broken := good.DeepCopy()
+	delete(broken.Data, "tls.key")
+	for _, tt := range []struct {
+		name    string
+		before  bool             // it is remembered that the Secret served
+		status  int              // how questions about Secrets are answered; 0 for well
+		secret  *corev1.Secret   // that there is at the start
+		named   bool             // whether it is named
+		fault   string           // part of what is told of the Ingress
+		serious routing.Severity // of that
+	}{
+		{"the right to list Secrets is missing", true, http.StatusForbidden, good, true, "cannot be seen", routing.Warning},
+		{"it is missing, and nothing is remembered", false, http.StatusForbidden, good, true, "cannot be seen", routing.Warning},
+		{"Secrets are not listed yet", true, http.StatusServiceUnavailable, good, true, "", 0},
+		{"the Secret is broken", true, 0, broken, true, "has no tls.key", routing.Warning},
+		{"it is broken, and nothing is remembered", false, 0, broken, false, "has no tls.key", routing.Refused},
+		{"it is no more", true, 0, nil, false, "there is no Secret", routing.Refused},
+		{"it is as it was", true, 0, good, true, "", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t)
+			s.put(serviceNamed("web"))
+			s.put(endpointSlice("web", 8080))
+			s.put(parsed(t, secured(ingress("a", "sluice", "a.test", "Prefix / web"), "tls: []")))
+			s.put(good.DeepCopy())
+			file := filepath.Join(t.TempDir(), "memory.json")
+			if tt.before {
+				listed(t, kubernetes.Options{Client: s.client(t), File: file})
+			}
+			if s.remove("secrets", "tls"); tt.secret != nil {
+				s.put(tt.secret.DeepCopy())
+			}
+			s.refuse("secrets", tt.status)
+			o := kubernetes.Options{Client: s.client(t), File: file, Patience: patience}
+			if tt.status == http.StatusServiceUnavailable {
+				o.Patience = time.Millisecond
+			}
+			told := listed(t, o)
+			if got, want := named(told["ingresses/-/a.test"]), map[bool]string{true: "secret:shop/tls"}[tt.named]; got != want {
+				t.Errorf("the host names %q, want %q", got, want)
+			}
+			faults := told["ingresses/shop/a"].Faults
+			switch {
+			case tt.fault == "" && len(faults) == 0:
+			case tt.fault == "" || len(faults) != 1 || faults[0].Severity != tt.serious || !strings.Contains(faults[0].Error(), tt.fault):
+				t.Errorf("the Ingress is told %v, want one about %q, %v", faults, tt.fault, tt.serious)
+			}
+		})
+	}
+}
+
+// What stays named because nobody sees Secrets is judged once somebody does.
+func TestSecretsThatAreSeenAtLastAreJudged(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.put(serviceNamed("web"))
+	s.put(endpointSlice("web", 8080))
+	s.put(parsed(t, secured(ingress("a", "sluice", "a.test", "Prefix / web"), "tls: []")))
+	s.refuse("secrets", http.StatusForbidden)
+	w := begin(t, kubernetes.Options{Client: s.client(t), Patience: patience})
+	host := func() string { return named(w.state["ingresses/-/a.test"]) }
+	w.await("a host whose Secret nobody sees", func() bool { return host() == "secret:shop/tls" })
+	s.refuse("secrets", 0)
+	w.await("a host without Secret", func() bool { return host() == "" && len(w.state["ingresses/shop/a"].Faults) == 1 })
+	s.put(tlsSecret(t, "tls", "a.test"))
+	w.await("a host with its Secret", func() bool { return host() == "secret:shop/tls" && len(w.state["ingresses/shop/a"].Faults) == 0 })
 }
 
 // BenchmarkIngressChange changes one of a thousand Ingresses, of two rules each.

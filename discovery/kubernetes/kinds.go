@@ -138,11 +138,12 @@ func (s *Source) ingresses(instances *group) *group {
 				&networkingv1.Ingress{}, readIngress, newShelf(x.setIngress, x.withhold)))
 		}
 		if !s.o.WithoutSecrets {
-			g.watched = append(g.watched, newWatched(s, resource{name: "secrets"}, ns, s.o.Client.API.CoreV1().Secrets(ns), only,
+			x.lists = append(x.lists, newWatched(s, resource{name: "secrets"}, ns, s.o.Client.API.CoreV1().Secrets(ns), only,
 				&corev1.Secret{}, readSecret, newShelf(x.setSecret, nothing)))
 		}
 	})
-	g.take, g.text = x.take, x.texts.data
+	g.watched = append(g.watched, x.lists...)
+	g.take, g.text, g.recall = x.take, x.texts.data, x.recall
 	return g
 }
 

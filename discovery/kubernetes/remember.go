@@ -70,6 +70,9 @@ func (s *Source) recall(ctx context.Context) {
 		for _, g := range s.groups {
 			if g.has(r.Key) {
 				g.remembered[r.Key] = u
+				if g.recall != nil {
+					g.recall(u.Documents)
+				}
 			}
 		}
 	}

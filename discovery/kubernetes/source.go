@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-mesh/sluice/discovery"
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // Source tells what a cluster says. It implements discovery.Source and
@@ -46,6 +47,9 @@ type group struct {
 	// text returns the text of what was told under a key, to be remembered;
 	// nil if instances are all that is.
 	text func(key string) string
+	// recall takes note of what was remembered under a key, before anything is
+	// watched; nil if nobody has to.
+	recall func(docs []*routing.Document)
 
 	after      *group // that has to be live before; nil if none has
 	live       bool

@@ -71,6 +71,12 @@ type watched struct {
 // listed, or cannot be had.
 func (w *watched) settled() bool { return w.listed || w.denied || w.absent }
 
+// covers reports whether objects of a Kubernetes namespace are among those that
+// are watched.
+func (w *watched) covers(namespace string) bool {
+	return w.namespace == "" || w.namespace == namespace
+}
+
 // apiObject is an object of the API.
 type apiObject interface {
 	runtime.Object

@@ -20,6 +20,9 @@ const (
 	secretAuthority = "ca.pem"
 )
 
+// draftPrefix begins the names of files that are being written.
+const draftPrefix = ".draft-"
+
 // errNoSecret takes the place of what the file system says, which nobody wrote.
 var errNoSecret = errors.New("has not come: there is no such Secret of type kubernetes.io/tls, or no control plane that reads it")
 
@@ -29,7 +32,8 @@ var errNoSecret = errors.New("has not come: there is no such Secret of type kube
 type Secrets struct {
 	dir string
 
-	mu      sync.Mutex                 // guards the field below, and the files
+	mu      sync.Mutex                 // guards the fields below, and the files
+	swept   bool                       // nothing is left of an end in the middle of writing
 	present map[string]*routing.Secret // those of the last Put that are files, by Ref; nil before it
 }
 
@@ -42,12 +46,13 @@ func (s *Secrets) Dir() string { return s.dir }
 
 // Put has files for all Secrets of a list. Those that hold what they should
 // are not touched. An error names the Secrets that have none, or an old one,
-// and is tried again by the next Put.
+// and is tried again by the next Put. The first removes what an end in the middle
+// of writing left.
 func (s *Secrets) Put(all []*routing.Secret) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	present := make(map[string]*routing.Secret, len(all))
-	var errs []error
+	errs := []error{s.sweep()}
 	for _, one := range all {
 		ref := one.Ref()
 		if !routing.SameSecret(s.present[ref], one) {
@@ -60,6 +65,23 @@ func (s *Secrets) Put(all []*routing.Secret) error {
 	}
 	s.present = present
 	return errors.Join(errs...)
+}
+
+// sweep removes drafts that nobody writes any more: they may hold keys.
+func (s *Secrets) sweep() error {
+	if s.swept {
+		return nil
+	}
+	drafts, err := filepath.Glob(filepath.Join(globbed(s.dir), "*", "*", draftPrefix+"*"))
+	errs := []error{err}
+	for _, draft := range drafts {
+		if err := os.Remove(draft); err != nil {
+			errs = append(errs, bare(err))
+		}
+	}
+	err = errors.Join(errs...)
+	s.swept = err == nil
+	return err
 }
 
 // Tidy removes the files of Secrets that were not in the last Put, unless they
@@ -123,7 +145,7 @@ func replaceFile(folder, name string, data []byte) error {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
 		return nil
 	}
-	draft, err := os.CreateTemp(folder, ".draft-") // for its owner alone
+	draft, err := os.CreateTemp(folder, draftPrefix) // for its owner alone
 	if err != nil {
 		return bare(err)
 	}

@@ -152,6 +152,24 @@ func TestSecretsAreWrittenOnce(t *testing.T) {
 	}
 }
 
+// What an end in the middle of writing left, which may be a key, goes with the
+// next start.
+func TestDraftsOfSecretsGo(t *testing.T) {
+	_, secrets := withSecrets(t)
+	p := certs.New(t).Issue(t, "shop.example")
+	put(t, secrets, secretOf("a", p), secretOf("b", p))
+	for _, called := range []string{"a", "b"} {
+		if err := os.WriteFile(filepath.Join(secrets.Dir(), "shop", called, ".draft-1"), p.Key, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	secrets = tlsconf.NewSecrets(secrets.Dir())
+	put(t, secrets, secretOf("a", p))
+	if got, want := files(t, secrets.Dir()), []string{"shop/a/pair.pem", "shop/b/pair.pem"}; !slices.Equal(got, want) {
+		t.Errorf("the files are %q, want %q", got, want)
+	}
+}
+
 func TestSecretsThatCannotBeWritten(t *testing.T) {
 	_, secrets := withSecrets(t)
 	p := certs.New(t).Issue(t, "shop.example")

@@ -130,6 +130,53 @@ func TestSecretsServeWithAndWithoutControlPlane(t *testing.T) {
 	}
 }
 
+// A control plane that names a Secret which it cannot see takes it from no
+// proxy: the handshakes go on, and the file is there for the next start.
+func TestSecretsOutlastAControlPlaneThatCannotSeeThem(t *testing.T) {
+	ca, port, data := certs.New(t), freeport.One(t), t.TempDir()
+	pair := ca.Issue(t, "shop.example")
+	docs, faults := routing.Read("shop.yaml", fmt.Appendf(nil,
+		"name: shop\nport: %d\nsluice: {tls: {certificates: secret:shop/web}}\nroutes: {\"[127.0.0.1:1]\": {weight: 100%%}}\n", port))
+	more, wrong := routing.Read("more.yaml", []byte("name: more\nsluice: {port: none}\nroutes: {\"[127.0.0.1:1]\": {weight: 100%}}\n"))
+	if len(faults)+len(wrong) > 0 {
+		t.Fatal(faults, wrong)
+	}
+	for _, tt := range []struct {
+		name    string
+		updates []discovery.Update
+		serves  int // how many gateways the proxy has in the end
+	}{
+		{"the Secret is handed out", []discovery.Update{{Key: "shop.yaml", Documents: docs}, secretUpdate(pair)}, 1},
+		{"it is not seen any more", []discovery.Update{{Key: "more.yaml", Documents: more}, {Key: "shop.yaml", Documents: docs}}, 2},
+	} {
+		source := make(told)
+		p, err := plane.Open(t.Context(), plane.Options{Dir: t.TempDir(), Source: source, API: "127.0.0.1:0", Stream: "127.0.0.1:0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		endPlane := run(t, p.Run)
+		source <- tt.updates
+		o := options(t, data, "default/default")
+		o.Servers = []string{p.Stream()}
+		e, err := edge.Open(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		endProxy := run(t, e.Run)
+		for deadline := time.Now().Add(patience); len(e.Node().Gateways()) != tt.serves; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: the proxy has %v, want %d gateways", tt.name, e.Node().Gateways(), tt.serves)
+			}
+		}
+		shows(t, ca, port, pair)
+		endProxy()
+		endPlane()
+		if _, err := os.Stat(filepath.Join(data, "secrets", "shop", "web", "pair.pem")); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
 // Without a data directory Secrets are kept as long as the process lives.
 func TestSecretsWithoutDataDirectoryLeaveNothing(t *testing.T) {
 	tmp := t.TempDir()
