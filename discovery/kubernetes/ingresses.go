@@ -335,10 +335,13 @@ func (x *ingresses) read() {
 	x.tellObjects(faults, keys)
 }
 
-// hostKey is the key of what is asked for of a host. No Kubernetes namespace is
-// called like its second part.
+// hostPlace begins the second part of the keys of hosts, as no name of a
+// Kubernetes namespace does.
+const hostPlace = "-"
+
+// hostKey is the key of what is asked for of a host.
 func hostKey(space, host string) string {
-	return "ingresses/-" + strings.Replace(space, "/", ".", 1) + "/" + host
+	return "ingresses/" + hostPlace + strings.Replace(space, "/", ".", 1) + "/" + host
 }
 
 // tellHost tells what is asked for of a host, if that is new.

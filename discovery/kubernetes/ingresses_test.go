@@ -332,6 +332,37 @@ func TestSecretsThatServedStayNamedAfterAStart(t *testing.T) {
 	}
 }
 
+// A host is of Ingresses of any namespace that is watched, so that each of their
+// lists has to say that it is no more.
+func TestHostsOutlastTheRightToListIngresses(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.put(serviceNamed("web"))
+	s.put(endpointSlice("web", 8080))
+	s.put(parsed(t, ingress("a", "sluice", "a.test", "Prefix / web")))
+	o := kubernetes.Options{
+		Client: s.client(t), Namespaces: []string{"shop", "web"}, Patience: patience,
+		File: filepath.Join(t.TempDir(), "memory.json"),
+	}
+	listed(t, o)
+	s.refuse("ingresses", http.StatusForbidden)
+	for start := range 3 { // each remembers what the one before did
+		u := listed(t, o)["ingresses/-/a.test"]
+		if u.Held != nil || len(u.Documents) != 1 {
+			t.Errorf("start %d: the host has %d documents, and is held back: %v; want one as it was", start, len(u.Documents), u.Held)
+		}
+	}
+	s.refuse("ingresses", 0)
+	s.remove("ingresses", "a")
+	if u := listed(t, o)["ingresses/-/a.test"]; u.Held == nil || len(u.Kept) != 1 {
+		t.Errorf("of a list that is empty the host is not held back: %+v", u)
+	}
+	s.put(parsed(t, ingress("b", "sluice", "b.test", "Prefix / web")))
+	if u := listed(t, o)["ingresses/-/a.test"]; len(u.Documents)+len(u.Kept) != 0 {
+		t.Errorf("of a list that has others the host is there: %+v", u)
+	}
+}
+
 // What stays named because nobody sees Secrets is judged once somebody does.
 func TestSecretsThatAreSeenAtLastAreJudged(t *testing.T) {
 	t.Parallel()

@@ -20,7 +20,7 @@ import (
 // newGroup returns a group of which nothing is watched yet.
 func newGroup(prefixes ...string) *group {
 	return &group{
-		prefixes: prefixes, remembered: make(map[string]discovery.Update), held: make(map[string]discovery.Update),
+		prefixes: prefixes, remembered: make(map[string]discovery.Update), recalled: make(map[string]string), held: make(map[string]discovery.Update),
 	}
 }
 

@@ -4,6 +4,7 @@ package kubernetes
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -70,6 +71,9 @@ func (s *Source) recall(ctx context.Context) {
 		for _, g := range s.groups {
 			if g.has(r.Key) {
 				g.remembered[r.Key] = u
+				if r.Text != "" {
+					g.recalled[r.Key] = r.Text
+				}
 				if g.recall != nil {
 					g.recall(u.Documents)
 				}
@@ -153,7 +157,7 @@ func (s *Source) remember() (m memory, ok bool) {
 		r := remembered{Key: key, Namespace: u.Namespace, Instances: u.Instances}
 		for _, g := range s.groups {
 			if g.text != nil && g.has(key) {
-				r.Text = g.text(key)
+				r.Text = cmp.Or(g.text(key), g.recalled[key])
 			}
 		}
 		if r.Text != "" || len(r.Instances) > 0 {
@@ -238,7 +242,7 @@ func (g *group) witness(key string) (listed bool, known int) {
 	place, _, _ := strings.Cut(rest, "/")
 	listed = true
 	for _, w := range g.watched {
-		if w.resource.name != of || w.namespace != "" && w.namespace != place {
+		if w.resource.name != of || !w.covers(place) && !strings.HasPrefix(place, hostPlace) {
 			continue
 		}
 		listed = listed && (w.listed || w.absent)

@@ -54,6 +54,7 @@ type group struct {
 	after      *group // that has to be live before; nil if none has
 	live       bool
 	remembered map[string]discovery.Update // what File said, until it is known whether that still holds
+	recalled   map[string]string           // its texts, until the resources say what they are now
 	held       map[string]discovery.Update // remembered, and missing from a list that was empty
 }
 
@@ -151,6 +152,7 @@ func (s *Source) batch(now time.Time, over bool) (b discovery.Batch, next time.T
 			for _, u := range g.take() {
 				fresh[u.Key] = u
 				delete(g.remembered, u.Key)
+				delete(g.recalled, u.Key)
 				delete(g.held, u.Key)
 			}
 			s.succeed(g, fresh, now)
@@ -172,6 +174,9 @@ func (s *Source) sign(u discovery.Update) discovery.Update {
 	s.changed = true
 	if u.Gone {
 		delete(s.told, u.Key)
+		for _, g := range s.groups {
+			delete(g.recalled, u.Key)
+		}
 		return u
 	}
 	u.Origin = Origin
