@@ -87,11 +87,17 @@ func readIngresses(list []*networkingv1.Ingress, classes ingressClasses, around 
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), nameOf(&a.ObjectMeta).compare(nameOf(&b.ObjectMeta)))
 	})
 	m := &ingressMerger{around: around, hosts: make(map[string]*ingressHost), faults: make(map[string][]*routing.Fault)}
+	fallbacks := make(map[*networkingv1.Ingress]*ingressTarget)
 	for _, i := range list {
 		m.faults[ingressKey(nameOf(&i.ObjectMeta))] = nil
 		m.annotations(i)
 		if !isCanary(i) {
-			m.take(i)
+			fallbacks[i] = m.take(i)
+		}
+	}
+	for _, i := range list { // which hosts have rules is known
+		if !isCanary(i) {
+			m.tls(i, fallbacks[i])
 		}
 	}
 	for _, i := range list {
@@ -167,8 +173,9 @@ func (m *ingressMerger) host(called string, by *networkingv1.Ingress) *ingressHo
 // hostOf returns the virtual host of the host of a rule.
 func hostOf(called string) string { return cmp.Or(strings.ToLower(called), anyHost) }
 
-// take takes over what an Ingress says.
-func (m *ingressMerger) take(i *networkingv1.Ingress) {
+// take takes over what an Ingress says, but for its Secrets, and returns its
+// default backend; nil if it has none.
+func (m *ingressMerger) take(i *networkingv1.Ingress) *ingressTarget {
 	fallback := m.fallback(i)
 	conflict := false
 	for k := range i.Spec.Rules {
@@ -189,7 +196,7 @@ func (m *ingressMerger) take(i *networkingv1.Ingress) {
 	if conflict {
 		m.fault(i, routing.Refused, codeDefault, "spec.defaultBackend", "another Ingress of the host has a default backend", "the oldest Ingress has it")
 	}
-	m.tls(i, fallback)
+	return fallback
 }
 
 // fall makes a target the default backend of the host, and reports whether it

@@ -146,7 +146,7 @@ func (h *ingressHost) settings() map[string]any {
 		secrets[k] = "secret:" + s.String()
 	}
 	plain := "redirect"
-	if h.plain {
+	if h.plain || len(h.secure) == 0 { // nobody who has rules asks for TLS
 		plain = "serve"
 	}
 	settings["tls"] = map[string]any{"certificates": secrets, "plain": plain}

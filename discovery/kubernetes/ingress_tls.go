@@ -79,11 +79,14 @@ func (m *ingressMerger) tls(i *networkingv1.Ingress, fallback *ingressTarget) {
 		secret := name{i.Namespace, t.SecretName}
 		usable := m.checkSecret(i, secret, hosts, at)
 		for _, called := range hosts {
-			h := m.host(called, i)
-			if len(h.secure) == 0 { // the oldest decides, as it does of paths
-				h.plain = i.Annotations[nginxPrefix+"ssl-redirect"] == "false"
+			h := m.hosts[m.wildcard(called)]
+			if h == nil {
+				h = m.host(called, i)
+				if len(h.secure) == 0 { // the oldest decides, as it does of paths
+					h.plain = i.Annotations[nginxPrefix+"ssl-redirect"] == "false"
+				}
+				h.secure[nameOf(&i.ObjectMeta)] = true
 			}
-			h.secure[nameOf(&i.ObjectMeta)] = true
 			switch {
 			case !usable || slices.Contains(h.secrets, secret):
 			case len(h.secrets) == maxCertificates:
@@ -119,14 +122,27 @@ func (m *ingressMerger) tlsHosts(i *networkingv1.Ingress, t *networkingv1.Ingres
 		switch {
 		case found:
 		case fallback != nil:
-			// The default backend has it, and TLS takes a gateway of its own.
-			m.host(called, i).fall(fallback)
+			// The default backend has it, and TLS takes a gateway of its own; but
+			// a wildcard has it before.
+			if m.wildcard(called) == "" {
+				m.host(called, i).fall(fallback)
+			}
 			hosts = append(hosts, called)
 		default:
 			m.fault(i, routing.Warning, codeTLSHost, fmt.Sprintf("%s.hosts[%d]", at, k), "no rule of the Ingress is for "+called, "write a rule, or leave the host out")
 		}
 	}
 	return hosts
+}
+
+// wildcard returns the wildcard that has a host of which nobody says anything
+// else; empty if there is none.
+func (m *ingressMerger) wildcard(host string) string {
+	_, domain, _ := strings.Cut(host, ".")
+	if wild := "*." + domain; m.hosts[host] == nil && m.hosts[wild] != nil && below(host, wild) {
+		return wild
+	}
+	return ""
 }
 
 // below reports whether a wildcard stands for a host.

@@ -116,3 +116,41 @@ func TestIngressTLS(t *testing.T) {
 		})
 	}
 }
+
+// TLS of a default backend for a host that a wildcard has is one more
+// certificate of the wildcard, whose rules go on, and who asks for no TLS is
+// asked in plain text as before.
+func TestTLSOfADefaultBackendHidesNoWildcard(t *testing.T) {
+	rest := "metadata: {name: %s, namespace: shop}\nspec:\n  ingressClassName: sluice\n  defaultBackend: {service: {name: rest, port: {number: 80}}}\n"
+	a, wild := tlsSecret(t, "a", "x.a.test"), tlsSecret(t, "wild", "*.a.test")
+	for _, tt := range []struct{ name, general, wildcard, want string }{
+		{"the default backend is older", "a", ingress("b", "sluice", "*.a.test", "Prefix / web"), "secret:shop/a, serve"},
+		{"the wildcard is older", "c", ingress("b", "sluice", "*.a.test", "Prefix / web"), "secret:shop/a, serve"},
+		{"the wildcard asks for TLS itself", "a", secured(ingress("b", "sluice", "*.a.test", "Prefix / web"), "wild: []"), "secret:shop/a secret:shop/wild, redirect"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, faults := ingresses(t, secured(fmt.Sprintf(rest, tt.general), "a: [x.a.test]")+"---\n"+tt.wildcard, a, wild)
+			if got := serves(s, "x.a.test", "/"); got != "web" || len(faults) > 0 {
+				t.Errorf("x.a.test is served by %s, want web; faults %q", got, faults)
+			}
+			if got := serves(s, "b.test", "/"); got != "rest" {
+				t.Errorf("other hosts are served by %s, want rest", got)
+			}
+			for _, g := range s.table.Gateways {
+				if g.Name != "ingress/*.a.test" {
+					continue
+				}
+				if g.TLS == nil {
+					t.Fatal("the wildcard has no certificate")
+				}
+				var shown []string
+				for _, pair := range g.TLS.Certificates {
+					shown = append(shown, pair.Certificate)
+				}
+				if got := strings.Join(shown, " ") + ", " + g.TLS.Plain.String(); got != tt.want {
+					t.Errorf("the wildcard shows %s, want %s", got, tt.want)
+				}
+			}
+		})
+	}
+}
