@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -48,6 +49,7 @@ type server struct {
 	cut     int            // how many times all watches were cut
 	pages   int            // lists that were answered in part
 	closed  bool
+	asked   map[string]int // questions by resource
 }
 
 // event is something that happened.
@@ -65,7 +67,7 @@ func newServer(t *testing.T) *server {
 
 func startServer(tb testing.TB) *server {
 	tb.Helper()
-	s := &server{objects: make(map[string]object), refused: make(map[string]int), version: 1}
+	s := &server{objects: make(map[string]object), refused: make(map[string]int), asked: make(map[string]int), version: 1}
 	s.moved = sync.NewCond(&s.mu)
 	s.at = httptest.NewServer(s)
 	tb.Cleanup(s.close)
@@ -155,6 +157,21 @@ func (s *server) forget(resource string) {
 	s.expire()
 }
 
+// awaitQuestions waits until a resource was asked for that many times more.
+func (s *server) awaitQuestions(t *testing.T, resource string, more int) {
+	t.Helper()
+	timer := time.AfterFunc(patience, s.moved.Broadcast)
+	defer timer.Stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	deadline := time.Now().Add(patience)
+	for want := s.asked[resource] + more; s.asked[resource] < want; s.moved.Wait() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s are not asked for", resource)
+		}
+	}
+}
+
 // expire breaks all watches and forgets what happened.
 func (s *server) expire() {
 	s.change(func() {
@@ -185,6 +202,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	resource, namespace := question(r.URL.Path)
 	s.mu.Lock()
 	status, cut := max(s.refused[resource], s.refused[""]), s.cut
+	s.asked[resource]++
+	s.moved.Broadcast()
 	s.mu.Unlock()
 	q := r.URL.Query()
 	switch {

@@ -218,7 +218,7 @@ func (s *Source) Confirm() int {
 func (s *Source) release(due func(*discovery.Held) bool, confirmed bool) (n int) {
 	for _, g := range s.groups {
 		for _, w := range g.watched {
-			if confirmed || w.why == nil {
+			if confirmed || w.sure() {
 				n += w.release(due)
 			}
 		}
@@ -232,6 +232,11 @@ func (s *Source) release(due func(*discovery.Held) bool, confirmed bool) (n int)
 	return n
 }
 
+// answers reports whether an API server answers any question.
+func (s *Source) answers() bool {
+	return slices.ContainsFunc(s.groups, func(g *group) bool { return slices.ContainsFunc(g.watched, (*watched).answers) })
+}
+
 // until returns when the next absence is to be believed; the zero time if none
 // is.
 func (s *Source) until() (next time.Time) {
@@ -242,7 +247,7 @@ func (s *Source) until() (next time.Time) {
 	}
 	for _, g := range s.groups {
 		for _, w := range g.watched {
-			if w.why == nil {
+			if w.sure() {
 				earlier(w.until())
 			}
 		}

@@ -260,6 +260,32 @@ func TestAResourceMayBeDefinedLater(t *testing.T) {
 	w.awaits(shopTold[:strings.LastIndex(shopTold, ",")] + ", sluicegateways/shop/g kept from-object held")
 }
 
+// Whatever answers that it has never heard of pods is no API server.
+func TestWhatKnowsNothingIsNoServer(t *testing.T) {
+	t.Parallel()
+	s := shop(t)
+	w := begin(t, kubernetes.Options{Client: s.client(t), Hold: 20 * time.Millisecond})
+	w.awaits(shopTold)
+	others := []string{"pods", "services", "endpointslices", "replicasets", "configmaps", "ingresses", "ingressclasses", "secrets"}
+	for _, resource := range others {
+		s.refuse(resource, http.StatusNotFound)
+	}
+	for _, one := range w.source.Watches() {
+		if one.Resource != "sluicegateways.sluice.dev" {
+			w.watches(one.Resource, "stale", stale)
+		}
+	}
+	// Nor can it tell that there are no gateways any more.
+	s.refuse(kubernetes.GatewayResource, http.StatusNotFound)
+	w.awaits(shopTold[:strings.LastIndex(shopTold, ",")] + ", sluicegateways/shop/g kept from-object held")
+	s.awaitQuestions(t, kubernetes.GatewayResource, 3)
+	w.awaits(shopTold[:strings.LastIndex(shopTold, ",")] + ", sluicegateways/shop/g kept from-object held")
+	for _, resource := range others {
+		s.refuse(resource, 0)
+	}
+	w.awaits(shopTold[:strings.LastIndex(shopTold, ",")])
+}
+
 func TestALongListComesInPages(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -309,10 +335,20 @@ func remembering(t *testing.T, s *server) (file string) {
 
 func TestWhatWasKnownServesWithoutTheServer(t *testing.T) {
 	t.Parallel()
+	for _, status := range []int{http.StatusInternalServerError, http.StatusNotFound} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			t.Parallel()
+			servesWithoutTheServer(t, status)
+		})
+	}
+}
+
+func servesWithoutTheServer(t *testing.T, status int) {
+	t.Helper()
 	s := shop(t)
 	file := remembering(t, s)
-	s.refuse("", http.StatusInternalServerError)
-	w := begin(t, kubernetes.Options{Client: s.client(t), File: file, Patience: time.Millisecond})
+	s.refuse("", status)
+	w := begin(t, kubernetes.Options{Client: s.client(t), File: file, Patience: time.Millisecond, Hold: time.Millisecond})
 	w.awaits(shopTold)
 	w.watches("pods", "stale", stale)
 	// Nothing is lost by an end before the server answered.

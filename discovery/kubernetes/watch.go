@@ -69,7 +69,20 @@ type watched struct {
 
 // settled reports whether there is nothing to wait for: what there is was
 // listed, or cannot be had.
-func (w *watched) settled() bool { return w.listed || w.denied || w.absent }
+func (w *watched) settled() bool { return w.listed || w.denied || w.absent && w.s.answers() }
+
+// sure reports whether it can be told that objects are still absent.
+func (w *watched) sure() bool { return w.why == nil && (!w.absent || w.s.answers()) }
+
+// answers reports whether an API server answers: one that knows more than that
+// there is no such resource.
+func (w *watched) answers() bool {
+	return w.listed && !w.absent && w.why == nil || apierrors.IsForbidden(w.why)
+}
+
+// optional reports whether a cluster may well lack the resource: it is defined
+// by an object that is ours. All others are part of any API server.
+func (r resource) optional() bool { return r.group == GatewayGroup }
 
 // covers reports whether objects of a Kubernetes namespace are among those that
 // are watched.
@@ -195,6 +208,8 @@ func (w *watched) fail(err error) {
 	case apierrors.IsForbidden(err):
 		w.denied = true
 		w.why = fmt.Errorf("%w: the role lacks the rule apiGroups [%q], resources [%q], verbs [list, watch]", err, w.resource.group, w.resource.name)
+	case apierrors.IsNotFound(err) && !w.resource.optional():
+		w.why = fmt.Errorf("%w: what answers is no API server; check the address, and what stands before it", err)
 	case apierrors.IsNotFound(err):
 		if !w.absent {
 			w.absent = true
