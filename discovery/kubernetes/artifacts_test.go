@@ -65,6 +65,66 @@ func TestConfigMapsHoldArtifacts(t *testing.T) {
 	}
 }
 
+// What one ConfigMap says is looked up by its name: others do not take part,
+// and nothing is kept of what is no more.
+func TestConfigMapsAreByThemselves(t *testing.T) {
+	m := kubernetes.NewConfigMaps()
+	marked := metav1.ObjectMeta{Labels: map[string]string{kubernetes.LabelGateways: "true"}}
+	for _, called := range []string{"c", "c.d", "d"} {
+		m.Set("ns", called, &corev1.ConfigMap{ObjectMeta: marked, Data: map[string]string{"a": "name: " + called, "b": "name: b-" + called}})
+	}
+	for _, step := range []struct {
+		name string
+		do   func() []discovery.Update
+		want string
+	}{
+		{
+			"an absence that is held back is that of one",
+			func() []discovery.Update { return m.Hold("ns", "c", &discovery.Held{}) },
+			"configmaps/ns/c/a kept:c; configmaps/ns/c/b kept:b-c",
+		},
+		{
+			"so is its end", func() []discovery.Update { return m.Hold("ns", "c", nil) },
+			"configmaps/ns/c/a c@1:1; configmaps/ns/c/b b-c@1:1",
+		},
+		{"one that nobody knows says nothing", func() []discovery.Update { return m.Hold("ns", "x", &discovery.Held{}) }, ""},
+		{"one goes", func() []discovery.Update { return m.Set("ns", "c", nil) }, "configmaps/ns/c/a gone; configmaps/ns/c/b gone"},
+		{"which is told once", func() []discovery.Update { return m.Set("ns", "c", nil) }, ""},
+	} {
+		if got := brief(step.do()...); got != step.want {
+			t.Errorf("%s: got %q, want %q", step.name, got, step.want)
+		}
+	}
+	m.Set("ns", "c.d", &corev1.ConfigMap{ObjectMeta: marked})
+	m.Set("ns", "d", nil)
+	if objects, texts := m.Kept(); objects != 0 || texts != 0 {
+		t.Errorf("of no object that says anything, %d objects and %d texts are kept", objects, texts)
+	}
+}
+
+// BenchmarkConfigMapsListedAnew tells what one of them takes in a list that
+// brings nothing new: as much among many as among few.
+func BenchmarkConfigMapsListedAnew(b *testing.B) {
+	for _, n := range []int{100, 10_000} {
+		b.Run(fmt.Sprintf("of %d", n), func(b *testing.B) {
+			m := kubernetes.NewConfigMaps()
+			c := &corev1.ConfigMap{
+				ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{kubernetes.LabelGateways: "true"}},
+				Data:       map[string]string{"gateway.yaml": "name: shop\n"},
+			}
+			for i := range n {
+				m.Set("ns", fmt.Sprintf("c-%d", i), c)
+			}
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				m.Set("ns", fmt.Sprintf("c-%d", i%n), c)
+				i++
+			}
+		})
+	}
+}
+
 func TestGatewaysAreObjects(t *testing.T) {
 	g := kubernetes.NewGateways()
 	for _, step := range []struct{ name, spec, want string }{

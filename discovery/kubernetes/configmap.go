@@ -5,7 +5,6 @@ package kubernetes
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -18,7 +17,14 @@ const LabelGateways = "sluice.dev/gateways"
 
 // configMaps is what ConfigMaps say. Each of their texts is an object of its
 // own, whose key, configmaps/NAMESPACE/NAME/TEXT, is the source of positions.
-type configMaps struct{ texts texts }
+type configMaps struct {
+	texts texts
+	keys  map[name][]string // of the texts of each, sorted
+}
+
+func newConfigMaps() *configMaps {
+	return &configMaps{texts: make(texts), keys: make(map[name][]string)}
+}
 
 // set takes note of a ConfigMap as it is now, nil if it is no more, and
 // returns what that comes to, sorted by key.
@@ -30,15 +36,14 @@ func (m *configMaps) set(n name, c *corev1.ConfigMap) []discovery.Update {
 			now[prefix+of] = data
 		}
 	}
-	keys := slices.Collect(maps.Keys(now))
-	for key := range m.texts {
-		if _, there := now[key]; strings.HasPrefix(key, prefix) && !there {
-			keys = append(keys, key)
-		}
-	}
+	present := slices.Sorted(maps.Keys(now))
+	keys := append(slices.Clone(m.keys[n]), present...)
 	slices.Sort(keys)
+	if m.keys[n] = present; len(present) == 0 {
+		delete(m.keys, n)
+	}
 	var updates []discovery.Update
-	for _, key := range keys {
+	for _, key := range slices.Compact(keys) {
 		if u, changed := m.change(key, now); changed {
 			updates = append(updates, u)
 		}
@@ -56,12 +61,8 @@ func (m *configMaps) change(key string, now map[string]string) (discovery.Update
 // withhold takes note that the absence of a ConfigMap is held back, nil that
 // it is not any more, and returns what that comes to, sorted by key.
 func (m *configMaps) withhold(n name, held *discovery.Held) []discovery.Update {
-	prefix := "configmaps/" + n.String() + "/"
 	var updates []discovery.Update
-	for _, key := range slices.Sorted(maps.Keys(m.texts)) {
-		if !strings.HasPrefix(key, prefix) {
-			continue
-		}
+	for _, key := range m.keys[n] {
 		if u, changed := m.texts.hold(key, held); changed {
 			updates = append(updates, u)
 		}

@@ -49,16 +49,24 @@ func (c Cluster) Take() []discovery.Update { return c.c.take() }
 
 // ConfigMaps and Gateways let tests put objects that hold artifacts.
 type (
-	ConfigMaps struct{ m configMaps }
+	ConfigMaps struct{ m *configMaps }
 	Gateways   struct{ g gatewayObjects }
 )
 
-func NewConfigMaps() *ConfigMaps { return &ConfigMaps{configMaps{make(texts)}} }
+func NewConfigMaps() *ConfigMaps { return &ConfigMaps{newConfigMaps()} }
 func NewGateways() *Gateways     { return &Gateways{gatewayObjects{make(texts)}} }
 
 func (m *ConfigMaps) Set(namespace, called string, c *corev1.ConfigMap) []discovery.Update {
 	return m.m.set(name{namespace, called}, c)
 }
+
+// Hold holds the absence of a ConfigMap back; nil ends that.
+func (m *ConfigMaps) Hold(namespace, called string, held *discovery.Held) []discovery.Update {
+	return m.m.withhold(name{namespace, called}, held)
+}
+
+// Kept returns how many objects something is kept of, and how many texts.
+func (m *ConfigMaps) Kept() (objects, texts int) { return len(m.m.keys), len(m.m.texts) }
 
 func (g *Gateways) Set(namespace, called string, spec []byte) (discovery.Update, bool) {
 	if spec == nil {

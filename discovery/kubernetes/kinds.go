@@ -75,7 +75,7 @@ func (w waiting) take() []discovery.Update {
 // configMaps is the group of the artifacts in ConfigMaps.
 func (s *Source) configMaps() *group {
 	g := newGroup("configmaps/")
-	m := configMaps{make(texts)}
+	m := newConfigMaps()
 	news := make(waiting)
 	only := metav1.ListOptions{LabelSelector: LabelGateways + "=true"}
 	s.eachNamespace(func(ns string) {
