@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +25,9 @@ import (
 // remembered. What is known after an end in bad order is older by that much
 // at most.
 const saveEvery = time.Minute
+
+// lastSave is how long the end waits for the file to be written.
+const lastSave = 5 * time.Second
 
 // maxRemembered bounds the file: more than what 100,000 pods come to.
 const maxRemembered = 256 << 20
@@ -125,8 +127,26 @@ func (r *remembered) check() error {
 	return nil
 }
 
+// keep writes the file whenever there is something new in it: once all was
+// listed, each minute, and at the end, when over is closed. Nobody waits for
+// it: what is told while it writes is in what it writes next.
+func (s *Source) keep(ctx context.Context, full, over <-chan struct{}) {
+	tick := time.NewTicker(saveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-over:
+			s.save(ctx)
+			return
+		case <-full:
+		case <-tick.C:
+		}
+		s.save(ctx)
+	}
+}
+
 // save writes what is told now, once it is all known. What cannot be written
-// is tried again later: traffic does not wait for it.
+// is tried again later.
 func (s *Source) save(ctx context.Context) {
 	if s.o.File == "" {
 		return
@@ -167,9 +187,10 @@ func (s *Source) remember() (m memory, ok bool) {
 	return m, true
 }
 
-// write writes the file, or leaves the one before.
+// write writes the file, or leaves the one before. What a process that was
+// killed meanwhile had written is overwritten by the next one.
 func (m memory) write(file string) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*") // of mode 0600
+	f, err := os.OpenFile(file+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -186,7 +207,26 @@ func (m memory) write(file string) (err error) {
 	return os.Rename(f.Name(), file)
 }
 
-func (m memory) encode(w io.Writer) error { return json.NewEncoder(w).Encode(m) }
+// encode writes one update after the other, so that the text is never in memory
+// as a whole.
+func (m memory) encode(w io.Writer) error {
+	if _, err := fmt.Fprintf(w, `{"Format": %d, "Updates": [`, m.Format); err != nil {
+		return err
+	}
+	each := json.NewEncoder(w)
+	for i := range m.Updates {
+		if i > 0 {
+			if _, err := io.WriteString(w, ","); err != nil {
+				return err
+			}
+		}
+		if err := each.Encode(&m.Updates[i]); err != nil {
+			return err
+		}
+	}
+	_, err := io.WriteString(w, "]}\n")
+	return err
+}
 
 // has reports whether a key is of the group.
 func (g *group) has(key string) bool {

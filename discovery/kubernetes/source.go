@@ -82,7 +82,8 @@ func (s *Source) eachNamespace(f func(namespace string)) {
 }
 
 // Run implements discovery.Source. It returns nil when ctx ends: a cluster
-// that cannot be reached is no reason to give up.
+// that cannot be reached is no reason to give up. No goroutine outlives it, but
+// for one whose write to File hangs for longer than 5 s after the end.
 func (s *Source) Run(ctx context.Context, sink func(discovery.Batch)) error {
 	s.recall(ctx)
 	g, ctx := errgroup.WithContext(ctx)
@@ -94,22 +95,32 @@ func (s *Source) Run(ctx context.Context, sink func(discovery.Batch)) error {
 			})
 		}
 	}
+	full, over, saved := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(saved)
+		s.keep(context.WithoutCancel(ctx), full, over)
+	}()
 	g.Go(func() error {
-		s.tell(ctx, sink)
+		s.tell(ctx, sink, full)
 		return nil
 	})
-	return g.Wait()
+	err := g.Wait()
+	close(over)
+	select {
+	case <-saved:
+	case <-time.After(lastSave):
+		s.o.Log.WarnContext(ctx, "what the cluster says is not remembered for the next start: the file cannot be written in time", "file", s.o.File)
+	}
+	return err
 }
 
-// tell tells what there is until ctx ends.
-func (s *Source) tell(ctx context.Context, sink func(discovery.Batch)) {
+// tell tells what there is until ctx ends, and puts a token into full once that
+// is all that was listed.
+func (s *Source) tell(ctx context.Context, sink func(discovery.Batch), full chan<- struct{}) {
 	patience := time.NewTimer(s.o.Patience)
 	defer patience.Stop()
 	due := time.NewTimer(time.Hour)
 	defer due.Stop()
-	save := time.NewTicker(saveEvery)
-	defer save.Stop()
-	defer s.save(context.WithoutCancel(ctx))
 	over := false
 	for {
 		b, next := s.batch(time.Now(), over)
@@ -117,7 +128,7 @@ func (s *Source) tell(ctx context.Context, sink func(discovery.Batch)) {
 			sink(b)
 		}
 		if b.Listed {
-			s.save(ctx)
+			full <- struct{}{} // once, so that there is room
 		}
 		due.Stop()
 		if !next.IsZero() {
@@ -130,8 +141,6 @@ func (s *Source) tell(ctx context.Context, sink func(discovery.Batch)) {
 		case <-due.C:
 		case <-patience.C:
 			over = true
-		case <-save.C:
-			s.save(ctx)
 		}
 	}
 }

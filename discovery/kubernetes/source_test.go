@@ -403,6 +403,27 @@ func TestWhatWasKnownOutlastsItsRight(t *testing.T) {
 	w.awaits(strings.Replace(shopTold, "pods/shop/Pod/a a1:8080, ", "", 1))
 }
 
+// A process that is killed while it writes leaves one file, which the next one
+// takes over.
+func TestWhatWasHalfWrittenDoesNotStay(t *testing.T) {
+	t.Parallel()
+	s := shop(t)
+	file := filepath.Join(t.TempDir(), "cluster.json")
+	if err := os.WriteFile(file+".new", []byte(strings.Repeat("x", 1<<20)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := begin(t, kubernetes.Options{Client: s.client(t), File: file})
+	w.awaits(shopTold)
+	w.stop()
+	there, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*"))
+	if err != nil || !slices.Equal(there, []string{file}) {
+		t.Errorf("%v are left, %v", there, err)
+	}
+	s.refuse("", http.StatusInternalServerError)
+	w = begin(t, kubernetes.Options{Client: s.client(t), File: file, Patience: time.Millisecond})
+	w.awaits(shopTold)
+}
+
 func TestAnUnreadableMemoryIsNone(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build unix
+
+package kubernetes_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/sluice-mesh/sluice/discovery/kubernetes"
+)
+
+// A pipe that nobody reads stands for a disk that hangs: to open it for
+// writing does not return.
+func TestADiskThatHangsHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	s := shop(t)
+	file := filepath.Join(t.TempDir(), "cluster.json")
+	pipe := file + ".new"
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := begin(t, kubernetes.Options{Client: s.client(t), File: file})
+	w.awaits(shopTold)
+	s.put(runningPod("c", "c1"))
+	w.awaits(strings.Replace(shopTold, ", slu", ", pods/shop/Pod/c c1:8080, slu", 1))
+	w.stop()
+	if _, err := os.Stat(file); err == nil {
+		t.Error("what hangs was written")
+	}
+	// Whoever reads the pipe ends what hangs.
+	r, err := os.OpenFile(pipe, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
