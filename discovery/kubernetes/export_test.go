@@ -128,12 +128,12 @@ func (c Cluster) Ports(namespace, service string, port networkingv1.ServiceBacke
 
 // RewriteMemory reads the text of a file, and writes it again.
 func RewriteMemory(text []byte) ([]byte, error) {
-	list, err := parseMemory(text)
+	m, err := parseMemory(text)
 	if err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
-	err = memory{Format: memoryFormat, Updates: list}.encode(&b)
+	err = m.encode(&b)
 	return b.Bytes(), err
 }
 

@@ -341,7 +341,18 @@ const hostPlace = "-"
 
 // hostKey is the key of what is asked for of a host.
 func hostKey(space, host string) string {
-	return "ingresses/" + hostPlace + strings.Replace(space, "/", ".", 1) + "/" + host
+	return "ingresses/" + hostPlace + dotted(space) + "/" + host
+}
+
+// dotted writes a namespace, organisation/environment, without a slash.
+func dotted(space string) string { return strings.Replace(space, "/", ".", 1) }
+
+// spaceOfHost returns the part of a key that hostKey has written for the
+// namespace; false if the key is none of a host.
+func spaceOfHost(key string) (space string, ofHost bool) {
+	rest, ofHost := strings.CutPrefix(key, "ingresses/"+hostPlace)
+	space, _, _ = strings.Cut(rest, "/")
+	return space, ofHost
 }
 
 // tellHost tells what is asked for of a host, if that is new.

@@ -34,8 +34,9 @@ const maxRemembered = 256 << 20
 
 // memory is what the file holds.
 type memory struct {
-	Format  int
-	Updates []remembered
+	Format       int
+	Environments map[string]string `json:",omitempty"` // as Options has them
+	Updates      []remembered
 }
 
 // memoryFormat is that of the file. Another one says nothing.
@@ -44,7 +45,6 @@ const memoryFormat = 1
 // remembered is one update that was told.
 type remembered struct {
 	Key       string
-	Namespace string              `json:",omitempty"`
 	Text      string              `json:",omitempty"`
 	Instances []*routing.Instance `json:",omitempty"`
 }
@@ -54,7 +54,7 @@ func (s *Source) recall(ctx context.Context) {
 	if s.o.File == "" {
 		return
 	}
-	list, err := readMemory(s.o.File)
+	m, err := readMemory(s.o.File)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return
@@ -64,9 +64,15 @@ func (s *Source) recall(ctx context.Context) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range list {
-		r := &list[i]
-		u := discovery.Update{Key: r.Key, Namespace: r.Namespace, Instances: r.Instances}
+	for i := range m.Updates {
+		r := &m.Updates[i]
+		u := discovery.Update{Key: r.Key, Instances: r.Instances}
+		if space, ofHost := spaceOfHost(r.Key); ofHost {
+			var same bool
+			if u.Namespace, same = s.same(space, m.Environments); !same {
+				continue
+			}
+		}
 		if r.Text != "" {
 			u.Documents, u.Faults = readText(r.Key, r.Text)
 		}
@@ -84,37 +90,62 @@ func (s *Source) recall(ctx context.Context) {
 	}
 }
 
+// same returns the namespace, organisation/environment, that hostKey wrote as
+// space; false if not the same Kubernetes namespaces are in it as were. What
+// they say of a host is told as one, so that it cannot be told whose is which
+// part of it.
+func (s *Source) same(space string, before map[string]string) (string, bool) {
+	of := ""
+	var now, then []string
+	for place, n := range s.o.Environments {
+		if space == "" || dotted(n) == space {
+			now = append(now, place)
+		}
+		if dotted(n) == space {
+			of = n
+		}
+	}
+	for place, n := range before {
+		if space == "" || dotted(n) == space {
+			then = append(then, place)
+		}
+	}
+	slices.Sort(now)
+	slices.Sort(then)
+	return of, slices.Equal(now, then)
+}
+
 // readMemory reads the file.
-func readMemory(file string) ([]remembered, error) {
+func readMemory(file string) (memory, error) {
 	info, err := os.Stat(file)
 	if err != nil {
-		return nil, err
+		return memory{}, err
 	}
 	if info.Size() > maxRemembered {
-		return nil, fmt.Errorf("it has %d bytes, more than the %d that are read", info.Size(), maxRemembered)
+		return memory{}, fmt.Errorf("it has %d bytes, more than the %d that are read", info.Size(), maxRemembered)
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, err
+		return memory{}, err
 	}
 	return parseMemory(data)
 }
 
 // parseMemory reads the text of the file.
-func parseMemory(data []byte) ([]remembered, error) {
+func parseMemory(data []byte) (memory, error) {
 	var m memory
 	if err := json.Unmarshal(data, &m); err != nil {
-		return nil, err
+		return memory{}, err
 	}
 	if m.Format != memoryFormat {
-		return nil, fmt.Errorf("it is of format %d, not %d", m.Format, memoryFormat)
+		return memory{}, fmt.Errorf("it is of format %d, not %d", m.Format, memoryFormat)
 	}
 	for i := range m.Updates {
 		if err := m.Updates[i].check(); err != nil {
-			return nil, fmt.Errorf("update %d: %w", i, err)
+			return memory{}, fmt.Errorf("update %d: %w", i, err)
 		}
 	}
-	return m.Updates, nil
+	return m, nil
 }
 
 // check refuses what the source would not have told.
@@ -171,10 +202,10 @@ func (s *Source) remember() (m memory, ok bool) {
 		return m, false
 	}
 	s.changed = false
-	m.Format = memoryFormat
+	m.Format, m.Environments = memoryFormat, s.o.Environments
 	for _, key := range slices.Sorted(maps.Keys(s.told)) {
 		u := s.told[key]
-		r := remembered{Key: key, Namespace: u.Namespace, Instances: u.Instances}
+		r := remembered{Key: key, Instances: u.Instances}
 		for _, g := range s.groups {
 			if g.text != nil && g.has(key) {
 				r.Text = cmp.Or(g.text(key), g.recalled[key])
@@ -210,7 +241,11 @@ func (m memory) write(file string) (err error) {
 // encode writes one update after the other, so that the text is never in memory
 // as a whole.
 func (m memory) encode(w io.Writer) error {
-	if _, err := fmt.Fprintf(w, `{"Format": %d, "Updates": [`, m.Format); err != nil {
+	environments, err := json.Marshal(m.Environments)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(w, `{"Format": %d, "Environments": %s, "Updates": [`, m.Format, environments); err != nil {
 		return err
 	}
 	each := json.NewEncoder(w)
@@ -224,7 +259,7 @@ func (m memory) encode(w io.Writer) error {
 			return err
 		}
 	}
-	_, err := io.WriteString(w, "]}\n")
+	_, err = io.WriteString(w, "]}\n")
 	return err
 }
 

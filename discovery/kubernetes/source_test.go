@@ -363,6 +363,43 @@ func servesWithoutTheServer(t *testing.T, status int) {
 	w.awaits("configmaps/shop/m/gateway.yaml changed, pods/shop/Pod/b b1:8080, pods/shop/Pod/c c1:8080, sluicegateways/shop/g from-object")
 }
 
+// Whose it is what was known is said by the flags of now, not by those of then.
+func TestWhatWasKnownBelongsToWhoIsNamedNow(t *testing.T) {
+	t.Parallel()
+	s := shop(t)
+	s.put(parsed(t, ingress("web", "sluice", "web.example", "Prefix / web")))
+	file := filepath.Join(t.TempDir(), "cluster.json")
+	w := begin(t, kubernetes.Options{Client: s.client(t), File: file, Environments: map[string]string{"shop": "acme/prod"}})
+	w.await("the host", func() bool { return strings.Contains(w.all(), "ingresses/-acme.prod/web.example of acme/prod") })
+	w.stop()
+	s.refuse("", http.StatusInternalServerError)
+	for _, tt := range []struct {
+		name, space string
+		ingress     bool
+	}{{"the same", "acme/prod", true}, {"another one", "acme/test", false}, {"none", "", false}} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := kubernetes.Options{Client: s.client(t), File: file, Patience: time.Millisecond}
+			if tt.space != "" {
+				o.Environments = map[string]string{"shop": tt.space}
+			}
+			w := begin(t, o)
+			w.await("what was known", func() bool { return len(w.state) > 3 })
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			ingress := false
+			for key, u := range w.state {
+				ingress = ingress || strings.HasPrefix(key, "ingresses/-")
+				if u.Namespace != tt.space {
+					t.Errorf("%s is of %q", key, u.Namespace)
+				}
+			}
+			if ingress != tt.ingress {
+				t.Errorf("told is %s", w.all())
+			}
+		})
+	}
+}
+
 // A cluster that came back empty is not believed at once.
 func TestWhatWasKnownIsHeldBack(t *testing.T) {
 	t.Parallel()
