@@ -31,6 +31,10 @@ type cluster struct {
 	staleWorkloads map[string]bool // by key
 	staleServices  map[name]bool
 
+	// unsliced are the Kubernetes namespaces, the empty one for all, of which
+	// slices were never listed. Nothing says there where Services lead.
+	unsliced map[string]bool
+
 	ways uint64 // grows when a port of a Service may lead elsewhere
 
 	held map[object]*discovery.Held // objects whose absence is held back
@@ -86,7 +90,7 @@ func newCluster() *cluster {
 		pods: make(map[name]*pod), services: make(map[name]*service), slices: make(map[name]*slice),
 		sets: make(map[name]owner), orphaned: make(map[name]bool),
 		replicas: make(index[string]), members: make(index[name]), parts: make(index[name]), leading: make(index[name]),
-		staleWorkloads: make(map[string]bool), staleServices: make(map[name]bool),
+		staleWorkloads: make(map[string]bool), staleServices: make(map[name]bool), unsliced: make(map[string]bool),
 		held: make(map[object]*discovery.Held),
 		told: make(map[string]telling),
 	}
@@ -221,6 +225,18 @@ func (c *cluster) setSlice(n name, s *slice) {
 			c.staleServices[one.service] = true
 			c.eachPod(one, c.stalePod)
 		}
+	}
+}
+
+// sliced takes note that the slices of a Kubernetes namespace, the empty one for
+// all, are known from now on.
+func (c *cluster) sliced(namespace string) {
+	if !c.unsliced[namespace] {
+		return
+	}
+	delete(c.unsliced, namespace)
+	for n := range c.services {
+		c.staleServices[n] = true
 	}
 }
 

@@ -30,14 +30,17 @@ func (s *Source) instances() *group {
 	c := s.cluster
 	s.eachNamespace(func(ns string) {
 		api := s.o.Client.API
+		parts := newWatched(s, resource{"discovery.k8s.io", "endpointslices"}, ns, api.DiscoveryV1().EndpointSlices(ns), metav1.ListOptions{},
+			&discoveryv1.EndpointSlice{}, readSlice, newShelf(c.setSlice, c.withhold(ofSlices)))
+		c.unsliced[ns] = true
+		parts.seen = func() { c.sliced(ns) }
 		g.watched = append(
 			g.watched,
 			newWatched(s, resource{name: "pods"}, ns, api.CoreV1().Pods(ns), metav1.ListOptions{},
 				&corev1.Pod{}, readPod, newShelf(c.setPod, c.withhold(ofPods))),
 			newWatched(s, resource{name: "services"}, ns, api.CoreV1().Services(ns), metav1.ListOptions{},
 				&corev1.Service{}, readService, newShelf(c.setService, c.withhold(ofServices))),
-			newWatched(s, resource{"discovery.k8s.io", "endpointslices"}, ns, api.DiscoveryV1().EndpointSlices(ns), metav1.ListOptions{},
-				&discoveryv1.EndpointSlice{}, readSlice, newShelf(c.setSlice, c.withhold(ofSlices))),
+			parts,
 			newWatched(s, resource{"apps", "replicasets"}, ns, s.o.Client.Metadata.Resource(replicaSets).Namespace(ns), metav1.ListOptions{},
 				&metav1.PartialObjectMetadata{}, readReplicaSet, newShelf(c.setReplicaSet, unheld)),
 		)

@@ -247,6 +247,37 @@ func TestOneMissingRightLeavesTheRest(t *testing.T) {
 	w.watches("configmaps", "fresh", fresh)
 }
 
+// Where EndpointSlices cannot be seen, nothing says that a Service leads nowhere.
+func TestServicesServeWithoutTheRightToSlices(t *testing.T) {
+	t.Parallel()
+	for _, namespaces := range [][]string{nil, {"shop"}} {
+		t.Run(fmt.Sprintf("namespaces: %v", namespaces), func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t)
+			s.put(&corev1.Service{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "s", Labels: map[string]string{"app": "s"}},
+				Spec:       corev1.ServiceSpec{ClusterIP: "10.9.9.9", Ports: []corev1.ServicePort{{Port: 80}}},
+			})
+			s.refuse("endpointslices", http.StatusForbidden)
+			w := begin(t, kubernetes.Options{Client: s.client(t), Namespaces: namespaces, Patience: time.Hour})
+			ready := func(want bool) func() bool {
+				return func() bool {
+					list := w.state["services/shop/s"].Instances
+					return len(list) == 1 && list[0].Ready == want
+				}
+			}
+			w.await("a Service that serves", ready(true))
+			// Once they can be seen, there are none: then nothing is behind it.
+			s.refuse("endpointslices", 0)
+			w.await("a Service without endpoints", ready(false))
+			// What was seen once stays known.
+			s.refuse("endpointslices", http.StatusForbidden)
+			w.watches("endpointslices.discovery.k8s.io", "denied", stale)
+			w.await("a Service without endpoints", ready(false))
+		})
+	}
+}
+
 func TestAResourceMayBeDefinedLater(t *testing.T) {
 	t.Parallel()
 	s := shop(t)
@@ -378,6 +409,7 @@ func TestWhatWasKnownBelongsToWhoIsNamedNow(t *testing.T) {
 		ingress     bool
 	}{{"the same", "acme/prod", true}, {"another one", "acme/test", false}, {"none", "", false}} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			o := kubernetes.Options{Client: s.client(t), File: file, Patience: time.Millisecond}
 			if tt.space != "" {
 				o.Environments = map[string]string{"shop": tt.space}

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/sluice-mesh/sluice/routing"
 )
 
@@ -167,7 +169,11 @@ func (c *cluster) ownInstances(s *service) []*routing.Instance {
 
 // served reports whether a port of a Service leads to anything that is ready,
 // or that still serves: where nothing is ready, Services use what terminates.
+// What cannot be known is taken to be so.
 func (c *cluster) served(n name, port string) bool {
+	if c.unsliced[metav1.NamespaceAll] || c.unsliced[n.namespace] {
+		return true
+	}
 	for part := range c.parts[n] {
 		s := c.slices[part]
 		if !slices.ContainsFunc(s.ports, func(p slicePort) bool { return p.name == port }) {

@@ -58,6 +58,7 @@ type watched struct {
 	release func(due func(*discovery.Held) bool) int
 	until   func() time.Time
 	vanish  func() // takes note that there is no such resource
+	seen    func() // takes note that a list was taken in; nil if nobody asks
 
 	listed bool      // a list was taken in
 	denied bool      // it may not be read
@@ -295,6 +296,9 @@ func (f *feed[O, T]) Replace(list []any, _ string) error {
 	defer f.w.s.mu.Unlock()
 	f.shelf.replace(all, f.w.s.hold("the list of "+f.w.resource.String()+" was empty, after one that was not"))
 	f.w.listed, f.w.denied, f.w.absent = true, false, false
+	if f.w.seen != nil {
+		f.w.seen()
+	}
 	f.w.s.nudge()
 	return nil
 }
