@@ -122,6 +122,9 @@ func (f *runFlags) join() (*kube.Source, error) {
 	if len(cluster.Environments) > 0 {
 		return nil, usagef("--kubernetes-environment: one process without a store serves one namespace: add --data-dir")
 	}
+	if flag := f.cluster.Writing(); flag != "" {
+		return nil, usagef("%s: one process without a store writes nothing to the cluster: add --data-dir", flag)
+	}
 	s := cluster.Source(store.DefaultNamespace, "", f.mesh.Log)
 	if f.mesh.Source == nil {
 		f.mesh.Source = s

@@ -45,10 +45,13 @@ type Options struct {
 	Secrets bool
 	// Ingress says which addresses are written into Ingresses.
 	Ingress kube.IngressOptions
+
+	flags *pflag.FlagSet // those of Flags; nil without
 }
 
 // Flags adds the flags of every verb that may take part in a cluster.
 func (o *Options) Flags(flags *pflag.FlagSet) {
+	o.flags = flags
 	flags.BoolVar(&o.On, "kubernetes", false, "find instances and gateways in the Kubernetes cluster of the pod, or of the kubeconfig file")
 	flags.StringVar(&o.File, "kubeconfig", "", "kubeconfig file that says where the cluster is; implies --kubernetes")
 	flags.StringVar(&o.Context, "kube-context", "", "context of the kubeconfig file; implies --kubernetes")
@@ -66,6 +69,20 @@ func (o *Options) Flags(flags *pflag.FlagSet) {
 
 // Enabled reports whether the process takes part in a cluster.
 func (o *Options) Enabled() bool { return o.On || o.File != "" || o.Context != "" }
+
+// Writing names the first flag that was given and says what is written to the
+// cluster; empty if none was.
+func (o *Options) Writing() string {
+	for _, called := range []string{
+		"kubernetes-home", "service-type", "service-selector", "service-internal-traffic-policy",
+		"ingress-status-address", "ingress-status-service",
+	} {
+		if o.flags != nil && o.flags.Changed(called) {
+			return "--" + called
+		}
+	}
+	return ""
+}
 
 // Cluster is a cluster that a process takes part in.
 type Cluster struct {
