@@ -67,24 +67,25 @@ func (s *Source) recall(ctx context.Context) {
 	for i := range m.Updates {
 		r := &m.Updates[i]
 		u := discovery.Update{Key: r.Key, Instances: r.Instances}
-		if space, ofHost := spaceOfHost(r.Key); ofHost {
-			var same bool
-			if u.Namespace, same = s.same(space, m.Environments); !same {
-				continue
-			}
-		}
 		if r.Text != "" {
 			u.Documents, u.Faults = readText(r.Key, r.Text)
 		}
+		stays := true
+		if space, ofHost := spaceOfHost(r.Key); ofHost {
+			u.Namespace, stays = s.same(space, m.Environments)
+		}
 		for _, g := range s.groups {
-			if g.has(r.Key) {
+			if !g.has(r.Key) {
+				continue
+			}
+			if stays {
 				g.remembered[r.Key] = u
 				if r.Text != "" {
 					g.recalled[r.Key] = r.Text
 				}
-				if g.recall != nil {
-					g.recall(u.Documents)
-				}
+			}
+			if g.recall != nil {
+				g.recall(u.Documents)
 			}
 		}
 	}
@@ -95,24 +96,23 @@ func (s *Source) recall(ctx context.Context) {
 // they say of a host is told as one, so that it cannot be told whose is which
 // part of it.
 func (s *Source) same(space string, before map[string]string) (string, bool) {
-	of := ""
-	var now, then []string
-	for place, n := range s.o.Environments {
-		if space == "" || dotted(n) == space {
-			now = append(now, place)
-		}
-		if dotted(n) == space {
-			of = n
+	then, _ := placesOf(space, before)
+	now, of := placesOf(space, s.o.Environments)
+	return of, slices.Equal(then, now) && (space == "" || of != "")
+}
+
+// placesOf returns the Kubernetes namespaces of a space, or those that are not
+// of the empty one, sorted, and the name that is written as space.
+func placesOf(space string, environments map[string]string) (places []string, of string) {
+	for place, n := range environments {
+		if space == "" {
+			places = append(places, place)
+		} else if dotted(n) == space {
+			places, of = append(places, place), n
 		}
 	}
-	for place, n := range before {
-		if space == "" || dotted(n) == space {
-			then = append(then, place)
-		}
-	}
-	slices.Sort(now)
-	slices.Sort(then)
-	return of, slices.Equal(now, then)
+	slices.Sort(places)
+	return places, of
 }
 
 // readMemory reads the file.
