@@ -20,10 +20,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sluice-mesh/sluice/test/certs"
-	"github.com/sluice-mesh/sluice/test/freeport"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sluice-mesh/sluice/test/certs"
+	"github.com/sluice-mesh/sluice/test/freeport"
 	"github.com/sluice-mesh/sluice/test/kube/bed"
 )
 

@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/test/freeport"
-
 	"github.com/sluice-mesh/sluice/test/kube/bed"
 	"github.com/sluice-mesh/sluice/test/kube/child"
 )

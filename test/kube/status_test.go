@@ -15,13 +15,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sluice-mesh/sluice/control/kube"
-	"github.com/sluice-mesh/sluice/discovery/kubernetes"
-	"github.com/sluice-mesh/sluice/test/freeport"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sluice-mesh/sluice/control/kube"
+	"github.com/sluice-mesh/sluice/discovery/kubernetes"
+	"github.com/sluice-mesh/sluice/test/freeport"
 	"github.com/sluice-mesh/sluice/test/kube/bed"
 )
 

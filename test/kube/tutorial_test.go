@@ -16,7 +16,6 @@ import (
 	"testing"
 
 	"github.com/sluice-mesh/sluice/test/freeport"
-
 	"github.com/sluice-mesh/sluice/test/kube/bed"
 )
 

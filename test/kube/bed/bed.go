@@ -17,12 +17,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sluice-mesh/sluice/test/freeport"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/sluice-mesh/sluice/test/freeport"
 	"github.com/sluice-mesh/sluice/test/kube/kubelet"
 )
 
