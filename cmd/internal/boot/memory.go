@@ -47,8 +47,8 @@ const (
 	// headroom is what a heap may always grow by before garbage is collected,
 	// and leastGrowth in percent what a large one may: the table of a proxy can
 	// take a hundred megabytes, of which next to nothing changes.
-	headroom    = 12 << 20
-	leastGrowth = 15
+	headroom    = 8 << 20
+	leastGrowth = 12
 	// excess is how much more a heap may hold on to than it comes to between two
 	// collections; beyond it memory is given back at once, which takes a
 	// collection.

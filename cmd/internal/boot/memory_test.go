@@ -48,8 +48,8 @@ func TestFollowMemoryCollectsLargeHeapsSooner(t *testing.T) {
 	large := make([]byte, 512<<20)
 	runtime.GC()
 	follow()
-	if got := debug.SetGCPercent(200); got != 15 {
-		t.Errorf("a heap of 512 MB is collected at %d %%, want 15", got)
+	if got := debug.SetGCPercent(200); got != 12 {
+		t.Errorf("a heap of 512 MB is collected at %d %%, want 12", got)
 	}
 	runtime.KeepAlive(large)
 }
