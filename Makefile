@@ -157,7 +157,7 @@ bench-full: build ## the same at length (22 minutes)
 	bin/sluice bench suite --out docs/benchmarks.md
 
 .PHONY: bench-control
-bench-control: ## measure the control plane with 1,000 proxies and 10,000 gateways, into docs/benchmarks-control.md (10 minutes); fails if a goal is missed
+bench-control: ## measure the control plane with 1,000 proxies and 10,000 gateways, into docs/benchmarks-control.md (3 minutes); fails if a goal is missed
 	go test -count 1 -timeout 30m -v -run '^TestScale' ./test/control -scale.full -scale.out ../../docs/benchmarks-control.md
 
 .PHONY: microbench

@@ -163,11 +163,15 @@ func TestSecretsOutlastAControlPlaneThatCannotSeeThem(t *testing.T) {
 			t.Fatal(err)
 		}
 		endProxy := run(t, e.Run)
-		for deadline := time.Now().Add(patience); len(e.Node().Gateways()) != tt.serves; time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(deadline) {
+		late, again := time.After(patience), time.NewTicker(10*time.Millisecond)
+		for len(e.Node().Gateways()) != tt.serves {
+			select {
+			case <-again.C:
+			case <-late:
 				t.Fatalf("%s: the proxy has %v, want %d gateways", tt.name, e.Node().Gateways(), tt.serves)
 			}
 		}
+		again.Stop()
 		shows(t, ca, port, pair)
 		endProxy()
 		endPlane()
