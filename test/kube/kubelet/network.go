@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -41,7 +42,6 @@ type Network struct {
 	mu     sync.Mutex // guards what follows
 	used   map[netip.Addr]bool
 	next   netip.Addr
-	plugs  int
 	hollow uint32 // how many addresses lead nowhere
 }
 
@@ -53,7 +53,9 @@ func NewNetwork() (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridgePrefix + strconv.Itoa(os.Getpid()%1_000_000)}}
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{
+		Name: bridgePrefix + strconv.Itoa(os.Getpid()%1_000_000), HardwareAddr: hardwareAddress(gateway.Addr()),
+	}}
 	if err := netlink.LinkAdd(bridge); err != nil {
 		return nil, fmt.Errorf("add a bridge: %w", err)
 	}
@@ -62,6 +64,15 @@ func NewNetwork() (*Network, error) {
 		return nil, errors.Join(err, n.Close())
 	}
 	return n, nil
+}
+
+// hardwareAddress returns the address of the host's end of the network, in the
+// range for local use. A bridge without one of its own takes the lowest of its
+// ports, and another one as pods come and go: pods that know the former one
+// would reach nobody until they ask again.
+func hardwareAddress(gateway netip.Addr) net.HardwareAddr {
+	ip := gateway.As4()
+	return net.HardwareAddr{0x02, 0x53, ip[0], ip[1], ip[2], ip[3]}
 }
 
 // Gateway returns the host's address in the network.
@@ -204,13 +215,14 @@ func newNamespace() (netns.NsHandle, error) {
 	return r.ns, r.err
 }
 
+// plugs counts the cables of this process, which have names of their own: one
+// that was pulled is there for some time yet.
+var plugs atomic.Uint32
+
 // plug connects the namespace with the bridge.
 func (s *sandbox) plug() error {
 	n := s.network
-	n.mu.Lock()
-	n.plugs++
-	name := fmt.Sprintf("sb%d.%d", os.Getpid()%1_000_000, n.plugs)
-	n.mu.Unlock()
+	name := fmt.Sprintf("sb%d.%d", os.Getpid()%1_000_000, plugs.Add(1))
 	veth := &netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: name, MasterIndex: n.bridge.Attrs().Index},
 		PeerName:  "eth0", PeerNamespace: netlink.NsFd(s.namespace),
