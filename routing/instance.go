@@ -14,7 +14,15 @@ import (
 type Instance struct {
 	// Name is that of the group that the instance belongs to, such as a
 	// deployment; selectors ask for it by name(...). It may be empty.
-	Name    string
+	Name string
+	// ID is the whole name of that group where names have a path, such as that
+	// of an app of Marathon: "/shop/web", whose Name is "web". It is empty
+	// elsewhere.
+	ID string
+	// Names are those by which routes may ask for the instance instead of
+	// looking an address up: a host name or IP address and a port, in lower
+	// case, such as "web.example:80" or "10.0.0.1:80". Most have none.
+	Names   []string
 	Address netip.Addr
 	Port    int // where it listens, 1 to 65535
 	// Declared is the number of the port as its owner declared it, where that
@@ -32,6 +40,9 @@ type Instance struct {
 	Weight int
 	// Ready reports that it may take requests.
 	Ready bool
+	// Unproven reports that it is Ready for no better reason than that it runs:
+	// whoever started it does not check whether it answers.
+	Unproven bool
 	// Since is when the instance was first known. The zero time is older than
 	// any other.
 	Since time.Time
@@ -50,6 +61,7 @@ func (i *Instance) AddrPort() netip.AddrPort {
 // wherever and whenever they were found.
 func (i *Instance) equal(o *Instance) bool {
 	return i == o || i.Name == o.Name &&
+		i.ID == o.ID &&
 		i.Address == o.Address &&
 		i.Port == o.Port &&
 		i.Declared == o.Declared &&
@@ -61,6 +73,8 @@ func (i *Instance) equal(o *Instance) bool {
 		i.Node == o.Node &&
 		i.Weight == o.Weight &&
 		i.Ready == o.Ready &&
+		i.Unproven == o.Unproven &&
+		slices.Equal(i.Names, o.Names) &&
 		slices.Equal(i.Labels, o.Labels)
 }
 

@@ -4954,6 +4954,9 @@ type Instance struct {
 	Ready         bool                   `protobuf:"varint,13,opt,name=ready,proto3" json:"ready,omitempty"`
 	Since         *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=since,proto3" json:"since,omitempty"`
 	At            *Position              `protobuf:"bytes,15,opt,name=at,proto3" json:"at,omitempty"`
+	Id            string                 `protobuf:"bytes,16,opt,name=id,proto3" json:"id,omitempty"`
+	Names         []string               `protobuf:"bytes,17,rep,name=names,proto3" json:"names,omitempty"` // host:port, in lower case
+	Unproven      bool                   `protobuf:"varint,18,opt,name=unproven,proto3" json:"unproven,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5091,6 +5094,27 @@ func (x *Instance) GetAt() *Position {
 		return x.At
 	}
 	return nil
+}
+
+func (x *Instance) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Instance) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *Instance) GetUnproven() bool {
+	if x != nil {
+		return x.Unproven
+	}
+	return false
 }
 
 var File_control_controlpb_control_proto protoreflect.FileDescriptor
@@ -5440,7 +5464,7 @@ const file_control_controlpb_control_proto_rawDesc = "" +
 	"\n" +
 	"max_age_ns\x18\x04 \x01(\x03R\bmaxAgeNs\x12'\n" +
 	"\x10max_age_grace_ns\x18\x05 \x01(\x03R\rmaxAgeGraceNs\x12\x17\n" +
-	"\aping_ns\x18\x06 \x01(\x03R\x06pingNs\"\xad\x03\n" +
+	"\aping_ns\x18\x06 \x01(\x03R\x06pingNs\"\xef\x03\n" +
 	"\bInstance\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x12\n" +
@@ -5457,7 +5481,10 @@ const file_control_controlpb_control_proto_rawDesc = "" +
 	"\x06weight\x18\f \x01(\rR\x06weight\x12\x14\n" +
 	"\x05ready\x18\r \x01(\bR\x05ready\x120\n" +
 	"\x05since\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12+\n" +
-	"\x02at\x18\x0f \x01(\v2\x1b.sluice.control.v1.PositionR\x02at*1\n" +
+	"\x02at\x18\x0f \x01(\v2\x1b.sluice.control.v1.PositionR\x02at\x12\x0e\n" +
+	"\x02id\x18\x10 \x01(\tR\x02id\x12\x14\n" +
+	"\x05names\x18\x11 \x03(\tR\x05names\x12\x1a\n" +
+	"\bunproven\x18\x12 \x01(\bR\bunproven*1\n" +
 	"\bPortType\x12\x12\n" +
 	"\x0ePORT_TYPE_HTTP\x10\x00\x12\x11\n" +
 	"\rPORT_TYPE_TCP\x10\x01*@\n" +

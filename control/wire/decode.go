@@ -273,6 +273,11 @@ func (r *reader) instance(p *path, m *controlpb.Instance, to *routing.Instance) 
 		Ready:     m.GetReady(),
 		Since:     r.moment(p, "since", m.GetSince()),
 		At:        r.position(p, "at", m.GetAt()),
+		ID:        r.known.text(m.GetId()),
+		Unproven:  m.GetUnproven(),
+	}
+	for _, name := range m.GetNames() {
+		to.Names = append(to.Names, r.known.text(name))
 	}
 	if m.GetPort() == 0 {
 		r.fault(p, "port", "it is missing")
