@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -55,11 +56,20 @@ type sluice struct {
 // with the test.
 func newSluice(tb testing.TB, b *bed.Bed, ns string, args ...string) *sluice {
 	tb.Helper()
+	return launch(tb, b, ns, append([]string{
+		"run", "--admin", "127.0.0.1:0", "--gateway-address", "127.0.0.1", "--keep-vanished", "1s", "--drain", "1s",
+	}, args...)...)
+}
+
+// launch is newSluice for any verb that has an API, with no more flags than that
+// takes.
+func launch(tb testing.TB, b *bed.Bed, ns string, args ...string) *sluice {
+	tb.Helper()
 	s := &sluice{tb: tb, b: b, dir: tb.TempDir(), api: "127.0.0.1:" + strconv.Itoa(freeport.One(tb))}
-	s.args = append([]string{
-		"run", "--data-dir", s.dir, "--api", s.api, "--admin", "127.0.0.1:0",
-		"--kubeconfig", b.Kubeconfig, "--kubernetes-namespaces", ns, "--kubernetes-home", ns, "--gateway-address", "127.0.0.1", "--keep-vanished", "1s", "--drain", "1s",
-	}, args...)
+	s.args = slices.Concat(args, []string{
+		"--data-dir", s.dir, "--api", s.api,
+		"--kubeconfig", b.Kubeconfig, "--kubernetes-namespaces", ns, "--kubernetes-home", ns,
+	})
 	s.start()
 	tb.Cleanup(func() {
 		s.stop()

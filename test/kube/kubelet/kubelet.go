@@ -8,6 +8,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,7 +20,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// Kubelet runs the pods of all its nodes. All fields must be set.
+// Kubelet runs the pods of all its nodes, and leaves those of others alone. All
+// fields must be set.
 type Kubelet struct {
 	Client  kubernetes.Interface
 	Network *Network
@@ -136,6 +138,9 @@ func (k *Kubelet) see(ctx context.Context, object any) {
 	if spec.Spec.NodeName == "" {
 		k.place(ctx, spec)
 		return
+	}
+	if !slices.Contains(k.nodes, spec.Spec.NodeName) {
+		return // of a node that somebody else makes up
 	}
 	p := k.pods[spec.UID]
 	if p == nil {
