@@ -519,7 +519,7 @@ func rich() *routing.Gateway {
 				At: routing.Position{Line: 2}, ConditionAt: routing.Position{Line: 3},
 				Instances: []*routing.Instance{{
 					Name: "shop", Address: netip.MustParseAddr("10.0.0.1"), Port: 80, Labels: []routing.Label{{Name: "a", Value: "b"}}, Ready: true,
-					Names: []string{"shop.example:80"},
+					Names: []string{"shop.example:80"}, SlowStart: time.Second,
 				}},
 			},
 			{Path: "[10.0.0.2:80]", Weight: half},

@@ -43,6 +43,10 @@ type Instance struct {
 	// Unproven reports that it is Ready for no better reason than that it runs:
 	// whoever started it does not check whether it answers.
 	Unproven bool
+	// SlowStart is how long it takes to get its whole share when it comes beside
+	// others, where neither route nor gateway says. Zero means that it has it at
+	// once.
+	SlowStart time.Duration
 	// Since is when the instance was first known. The zero time is older than
 	// any other.
 	Since time.Time
@@ -74,6 +78,7 @@ func (i *Instance) equal(o *Instance) bool {
 		i.Weight == o.Weight &&
 		i.Ready == o.Ready &&
 		i.Unproven == o.Unproven &&
+		i.SlowStart == o.SlowStart &&
 		slices.Equal(i.Names, o.Names) &&
 		slices.Equal(i.Labels, o.Labels)
 }

@@ -4957,6 +4957,7 @@ type Instance struct {
 	Id            string                 `protobuf:"bytes,16,opt,name=id,proto3" json:"id,omitempty"`
 	Names         []string               `protobuf:"bytes,17,rep,name=names,proto3" json:"names,omitempty"` // host:port, in lower case
 	Unproven      bool                   `protobuf:"varint,18,opt,name=unproven,proto3" json:"unproven,omitempty"`
+	SlowStartNs   int64                  `protobuf:"varint,19,opt,name=slow_start_ns,json=slowStartNs,proto3" json:"slow_start_ns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5115,6 +5116,13 @@ func (x *Instance) GetUnproven() bool {
 		return x.Unproven
 	}
 	return false
+}
+
+func (x *Instance) GetSlowStartNs() int64 {
+	if x != nil {
+		return x.SlowStartNs
+	}
+	return 0
 }
 
 var File_control_controlpb_control_proto protoreflect.FileDescriptor
@@ -5464,7 +5472,7 @@ const file_control_controlpb_control_proto_rawDesc = "" +
 	"\n" +
 	"max_age_ns\x18\x04 \x01(\x03R\bmaxAgeNs\x12'\n" +
 	"\x10max_age_grace_ns\x18\x05 \x01(\x03R\rmaxAgeGraceNs\x12\x17\n" +
-	"\aping_ns\x18\x06 \x01(\x03R\x06pingNs\"\xef\x03\n" +
+	"\aping_ns\x18\x06 \x01(\x03R\x06pingNs\"\x93\x04\n" +
 	"\bInstance\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x12\n" +
@@ -5484,7 +5492,8 @@ const file_control_controlpb_control_proto_rawDesc = "" +
 	"\x02at\x18\x0f \x01(\v2\x1b.sluice.control.v1.PositionR\x02at\x12\x0e\n" +
 	"\x02id\x18\x10 \x01(\tR\x02id\x12\x14\n" +
 	"\x05names\x18\x11 \x03(\tR\x05names\x12\x1a\n" +
-	"\bunproven\x18\x12 \x01(\bR\bunproven*1\n" +
+	"\bunproven\x18\x12 \x01(\bR\bunproven\x12\"\n" +
+	"\rslow_start_ns\x18\x13 \x01(\x03R\vslowStartNs*1\n" +
 	"\bPortType\x12\x12\n" +
 	"\x0ePORT_TYPE_HTTP\x10\x00\x12\x11\n" +
 	"\rPORT_TYPE_TCP\x10\x01*@\n" +

@@ -275,6 +275,7 @@ func (r *reader) instance(p *path, m *controlpb.Instance, to *routing.Instance) 
 		At:        r.position(p, "at", m.GetAt()),
 		ID:        r.known.text(m.GetId()),
 		Unproven:  m.GetUnproven(),
+		SlowStart: r.time(p, "slow_start_ns", m.GetSlowStartNs()),
 	}
 	for _, name := range m.GetNames() {
 		to.Names = append(to.Names, r.known.text(name))

@@ -322,7 +322,7 @@ func fromInstance(i *routing.Instance) *controlpb.Instance {
 		Name: i.Name, Address: i.Address.String(), Port: number(i.Port), Declared: number(i.Declared), Index: number(i.Index),
 		Kind: i.Kind, Namespace: i.Namespace, Image: i.Image, Zone: i.Zone, Node: i.Node,
 		Weight: number(i.Weight), Ready: i.Ready, Since: fromTime(i.Since), At: fromPosition(i.At),
-		Id: i.ID, Names: i.Names, Unproven: i.Unproven,
+		Id: i.ID, Names: i.Names, Unproven: i.Unproven, SlowStartNs: int64(i.SlowStart),
 	}
 	for _, l := range i.Labels {
 		m.Labels = append(m.Labels, &controlpb.Label{Name: l.Name, Value: l.Value})
