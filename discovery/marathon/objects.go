@@ -3,7 +3,11 @@
 package marathon
 
 import (
+	"net/netip"
+	"strconv"
+	"strings"
 	"time"
+	"unique"
 
 	"github.com/sluice-mesh/sluice/routing"
 )
@@ -12,22 +16,29 @@ import (
 // 1.4 and those of 1.5 and later have become the same. It is not changed once
 // it was read.
 type app struct {
-	id      string          // absolute, such as /shop/web
-	labels  []routing.Label // by name
-	image   string
-	version string // of its configuration, a time
-	scaled  time.Time
-	// instances is how many tasks are wanted.
-	instances int
-	mode      mode
-	// ports are what the app declares, by index; with none it still may have
-	// tasks with ports.
-	ports     []port
-	declared  bool // the app says which ports it has, none perhaps
+	id string // absolute, such as /shop/web
+	*spec
+	version   string    // of its configuration, a time
+	changed   time.Time // when it last changed but for its number of instances; zero if that is unknown
+	scaled    time.Time // when that number last changed; zero if that is unknown
+	instances int       // how many tasks are wanted
+	deploying bool      // a deployment of the app runs
+	tasks     []task    // by id
+}
+
+// spec is what an app says of its tasks. During a deployment there are tasks of
+// two versions of it, and each has what its own version said.
+type spec struct {
+	labels []routing.Label // by name
+	image  string
+	mode   mode
+	ports  []port // by index
+	// declared says that ports are all that there are: without it a task has
+	// what ports it was given.
+	declared  bool
+	ipIndex   int // which address of a task counts, as a label says; -1 if none does
 	checks    []check
 	readiness []readiness
-	deploying bool // a deployment of the app runs
-	tasks     []task
 }
 
 // mode is how the tasks of an app are reached.
@@ -43,22 +54,29 @@ const (
 type port struct {
 	name      string
 	container int // in the container; 0 in modeHost, and if it is that of the agent
-	// host is that on the agent: 0 for any, -1 for none.
-	host     int
-	service  int // at which load balancers offer it; 0 if it has none
-	required bool
-	tcp      bool // it takes TCP, perhaps UDP as well
-	vips     []string
+	host      int // on the agent: 0 for any, -1 for none
+	service   int // at which load balancers offer it; 0 if it has none
+	tcp       bool
+	vips      []string // values of VIP_0 and so on, as written, in their order
 }
 
 // check is a health check of an app.
 type check struct {
 	protocol string // in upper case, such as MESOS_HTTP
 	path     string
-	port     int // a number, 0 if it is told by index
+	port     int // a number; 0 if index tells
 	index    int
 	interval time.Duration
 	failures int // in a row, after which a task is killed
+}
+
+// isHTTP reports whether the check makes HTTP requests.
+func (c check) isHTTP() bool {
+	switch c.protocol {
+	case "HTTP", "HTTPS", "MESOS_HTTP", "MESOS_HTTPS":
+		return true
+	}
+	return false
 }
 
 // readiness is a check that a deployment waits for.
@@ -69,16 +87,21 @@ type readiness struct {
 // task is what counts of a task: one running copy of an app.
 type task struct {
 	id        string
-	host      string // agent: a name or an address
-	ports     []int  // on the agent
-	addresses []string
+	at        unique.Handle[place]
+	ports     []int        // on the agent
+	services  []int        // the service ports of these, by the task's own version; nil if unknown
+	addresses []netip.Addr // of its own, in modeContainer
 	state     state
 	version   string // of the app, with which it was started
 	started   time.Time
-	zone      string
-	region    string
 	health    health
 	readiness readinessResult
+}
+
+// place is where tasks run.
+type place struct {
+	host         string // the agent: a name or an address
+	zone, region string
 }
 
 // state is what becomes of a task as far as traffic goes.
@@ -96,8 +119,8 @@ type health uint8
 
 const (
 	healthUnknown health = iota // not all have said something
-	healthAlive
-	healthDead
+	healthAlive                 // all say that it is
+	healthDead                  // one says that it is not
 )
 
 // readinessResult is what the readiness checks of an app say of a task.
@@ -108,3 +131,41 @@ const (
 	readinessPassed
 	readinessFailed
 )
+
+// name is the last part of the id: what the app is called in its group.
+func (a *app) name() string { return a.id[strings.LastIndexByte(a.id, '/')+1:] }
+
+// group is the path of the groups that the app is in, such as shop/eu; empty
+// if it is in none.
+func (a *app) group() string {
+	return strings.Trim(a.id[:strings.LastIndexByte(a.id, '/')], "/")
+}
+
+// label returns the value of a label of the app.
+func (s *spec) label(name string) (value string, ok bool) {
+	for _, l := range s.labels {
+		if l.Name == name {
+			return l.Value, true
+		}
+	}
+	return "", false
+}
+
+// positionOf is where something of an app is written, as far as that can be
+// told of what has no lines: the key of the app's updates.
+func positionOf(id string) routing.Position { return routing.Position{Source: resourceApps + id} }
+
+// wrong is a fault of an app: what it says cannot be, and this part of it, or
+// all of it if severity says Refused, does not count.
+func wrong(severity routing.Severity, id, path, problem, allowed string) *routing.Fault {
+	return &routing.Fault{
+		Code: "InvalidApp", At: positionOf(id), Kind: resourceApps, Name: id, Path: path,
+		Problem: problem, Allowed: allowed, Severity: severity,
+	}
+}
+
+// intern returns the one copy of a text that many apps or tasks have.
+func intern(text string) string { return unique.Make(text).Value() }
+
+// element names an element of a list in a path.
+func element(list string, index int) string { return list + "[" + strconv.Itoa(index) + "]" }
