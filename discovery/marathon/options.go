@@ -35,6 +35,9 @@ type Options struct {
 	// Groups are the groups of marathon-lb whose apps become gateways; "*"
 	// means all. None means that labels make no gateways.
 	Groups []string
+	// LBCertificates are PEM files, certificate and key in one, for all virtual
+	// hosts that labels ask for.
+	LBCertificates []string
 	// Environments tell by group, such as /shop/eu, whose is what stands in it,
 	// organisation/environment; the longest group counts. What stands elsewhere
 	// is of whoever runs the source.
@@ -146,6 +149,13 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// Check reports what is wrong: addresses that are none, or files that cannot be
+// read.
+func (o Options) Check() error {
+	_, err := newClient(o.withDefaults())
+	return err
+}
+
 // bases reads URLs.
 func (o Options) bases() ([]*url.URL, error) {
 	if len(o.URLs) == 0 {
@@ -189,10 +199,5 @@ func (o Options) transport() *http.Transport {
 		IdleConnTimeout:        time.Minute,
 		MaxIdleConnsPerHost:    2,
 		MaxResponseHeaderBytes: 64 << 10,
-		DisableCompression:     false,
 	}
 }
-
-// answerTimeout is how long Marathon may take to begin an answer: during an
-// election it takes seconds, and a large cluster's snapshot as long.
-const answerTimeout = 46 * time.Second
