@@ -122,7 +122,11 @@ func (c *candidate) checkRoute(i int, r *Route) {
 				Allowed: `"[host:port]", such as "[10.0.0.1:8080]", "[shop.example:80]" or "[[::1]:80]", with a port from 1 to 65535`,
 			})
 		}
-		c.addresses[i] = &Target{Kind: TargetAddress, Address: address, Host: host, Port: port}
+		to := &Target{Kind: TargetAddress, Address: address, Host: host, Port: port}
+		if len(r.Instances) > 0 {
+			to.Kind = TargetInstances // which bear the address as a name
+		}
+		c.addresses[i] = to
 	}
 }
 

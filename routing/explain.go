@@ -91,6 +91,9 @@ type HopExplanation struct {
 	Next      string   `json:"next,omitempty"`      // the gateway that the route leads to
 	Address   string   `json:"address,omitempty"`   // that the route leads to
 	Instances []string `json:"instances,omitempty"` // found there
+	// Bearers are whose instances bear the address as a name, which is therefore
+	// not looked up: each a kind and an ID or name, such as app /shop/web.
+	Bearers []string `json:"bearers,omitempty"`
 	// Health says how they stand; empty if nobody looks and nothing happened.
 	Health []InstanceState `json:"health,omitempty"`
 	// Path is the path that the rewrites of the route gave the request; empty
@@ -550,10 +553,24 @@ func (x *explainer) lead(out *HopExplanation, h *Hop) {
 		out.Next = x.snapshot.slots[to.Slot].Name
 	case to.leaves():
 		out.Address, out.Instances = to.Address, x.live.Instances(h.Gateway, h.Route)
+		if to.Address != "" {
+			out.Bearers = bearers(h.Route.Instances)
+		}
 		if s, ok := x.options.Live.(States); ok {
 			out.Health = s.States(h.Gateway, h.Route)
 		}
 	}
+}
+
+// bearers says what some instances belong to, each once.
+func bearers(list []*Instance) (all []string) {
+	for _, i := range list {
+		one := strings.TrimSpace(i.Kind + " " + cmp.Or(i.ID, i.Name, i.AddrPort().String()))
+		if !slices.Contains(all, one) {
+			all = append(all, one)
+		}
+	}
+	return all
 }
 
 // The ways in which a route is chosen.

@@ -141,6 +141,9 @@ func (h *HopExplanation) format(s *story, number int) {
 	case h.Route != "":
 		s.line(3, "It leads to %s.", where(h.Address, h.Instances))
 	}
+	if len(h.Bearers) > 0 {
+		s.line(3, "That address is not looked up: it is a name of %s.", strings.Join(firstNames(h.Bearers), ", "))
+	}
 	for _, text := range h.Limits {
 		s.line(3, "Limit: %s.", text)
 	}

@@ -83,8 +83,8 @@ func (i *Instance) equal(o *Instance) bool {
 		slices.Equal(i.Labels, o.Labels)
 }
 
-// led reports whether a route leads to instances: its own selector or that of
-// its gateway finds them, or they were handed in with it.
+// led reports whether a route that has no address leads to instances: its own
+// selector or that of its gateway finds them, or they were handed in with it.
 func (g *Gateway) led(r *Route) bool {
 	return !r.external() && (g.Selector != "" || r.Selector != "" || len(r.Instances) > 0)
 }

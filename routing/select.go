@@ -60,7 +60,8 @@ func (s *Selection) Groups(gateway string) []Group { return s.groups[gateway] }
 // made, those without instances among them. It is not to be changed.
 func (s *Selection) Known(gateway string) []KnownRoute { return s.known[gateway] }
 
-// Select has all selectors of a table find their instances. It returns the
+// Select has all selectors of a table find their instances, and routes to
+// addresses those that bear them as Names. It returns the
 // table with their routes and instances, and what is to be handed in as prev
 // the next time; neither prev nor the table is changed. now is the time at
 // which it happens.
@@ -127,7 +128,7 @@ type selecting struct {
 // gateway finds what the selectors of a gateway find.
 func (s *selecting) gateway(g *Gateway) {
 	s.next.Gateway = g
-	if g.Selector == "" && !g.selects() {
+	if g.Selector == "" && !g.selects() && !s.named(g) {
 		return
 	}
 	c := *g
@@ -204,12 +205,17 @@ func (s *selecting) tell(g *Gateway, r *Regrouping) {
 	}
 }
 
-// fill gives the routes of a gateway that have a selector their instances.
+// fill gives the routes of a gateway that have a selector their instances, and
+// those whose address instances bear as a name.
 func (s *selecting) fill(g *Gateway, found map[*Instance]bool) ([]*Route, bool) {
 	routes := make([]*Route, len(g.Routes))
 	for i, r := range g.Routes {
 		routes[i] = r
 		if r.Selector == "" {
+			if list := s.bearers(r); len(list) > 0 {
+				c := *r
+				c.Instances, routes[i] = list, &c
+			}
 			continue
 		}
 		c := *r

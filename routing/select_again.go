@@ -129,6 +129,7 @@ type Interests struct {
 	byName   map[string]*interest
 	byAnchor map[anchor]map[string]*interest
 	wide     map[string]*interest // those that may find any instance
+	named    addressed            // those that may find one by its Names
 }
 
 // interest is that of one gateway.
@@ -153,6 +154,7 @@ func (t *Interests) Set(name string, g *Gateway, o SelectOptions) {
 		t.byName, t.wide = make(map[string]*interest), make(map[string]*interest)
 		t.byAnchor = make(map[anchor]map[string]*interest)
 	}
+	t.named.set(name, g)
 	if old := t.byName[name]; old != nil {
 		if old.gateway == g {
 			return
@@ -236,9 +238,9 @@ func (t *selectorTest) anchors(namespace string) (anchors []anchor, ok bool) {
 	one := anchor{subject: t.subject}
 	switch {
 	case t.subject == subjectLabel && first.literal && second.literal:
-		one.label = Label{first.text, second.text}
+		one.label = Label{first.plain, second.plain}
 	case (t.subject == subjectName || t.subject == subjectNamespace) && first.literal:
-		one.label.Value = first.text
+		one.label.Value = first.plain
 	case t.subject == subjectNamespace && first.own:
 		one.label.Value = namespace
 	default:
@@ -261,7 +263,8 @@ func worth(anchors []anchor) int {
 	return least
 }
 
-// Concerned adds to found the gateways of which a selector finds an instance.
+// Concerned adds to found the gateways of which a selector finds an instance,
+// or a route asks for it by name.
 func (t *Interests) Concerned(i *Instance, found map[string]bool) {
 	m := matcher{}
 	ask := func(all map[string]*interest) {
@@ -280,8 +283,12 @@ func (t *Interests) Concerned(i *Instance, found map[string]bool) {
 	}
 	ask(t.wide)
 	ask(t.byAnchor[anchor{subjectName, Label{Value: i.Name}}])
+	if i.ID != "" {
+		ask(t.byAnchor[anchor{subjectName, Label{Value: i.ID}}])
+	}
 	ask(t.byAnchor[anchor{subjectNamespace, Label{Value: i.Namespace}}])
 	for _, l := range i.Labels {
 		ask(t.byAnchor[anchor{subjectLabel, l}])
 	}
+	t.named.concerned(i, found)
 }

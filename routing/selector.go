@@ -34,7 +34,8 @@ const (
 //
 // Names are in lower case: name and id, kind and type, namespace and group,
 // image, ip and host, port, port_index and index take one argument, label
-// takes two. An argument is printable ASCII with at most one parenthesised
+// takes two. That of name may match the ID of an instance in place of its Name,
+// which is tried first. An argument is printable ASCII with at most one parenthesised
 // group and at least one character; its blanks count. Those of port, port_index
 // and index are digits, all others regular expressions that match the whole
 // text. namespace($namespace) stands for the namespace of whoever asks.
@@ -93,7 +94,8 @@ var subjectNames = [...][]string{
 // pattern is an argument: a text that is compared, or a regular expression.
 type pattern struct {
 	text    string // as written
-	literal bool   // it matches nothing but its text
+	literal bool   // it matches nothing but plain
+	plain   string // what is written, without marks that take meaning away
 	any     bool   // it matches every text in one line
 	own     bool   // it stands for the namespace of whoever asks
 	re      *regexp.Regexp

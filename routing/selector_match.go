@@ -21,15 +21,16 @@ type Group struct {
 type Instances struct {
 	all         []*Instance
 	byLabel     map[Label][]*Instance
-	byName      map[string][]*Instance
+	byName      map[string][]*Instance // by Name and by ID
 	byNamespace map[string][]*Instance
+	byAddress   map[string][]*Instance // by the nameKey of each of Names
 }
 
 // NewInstances indexes a list, which is not changed afterwards.
 func NewInstances(list []*Instance) *Instances {
 	is := &Instances{
 		all: slices.Clone(list), byLabel: make(map[Label][]*Instance),
-		byName: make(map[string][]*Instance), byNamespace: make(map[string][]*Instance),
+		byName: make(map[string][]*Instance), byNamespace: make(map[string][]*Instance), byAddress: make(map[string][]*Instance),
 	}
 	for _, i := range list {
 		is.each(i, func(in []*Instance) []*Instance { return append(in, i) })
@@ -60,7 +61,13 @@ func (is *Instances) Replace(old, next *Instance) {
 // each changes every list that an instance is in, but that of all.
 func (is *Instances) each(i *Instance, change func([]*Instance) []*Instance) {
 	set(is.byName, i.Name, change)
+	if i.ID != "" && i.ID != i.Name {
+		set(is.byName, i.ID, change)
+	}
 	set(is.byNamespace, i.Namespace, change)
+	for _, key := range i.nameKeys() {
+		set(is.byAddress, key, change)
+	}
 	for k, l := range i.Labels {
 		if !slices.Contains(i.Labels[:k], l) {
 			set(is.byLabel, l, change)
@@ -129,6 +136,17 @@ func (s *Selector) candidates(is *Instances, namespace string) []*Instance {
 			return y
 		}
 		return x
+	case selectOr:
+		x, y := s.x.candidates(is, namespace), s.y.candidates(is, namespace)
+		switch {
+		case len(x) == 0:
+			return y
+		case len(y) == 0:
+			return x
+		case len(x)+len(y) >= len(is.all):
+			return is.all
+		}
+		return slices.Concat(x, y) // those of both stand twice, which does no harm
 	case selectTest:
 		return s.test.candidates(is, namespace)
 	default:
@@ -140,11 +158,11 @@ func (t *selectorTest) candidates(is *Instances, namespace string) []*Instance {
 	first, second := &t.args[0], &t.args[1]
 	switch {
 	case t.subject == subjectLabel && first.literal && second.literal:
-		return is.byLabel[Label{first.text, second.text}]
+		return is.byLabel[Label{first.plain, second.plain}]
 	case t.subject == subjectName && first.literal:
-		return is.byName[first.text]
+		return is.byName[first.plain]
 	case t.subject == subjectNamespace && first.literal:
-		return is.byNamespace[first.text]
+		return is.byNamespace[first.plain]
 	case t.subject == subjectNamespace && first.own:
 		return is.byNamespace[namespace]
 	default:
@@ -190,7 +208,7 @@ func (s *Selector) matches(i *Instance, m *matcher) bool {
 func (t *selectorTest) matches(i *Instance, m *matcher) bool {
 	switch t.subject {
 	case subjectName:
-		return t.matchesText(i.Name, m)
+		return t.matchesText(i.Name, m) || i.ID != "" && t.matchesText(i.ID, m)
 	case subjectKind:
 		return t.matchesText(i.Kind, m)
 	case subjectNamespace:
@@ -248,7 +266,7 @@ func (t *selectorTest) matchesLabel(i *Instance, m *matcher) bool {
 func (p *pattern) match(text string) (value string, captured, ok bool) {
 	switch {
 	case p.literal:
-		return "", false, text == p.text
+		return "", false, text == p.plain
 	case p.any && !strings.ContainsAny(text, "\n\r\u0085\u2028\u2029"):
 		return text, p.text != ".*", true
 	case p.re.NumSubexp() == 0:

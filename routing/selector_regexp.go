@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
+	"unicode/utf8"
 )
 
 // newPattern makes a pattern of an argument that begins at offset at.
@@ -22,7 +23,7 @@ func newPattern(s subject, text string, at int) (pattern, error) {
 	case text == "(.*)" || text == ".*":
 		p.any = true
 	case regexp.QuoteMeta(text) == text:
-		p.literal = true
+		p.literal, p.plain = true, text
 		return p, nil
 	}
 	translated, err := translate(text)
@@ -39,7 +40,23 @@ func newPattern(s subject, text string, at int) (pattern, error) {
 		return p, &SelectorError{at, problem, ""}
 	}
 	p.re = re
+	p.plain, p.literal = literalOf(text, translated)
 	return p, nil
+}
+
+// literalOf returns the only text that a pattern matches, if there is one, such
+// as web-1.0 of web-1\.0: it is looked up instead of being compared with all.
+func literalOf(java, translated string) (text string, ok bool) {
+	if strings.ContainsAny(java, "()[]{}|*+?") {
+		return "", false // it says more, nearly always
+	}
+	re, err := regexp.Compile(translated)
+	if err != nil {
+		return "", false
+	}
+	text, ok = re.LiteralPrefix()
+	// A regular expression takes bytes that are no UTF-8 for U+FFFD.
+	return text, ok && !strings.ContainsRune(text, utf8.RuneError)
 }
 
 // translate makes a regular expression of Go of one of Java

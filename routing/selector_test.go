@@ -152,7 +152,10 @@ func TestSelectorGroups(t *testing.T) {
 		Name: "shop/web", Address: netip.MustParseAddr("10.0.0.4"), Port: 8080, Declared: 80, Index: 1, Kind: "container",
 		Namespace: "shop", Image: "shop:1.0", Labels: []routing.Label{{Name: "a", Value: "x"}, {Name: "b", Value: "x"}, {Name: "ab", Value: "y z"}},
 	}
-	all := []*routing.Instance{v2, v1, other, rich, v1}
+	app := &routing.Instance{
+		Name: "web-1.0", ID: "/shop/eu/web-1.0", Namespace: "eu", Kind: "app", Address: netip.MustParseAddr("10.0.0.5"), Port: 31000, Declared: 80,
+	}
+	all := []*routing.Instance{v2, v1, other, rich, v1, app}
 	for _, tt := range []struct{ name, selector, want string }{
 		{"instances without a capture are one group", "label(app)(shop)", "()=10.0.0.1:80,10.0.0.2:80"},
 		{"a capture makes groups", "label(app)(shop) && label(version)((.*))", "(1.0.3)=10.0.0.1:80 (2.0.1)=10.0.0.2:80"},
@@ -175,13 +178,20 @@ func TestSelectorGroups(t *testing.T) {
 		{"by image", "image(shop:.*)", "()=10.0.0.4:8080"},
 		{"what has no image is of none", "image(.*)", "()=10.0.0.4:8080"},
 		{"by kind", "kind(container)", "()=10.0.0.4:8080"},
+		{"an ID by its last segment", "id(web-(.*))", "(1.0)=10.0.0.5:31000"},
+		{"an ID as a whole", "id(/shop/(.*)/web-1.0)", "(eu)=10.0.0.5:31000"},
+		{"an ID under the other name of the operand", `name(/shop/eu/web-1\.0)`, "()=10.0.0.5:31000"},
+		{"not a part of an ID", "id(/shop/eu) or id(eu/.*) or id(shop/eu/web-1.0)", ""},
+		{"the name before the ID, where both match", "kind(app) and id(.*(we|sh).*)", "(we)=10.0.0.5:31000"},
+		{"the ID alone, where the name does not match", "id(.*(sh).*) and kind(app)", "(sh)=10.0.0.5:31000"},
+		{"neither by a negation", "kind(app) and not id(/shop/.*)", ""},
 		{"by the port that is declared", "port(80) and index(1)", "()=10.0.0.4:8080"},
 		{"not by the port where it listens", "port(8080)", ""},
 		{"by address", `ip(10\.0\.0\.[14])`, "()=10.0.0.1:80,10.0.0.4:8080"},
 		{"by the own namespace", "namespace($namespace)", "()=10.0.0.4:8080"},
 		{"by a namespace", "namespace(sh.*)", "()=10.0.0.4:8080"},
 		{"nothing", "false and true", ""},
-		{"all but some", "not label(app)(.*) and !false", "()=10.0.0.4:8080"},
+		{"all but some", "not label(app)(.*) and !false and not kind(app)", "()=10.0.0.4:8080"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := grouped(t, tt.selector, all...); got != tt.want {
@@ -232,12 +242,14 @@ func FuzzParseSelector(f *testing.F) {
 	for _, text := range []string{
 		"label(app)(shop) && label(version)((.*))", "not (name(a) or ! kind(b)) and port(80)", "1|t&f or 0", `label( a(\p{Lower}) )([^x\s]+?)`,
 		"namespace($namespace) and index(3)", `ip(10\.0\.0\.\d{1,3})`, "image((?i)shop:.*)",
+		`id(/b/(.*)) or name(a\.b) and id(\Q/b/a\E)`,
 	} {
 		f.Add(text)
 	}
 	list := routing.NewInstances([]*routing.Instance{
 		instance("10.0.0.1", "app=shop", "version=1.0.3"), instance("10.0.0.2", "app=shop", "version=2.0.1"),
 		{Name: "a", Kind: "b", Namespace: "shop", Image: "shop:1", Address: netip.MustParseAddr("10.0.0.3"), Port: 80, Index: 3},
+		{Name: "a", ID: "/b/a", Kind: "app", Address: netip.MustParseAddr("10.0.0.4"), Port: 80},
 	})
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := routing.ParseSelector(text)

@@ -100,7 +100,8 @@ const (
 	TargetAddress
 	// TargetGateway leads to the gateway in Slot, in process.
 	TargetGateway
-	// TargetInstances leads to the Instances of the route, maybe none.
+	// TargetInstances leads to the Instances of the route, maybe none. If they
+	// were found by an address that they bear as a name, the target has it, too.
 	TargetInstances
 )
 

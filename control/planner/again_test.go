@@ -52,6 +52,10 @@ func anyInstance(r *rand.Rand) *routing.Instance {
 	if len(faults) > 0 {
 		panic(faults[0])
 	}
+	if r.IntN(2) == 0 {
+		list[0].ID = fmt.Sprintf("/x/n%d", r.IntN(3))
+		list[0].Names = []string{fmt.Sprintf("n%d.example:80", r.IntN(2)), fmt.Sprintf("127.0.0.1:%d", 1+r.IntN(3))}[:r.IntN(3)]
+	}
 	return list[0]
 }
 
@@ -73,7 +77,11 @@ func anyText(r *rand.Rand) string {
 		hosts = fmt.Sprintf("virtual_hosts: [h%d.example, \"*.h%d.example\"]\n", n(3), n(3))
 	}
 	head := fmt.Sprintf("name: g%d\n", n(9)) + port + hosts + broken
-	switch n(8) {
+	switch n(10) {
+	case 8:
+		return head + fmt.Sprintf("selector: id(/x/n%d) or id(/x/(n.)) and port(80)\n", n(3))
+	case 9:
+		return head + fmt.Sprintf("routes: {\"[N%d.Example:80]\": {weight: 40%%}, a: {weight: 60%%, selector: id(/x/.*)}}\n", n(3))
 	case 0:
 		return fmt.Sprintf("kind: conditions\nname: c%d\ncondition: User-Agent == %d\n", n(3), n(3)) + broken
 	case 1:

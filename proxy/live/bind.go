@@ -83,7 +83,7 @@ func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *G
 		switch r.Target.Kind {
 		case routing.TargetAddress:
 			route.Target = known[r.Path]
-			if route.Target == nil {
+			if route.Target == nil || !route.Target.Named() {
 				route.Target = b.Pool.Target(r.Target.Host, r.Target.Port)
 				fresh = append(fresh, route.Target)
 			}
@@ -133,7 +133,8 @@ func showInstances(r *metrics.Route, t *upstream.Target) {
 }
 
 // knownTargets returns the targets that a gateway had, by route path. A path
-// in brackets names its address, so an equal one leads to the same place.
+// in brackets names its address, so an equal one leads to the same place, or to
+// the instances that bear it as a name.
 func knownTargets(old *Gateway) map[string]*upstream.Target {
 	if old == nil {
 		return nil

@@ -51,6 +51,10 @@ type lookup struct {
 // Instances returns the present instances. The slice is not to be changed.
 func (t *Target) Instances() []*Instance { return t.chosen.Load().instances }
 
+// Named reports whether it leads to what is behind a host, and not to instances
+// that it was made of.
+func (t *Target) Named() bool { return t.name != nil }
+
 // Choosing returns how an instance is chosen.
 func (t *Target) Choosing() Choosing {
 	c := t.choosing.Value()
