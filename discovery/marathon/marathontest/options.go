@@ -43,9 +43,14 @@ type Options struct {
 	// Otherwise a deployment makes new tasks healthy in its phase Healthy, and
 	// SetHealth changes that.
 	Probe bool
+	// ProbeEvery bounds the time between two checks; zero leaves it to the apps,
+	// and to Marathon's 60 s for those that say nothing.
+	ProbeEvery time.Duration
 	// ByHand leaves each phase of a deployment to Deployment.Step. Otherwise it
 	// runs to its end: at once, or as the checks allow with Probe.
 	ByHand bool
+	// MaxTasks bounds the tasks of all apps. Zero means 200,000.
+	MaxTasks int
 	// Nulls has fields that have no value served as null, where they would be
 	// left out.
 	Nulls bool
@@ -80,6 +85,7 @@ func (o Options) withDefaults() Options {
 	if len(o.Agents) == 0 {
 		o.Agents = []Agent{{Host: "127.0.0.1"}}
 	}
+	o.MaxTasks = cmp.Or(o.MaxTasks, 200_000)
 	o.LineEnd = cmp.Or(o.LineEnd, "\n")
 	o.Heartbeat = cmp.Or(o.Heartbeat, 10*time.Second)
 	o.ElectionWait = cmp.Or(o.ElectionWait, 100*time.Millisecond)
