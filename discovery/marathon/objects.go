@@ -53,9 +53,10 @@ const (
 // port is a port as an app declares it.
 type port struct {
 	name      string
-	container int // in the container; 0 in modeHost, and if it is that of the agent
+	number    int // as declared: in the container, if it is mapped; 0 for that on the agent
 	host      int // on the agent: 0 for any, -1 for none
 	service   int // at which load balancers offer it; 0 if it has none
+	otherwise int // where a task is reached that does not tell its ports
 	tcp       bool
 	vips      []string // values of VIP_0 and so on, as written, in their order
 }
@@ -91,11 +92,12 @@ type task struct {
 	ports     []int        // on the agent
 	services  []int        // the service ports of these, by the task's own version; nil if unknown
 	addresses []netip.Addr // of its own, in modeContainer
-	state     state
-	version   string // of the app, with which it was started
+	version   string       // of the app, with which it was started
 	started   time.Time
-	health    health
+	state     state
+	health    health // by the health checks of the app as it is now
 	readiness readinessResult
+	alive     uint16 // how many health checks say that it is
 }
 
 // place is where tasks run.
