@@ -169,6 +169,9 @@ func (a *Authority) PEM() []byte {
 // Expires returns when the authority ends.
 func (a *Authority) Expires() time.Time { return a.certificate.NotAfter }
 
+// Since returns when the authority was made.
+func (a *Authority) Since() time.Time { return a.certificate.NotBefore.Add(skew) }
+
 // Save writes the authority to a folder, which is made if it is not there, with
 // mode 0700; the key has mode 0600. It returns ErrExists, and changes nothing,
 // if there is one.

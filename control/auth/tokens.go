@@ -85,6 +85,26 @@ func (s *Tokens) Revoke(ctx context.Context, id string) (Token, error) {
 	return r.Token, s.vault.Replace(ctx, id, text)
 }
 
+// Shorten has a token end at a time, and returns what is known of it then. One
+// that ends before, or was revoked, stays as it is. A time that is not after the
+// making of the token is an *InvalidError; Revoke is for that. ErrUnknownToken
+// says that there is no such token.
+func (s *Tokens) Shorten(ctx context.Context, id string, end time.Time) (Token, error) {
+	r, err := s.load(ctx, id)
+	if err != nil || !r.Revoked.IsZero() || !end.Before(r.Expires) {
+		return tokenOf(r), err
+	}
+	r.Expires = end.UTC().Truncate(time.Second)
+	if err := r.check(); err != nil {
+		return Token{}, &InvalidError{err}
+	}
+	text, err := r.encode()
+	if err != nil {
+		return Token{}, err
+	}
+	return r.Token, s.vault.Replace(ctx, id, text)
+}
+
 func tokenOf(r *record) Token {
 	if r == nil {
 		return Token{}

@@ -158,6 +158,39 @@ func TestRevocationCountsAtOnceAndForEver(t *testing.T) {
 	}
 }
 
+func TestATokenMayEndBeforeItsTime(t *testing.T) {
+	s, c, _ := newTokens(t)
+	secret, made := mustIssue(t, s, joinToken("a/b"), day)
+	claim := auth.Claim{Node: "n", Namespaces: []string{"a/b"}}
+	if _, err := s.Shorten(t.Context(), made.ID, start); err == nil {
+		t.Error("a token may end when it was made")
+	}
+	if got, err := s.Shorten(t.Context(), made.ID, start.Add(2*day)); err != nil || !got.Expires.Equal(made.Expires) {
+		t.Errorf("Shorten to a later time = %v, %v; want it as it was", got.Expires, err)
+	}
+	if got, err := s.Shorten(t.Context(), made.ID, start.Add(time.Hour)); err != nil || !got.Expires.Equal(start.Add(time.Hour)) {
+		t.Fatalf("Shorten = %v, %v; want an end in an hour", got.Expires, err)
+	}
+	c.set(59 * time.Minute)
+	if _, err := s.Identify(t.Context(), overTLS(), secret, claim); err != nil {
+		t.Errorf("Identify() before the end = %v", err)
+	}
+	c.set(time.Hour)
+	if _, err := s.Identify(t.Context(), overTLS(), secret, claim); !errors.Is(err, auth.ErrExpired) {
+		t.Errorf("Identify() after the end = %v, want ErrExpired", err)
+	}
+	_, gone := mustIssue(t, s, joinToken("a/b"), day)
+	if _, err := s.Revoke(t.Context(), gone.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Shorten(t.Context(), gone.ID, start.Add(2*time.Hour)); err != nil || !got.Expires.Equal(gone.Expires) || got.Revoked.IsZero() {
+		t.Errorf("Shorten of what was revoked = %+v, %v; want it as it was", got, err)
+	}
+	if _, err := s.Shorten(t.Context(), "0000000000000000", start); !errors.Is(err, auth.ErrUnknownToken) {
+		t.Errorf("Shorten of another = %v, want ErrUnknownToken", err)
+	}
+}
+
 func TestPersonNeedsTLSOrThisMachine(t *testing.T) {
 	s, _, _ := newTokens(t)
 	secret, _ := mustIssue(t, s, auth.Token{Kind: auth.API, Grants: []auth.Grant{{"a/b", auth.Viewer}}}, day)

@@ -30,8 +30,8 @@ const settleEvery = time.Second
 
 // Options shape an Edge.
 type Options struct {
-	// Options are those of the node. Ready, Status, Confirm, Secrets and
-	// SecretsDir are the edge's.
+	// Options are those of the node. Ready, Status, Confirm and Secrets are the
+	// edge's. An empty SecretsDir means a folder of DataDir, if there is one.
 	node.Options
 	// Servers are the addresses of the control plane.
 	Servers []string
@@ -45,7 +45,7 @@ type Options struct {
 	// Token returns the join token; nil if there is none.
 	Token func() (string, error)
 	// DataDir is where the last good tables are kept, and the Secrets that they
-	// name; empty if they are not.
+	// name if SecretsDir is not elsewhere; empty if they are not.
 	DataDir string
 	// Hold is how long gateways are kept that seem to be gone.
 	Hold time.Duration
@@ -73,7 +73,7 @@ func Open(ctx context.Context, o Options) (*Edge, error) {
 	o.Status = e.status
 	o.Confirm = func() int { return e.agent.Confirm() }
 	o.Secrets = true
-	if o.DataDir != "" {
+	if o.DataDir != "" && o.SecretsDir == "" {
 		o.SecretsDir = filepath.Join(o.DataDir, secretsDir)
 	}
 	var err error

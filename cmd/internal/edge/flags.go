@@ -70,6 +70,7 @@ second one ends at once. SIGHUP reads the credentials anew.`,
 	set.StringVar(&f.credentials, "credentials", "", "folder with ca.crt, and tls.crt and tls.key unless a token is given (default none: in clear, on this machine alone)")
 	set.StringVar(&f.token, "join-token-file", "", "file with the join token, read anew at each connect")
 	set.StringVar(&f.o.DataDir, "data-dir", "", "folder in which the last good tables are kept (default none: a proxy that starts without its control plane serves nothing)")
+	set.StringVar(&f.o.SecretsDir, "secrets-dir", "", "folder of the keys and certificates that come with the tables, such as one in memory (default secrets in --data-dir; without that they go with the process)")
 	set.DurationVar(&f.o.Hold, "hold", agent.DefaultHoldBack, "how long gateways are kept that only seem to be gone")
 	f.service.Flags(cmd, &f.o.Options)
 	return cmd

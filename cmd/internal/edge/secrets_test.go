@@ -5,7 +5,9 @@ package edge_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -91,7 +93,28 @@ func secretUpdate(p certs.Pair) discovery.Update {
 // A Secret travels from a source to the handshakes of a proxy, is renewed, and
 // is there after a start without control plane. In the end nothing is left.
 func TestSecretsServeWithAndWithoutControlPlane(t *testing.T) {
-	ca, port, data := certs.New(t), freeport.One(t), t.TempDir()
+	data, memory := t.TempDir(), t.TempDir()
+	for _, tt := range []struct {
+		name, data, secrets string
+		kept                string // where the files are
+	}{
+		{"beside the tables", data, "", filepath.Join(data, "secrets")},
+		{"in a folder of their own", t.TempDir(), memory, memory},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			secretsServe(t, tt.data, tt.secrets, tt.kept)
+			if _, err := os.Stat(filepath.Join(tt.data, "secrets")); tt.secrets != "" && !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("there are Secrets beside the tables, too: %v", err)
+			}
+		})
+	}
+}
+
+// secretsServe is that for an edge with folders for tables and for Secrets,
+// which are kept in one.
+func secretsServe(t *testing.T, data, secrets, kept string) {
+	t.Helper()
+	ca, port := certs.New(t), freeport.One(t)
 	first, next := ca.Issue(t, "shop.example"), ca.Issue(t, "shop.example")
 	source := make(told)
 	p, err := plane.Open(t.Context(), plane.Options{Dir: t.TempDir(), Source: source, API: "127.0.0.1:0", Stream: "127.0.0.1:0"})
@@ -108,7 +131,7 @@ func TestSecretsServeWithAndWithoutControlPlane(t *testing.T) {
 	open := func(dir string) *edge.Edge {
 		t.Helper()
 		o := options(t, dir, "default/default")
-		o.Servers = []string{p.Stream()}
+		o.Servers, o.SecretsDir = []string{p.Stream()}, secrets
 		e, err := edge.Open(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)
@@ -124,7 +147,7 @@ func TestSecretsServeWithAndWithoutControlPlane(t *testing.T) {
 	endProxy = run(t, open(data).Run)
 	shows(t, ca, port, next)
 	endProxy()
-	path := filepath.Join(data, "secrets", "shop", "web", "pair.pem")
+	path := filepath.Join(kept, "shop", "web", "pair.pem")
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%s: %v, %v; want a file for its owner alone", path, info, err)
 	}

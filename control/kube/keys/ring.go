@@ -34,7 +34,10 @@ var ErrForeign = errors.New("there is such a Secret, and it is not labelled as o
 const (
 	LabelManagedBy = "app.kubernetes.io/managed-by"
 	LabelName      = "app.kubernetes.io/name"
-	owner          = "sluice"
+	// LabelHome says of a Secret in another namespace of Kubernetes where the
+	// installation is whose it is.
+	LabelHome = "sluice.dev/home"
+	owner     = "sluice"
 )
 
 // The names of Secrets end in these.
@@ -63,13 +66,31 @@ const (
 	adminLife     = 365 * 24 * time.Hour
 )
 
+const (
+	// spreading is how long an authority is given to come to the files of
+	// those that are to trust it.
+	spreading = time.Hour
+	// grace is how long a token is taken yet that allows what nobody asks for
+	// any more: proxies show it until another one has come to their files.
+	grace = time.Hour
+)
+
+// What tokens are for, as people read it.
+const (
+	nameProxies  = "proxies"
+	nameSidecars = "sidecars"
+	nameOperator = "operator of the installation"
+	ofHome       = " of the installation"
+	in           = " in "
+)
+
 // adminTokenBytes is how much chance is in the token of admin servers.
 const adminTokenBytes = 32
 
 // Ring is all that an installation knows itself by. Client, Home and Hosts are
 // needed.
 type Ring struct {
-	// Client may get and update Secrets of the names in Home, and create some.
+	// Client may get and update Secrets of the names, and create some.
 	Client kubernetes.Interface
 	// Home is the namespace of Kubernetes.
 	Home string
@@ -78,13 +99,23 @@ type Ring struct {
 	// Hosts are the names and addresses under which the control plane is
 	// reached.
 	Hosts []string
-	// Namespaces are those that proxies may join, organisation/environment;
-	// none means default/default. Sidecars may join the first.
+	// Namespaces are those that proxies of Home may join,
+	// organisation/environment; none means default/default.
 	Namespaces []string
+	// Proxies are further namespaces of Kubernetes with proxies of their own,
+	// and which namespaces these may join. NAME-proxy is kept there, too. Home
+	// is none of them.
+	Proxies map[string][]string
+	// Sidecars are namespaces of Kubernetes with proxies that are handed no
+	// Secrets, and which namespaces these may join. NAME-sidecar is kept there.
+	// In Home it always is, for the first of Namespaces unless Home is among
+	// them.
+	Sidecars map[string][]string
 	// Clock tells the time.
 	Clock auth.Clock
 	// Told is called with each thing that was made, in the order in which it
-	// was, for people to read; nil means that nobody asks.
+	// was, for people to read, and the Secret, NAMESPACE/NAME; nil means that
+	// nobody asks.
 	Told func(secret, what string)
 }
 
@@ -105,27 +136,64 @@ func (r *Ring) keepOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	trust, err := r.control(ctx, a)
+	all := r.holders()
+	known, err := r.spread(ctx, a, all)
 	if err != nil {
 		return err
 	}
+	trust, err := r.control(ctx, a, known)
+	if err != nil {
+		return err
+	}
+	for _, h := range all {
+		if err := r.token(ctx, h, trust); err != nil {
+			return err
+		}
+	}
+	return r.withdraw(ctx, all)
+}
+
+// holder is a Secret that holds a token.
+type holder struct {
+	space  string // of Kubernetes
+	suffix string
+	token  auth.Token // what it is for
+	life   time.Duration
+}
+
+// holders returns the Secrets that hold tokens, in the order in which they are
+// written.
+func (r *Ring) holders() []holder {
 	namespaces := r.Namespaces
 	if len(namespaces) == 0 {
 		namespaces = []string{"default/default"}
 	}
-	join := auth.Token{Kind: auth.Join, Name: "proxies of the installation", Namespaces: slices.Sorted(slices.Values(namespaces))}
-	if err := r.token(ctx, proxySuffix, trust, join, joinLife); err != nil {
-		return err
+	join := func(name string, namespaces []string) auth.Token {
+		sorted := slices.Compact(slices.Sorted(slices.Values(namespaces)))
+		return auth.Token{Kind: auth.Join, Name: name, Namespaces: sorted, WithoutSecrets: strings.HasPrefix(name, nameSidecars)}
 	}
-	sidecar := auth.Token{Kind: auth.Join, Name: "sidecars", Namespaces: namespaces[:1], WithoutSecrets: true}
-	if err := r.token(ctx, sidecarSuffix, trust, sidecar, joinLife); err != nil {
-		return err
+	beside := namespaces[:1]
+	if own := r.Sidecars[r.Home]; len(own) > 0 {
+		beside = own
 	}
-	admin := auth.Token{
-		Kind: auth.API, Name: "operator of the installation",
-		Grants: []auth.Grant{{Namespace: auth.Everywhere, Rank: auth.Admin}},
+	all := []holder{
+		{r.Home, proxySuffix, join(nameProxies+ofHome, namespaces), joinLife},
+		{r.Home, sidecarSuffix, join(nameSidecars, beside), joinLife},
+		{r.Home, adminSuffix, auth.Token{
+			Kind: auth.API, Name: nameOperator, Grants: []auth.Grant{{Namespace: auth.Everywhere, Rank: auth.Admin}},
+		}, adminLife},
 	}
-	return r.token(ctx, adminSuffix, trust, admin, adminLife)
+	for _, space := range slices.Sorted(maps.Keys(r.Proxies)) {
+		if space != r.Home {
+			all = append(all, holder{space, proxySuffix, join(nameProxies+in+space, r.Proxies[space]), joinLife})
+		}
+	}
+	for _, space := range slices.Sorted(maps.Keys(r.Sidecars)) {
+		if space != r.Home {
+			all = append(all, holder{space, sidecarSuffix, join(nameSidecars+in+space, r.Sidecars[space]), joinLife})
+		}
+	}
+	return all
 }
 
 func (r *Ring) now() time.Time {
@@ -138,7 +206,7 @@ func (r *Ring) now() time.Time {
 // told tells that something was made.
 func (r *Ring) told(s *secret, what string) {
 	if r.Told != nil {
-		r.Told(s.object.Name, what)
+		r.Told(s.object.Namespace+"/"+s.object.Name, what)
 	}
 }
 
@@ -149,20 +217,30 @@ type secret struct {
 	before map[string][]byte // what it held
 }
 
-// read returns the Secret whose name has a suffix, empty if there is none.
+// read returns the Secret of Home whose name has a suffix, empty if there is
+// none.
 func (r *Ring) read(ctx context.Context, suffix string) (*secret, error) {
+	return r.readIn(ctx, r.Home, suffix)
+}
+
+// readIn is read for any namespace of Kubernetes.
+func (r *Ring) readIn(ctx context.Context, space, suffix string) (*secret, error) {
 	name := cmp.Or(r.Name, owner) + suffix
-	object, err := r.Client.CoreV1().Secrets(r.Home).Get(ctx, name, metav1.GetOptions{})
+	object, err := r.Client.CoreV1().Secrets(space).Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
+		labels := map[string]string{LabelManagedBy: owner, LabelName: owner}
+		if space != r.Home {
+			labels[LabelHome] = r.Home
+		}
 		return &secret{object: &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: r.Home, Labels: map[string]string{LabelManagedBy: owner, LabelName: owner}},
+			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: space, Labels: labels},
 			Type:       corev1.SecretTypeOpaque, Data: map[string][]byte{},
 		}}, nil
 	case err != nil:
-		return nil, fmt.Errorf("secret %s/%s: %w", r.Home, name, err)
-	case object.Labels[LabelManagedBy] != owner:
-		return nil, fmt.Errorf("secret %s/%s: %w", r.Home, name, ErrForeign)
+		return nil, fmt.Errorf("secret %s/%s: %w", space, name, err)
+	case object.Labels[LabelManagedBy] != owner, space != r.Home && object.Labels[LabelHome] != r.Home:
+		return nil, fmt.Errorf("secret %s/%s: %w", space, name, ErrForeign)
 	}
 	if object.Data == nil {
 		object.Data = map[string][]byte{}
@@ -172,7 +250,7 @@ func (r *Ring) read(ctx context.Context, suffix string) (*secret, error) {
 
 // write writes a Secret if it holds something else than before.
 func (r *Ring) write(ctx context.Context, s *secret) (err error) {
-	secrets := r.Client.CoreV1().Secrets(r.Home)
+	secrets := r.Client.CoreV1().Secrets(s.object.Namespace)
 	switch {
 	case !s.there:
 		_, err = secrets.Create(ctx, s.object, metav1.CreateOptions{})
@@ -180,7 +258,7 @@ func (r *Ring) write(ctx context.Context, s *secret) (err error) {
 		_, err = secrets.Update(ctx, s.object, metav1.UpdateOptions{})
 	}
 	if err != nil && !changedMeanwhile(err) {
-		err = fmt.Errorf("secret %s/%s: %w", r.Home, s.object.Name, err)
+		err = fmt.Errorf("secret %s/%s: %w", s.object.Namespace, s.object.Name, err)
 	}
 	return err
 }
@@ -217,16 +295,36 @@ func (r *Ring) authority(ctx context.Context) (*auth.Authority, error) {
 	return a, nil
 }
 
-// control has the control plane show a certificate of the authority, and
-// returns whom everybody is to trust.
-func (r *Ring) control(ctx context.Context, a *auth.Authority) (trust []byte, err error) {
+// spread reports whether all that are there and are to trust an authority have
+// been told of it for so long that they do.
+func (r *Ring) spread(ctx context.Context, a *auth.Authority, all []holder) (bool, error) {
+	if r.now().Before(a.Since().Add(spreading)) {
+		return false, nil
+	}
+	for _, h := range all {
+		s, err := r.readIn(ctx, h.space, h.suffix)
+		if err != nil {
+			return false, err
+		}
+		if s.there && !bytes.Contains(s.object.Data[auth.AuthorityFile], a.PEM()) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// control has the control plane show a certificate that is trusted, and returns
+// whom everybody is to trust. known says that the authority is trusted already;
+// until it is, a certificate of the one before it is shown, as long as that
+// holds.
+func (r *Ring) control(ctx context.Context, a *auth.Authority, known bool) (trust []byte, err error) {
 	s, err := r.read(ctx, controlSuffix)
 	if err != nil {
 		return nil, err
 	}
 	trust = r.trusted(a, s.object.Data[auth.AuthorityFile])
 	made := ""
-	if !r.shows(a, s.object.Data) {
+	if !r.shows(a.PEM(), s.object.Data, controlLife/2) && (known || !r.shows(trust, s.object.Data, spreading)) {
 		c, err := a.Issue(auth.Request{
 			Identity: auth.Identity{Role: auth.RoleControl, Node: "control", Namespaces: []string{auth.Everywhere}},
 			Names:    r.Hosts, Lifetime: controlLife,
@@ -247,11 +345,14 @@ func (r *Ring) control(ctx context.Context, a *auth.Authority) (trust []byte, er
 	return trust, nil
 }
 
-// shows reports whether a Secret holds a certificate of the authority, for the
-// hosts, and its key, and for long enough.
-func (r *Ring) shows(a *auth.Authority, data map[string][]byte) bool {
-	leaf, parent := first(data[auth.CertificateFile]), first(a.PEM())
-	if leaf == nil || parent == nil || leaf.CheckSignatureFrom(parent) != nil {
+// shows reports whether a Secret holds a certificate of one of some
+// authorities, for the hosts, and its key, and for longer than least.
+func (r *Ring) shows(authorities []byte, data map[string][]byte, least time.Duration) bool {
+	leaf := first(data[auth.CertificateFile])
+	if leaf == nil || leaf.NotAfter.Sub(r.now()) <= least {
+		return false
+	}
+	if !slices.ContainsFunc(certificates(authorities), func(parent *x509.Certificate) bool { return leaf.CheckSignatureFrom(parent) == nil }) {
 		return false
 	}
 	if _, err := tls.X509KeyPair(data[auth.CertificateFile], data[auth.KeyFile]); err != nil {
@@ -262,43 +363,48 @@ func (r *Ring) shows(a *auth.Authority, data map[string][]byte) bool {
 		names = append(names, ip.String())
 	}
 	slices.Sort(names)
-	return slices.Equal(names, slices.Sorted(slices.Values(r.Hosts))) && leaf.NotAfter.Sub(r.now()) > controlLife/2
+	return slices.Equal(names, slices.Sorted(slices.Values(r.Hosts)))
 }
 
 // trusted returns the certificates of the authority and of those before it
 // that still hold: what they signed is shown for a while yet.
 func (r *Ring) trusted(a *auth.Authority, before []byte) []byte {
 	all := a.PEM()
-	for rest := before; ; {
+	for _, c := range certificates(before) {
+		text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+		if c.NotAfter.After(r.now()) && !bytes.Contains(all, text) {
+			all = append(all, text...)
+		}
+	}
+	return all
+}
+
+// certificates returns those of a text that can be read.
+func certificates(text []byte) (all []*x509.Certificate) {
+	for {
 		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
+		if block, text = pem.Decode(text); block == nil {
 			return all
 		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		text := pem.EncodeToMemory(block)
-		if err == nil && c.NotAfter.After(r.now()) && !bytes.Contains(all, text) {
-			all = append(all, text...)
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil {
+			all = append(all, c)
 		}
 	}
 }
 
 // first returns the first certificate of a text, nil if there is none.
 func first(text []byte) *x509.Certificate {
-	block, _ := pem.Decode(text)
-	if block == nil {
+	all := certificates(text)
+	if len(all) == 0 {
 		return nil
 	}
-	c, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil
-	}
-	return c
+	return all[0]
 }
 
 // token has a Secret hold a token for what is wanted. What is known of it is
 // written first.
-func (r *Ring) token(ctx context.Context, suffix string, trust []byte, wanted auth.Token, life time.Duration) error {
-	s, err := r.read(ctx, suffix)
+func (r *Ring) token(ctx context.Context, h holder, trust []byte) error {
+	s, err := r.readIn(ctx, h.space, h.suffix)
 	if err != nil {
 		return err
 	}
@@ -307,7 +413,7 @@ func (r *Ring) token(ctx context.Context, suffix string, trust []byte, wanted au
 		return err
 	}
 	tokens := auth.NewTokens(vault(known.object.Data), r.Clock)
-	present, err := r.present(ctx, tokens, s, wanted, life)
+	present, err := r.present(ctx, tokens, s, h.token, h.life)
 	if err != nil {
 		return err
 	}
@@ -316,18 +422,18 @@ func (r *Ring) token(ctx context.Context, suffix string, trust []byte, wanted au
 		if err := forget(ctx, tokens, known, r.now()); err != nil {
 			return err
 		}
-		shown, t, err := tokens.Issue(ctx, wanted, life)
+		shown, t, err := tokens.Issue(ctx, h.token, h.life)
 		if err != nil {
 			return err
 		}
 		s.object.Data[tokenKey] = []byte(shown)
-		made = "token " + t.ID + " for " + wanted.Name + " until " + date(t.Expires)
+		made = "token " + t.ID + " for " + h.token.Name + " until " + date(t.Expires)
 		if err := r.write(ctx, known); err != nil {
 			return err
 		}
 	}
 	s.object.Data[auth.AuthorityFile] = trust
-	if suffix == proxySuffix && len(s.object.Data[adminTokenKey]) == 0 {
+	if h.suffix == proxySuffix && len(s.object.Data[adminTokenKey]) == 0 {
 		random := make([]byte, adminTokenBytes)
 		_, _ = rand.Read(random) // never fails
 		s.object.Data[adminTokenKey] = []byte(hex.EncodeToString(random))
@@ -339,6 +445,56 @@ func (r *Ring) token(ctx context.Context, suffix string, trust []byte, wanted au
 		r.told(s, made)
 	}
 	return nil
+}
+
+// withdraw has tokens of ours end soon that allow more than those that are made
+// now, such as to join a namespace that is no more. Those that were merely
+// renewed are left: copies of them may be shown until they end.
+func (r *Ring) withdraw(ctx context.Context, all []holder) error {
+	known, err := r.read(ctx, tokensSuffix)
+	if err != nil {
+		return err
+	}
+	tokens := auth.NewTokens(vault(known.object.Data), r.Clock)
+	list, err := tokens.List(ctx)
+	if err != nil {
+		return err
+	}
+	end := r.now().Add(grace)
+	var told []string
+	for _, t := range list {
+		wanted := slices.ContainsFunc(all, func(h holder) bool { return within(t, h.token) })
+		if wanted || !ours(t.Name) || !t.Revoked.IsZero() || !t.Expires.After(end) {
+			continue
+		}
+		if t, err = tokens.Shorten(ctx, t.ID, end); err != nil {
+			return err
+		}
+		told = append(told, "token "+t.ID+" for "+t.Name+" ends at "+date(t.Expires)+": nobody asks any more for what it allows")
+	}
+	if err := r.write(ctx, known); err != nil {
+		return err
+	}
+	for _, what := range told {
+		r.told(known, what)
+	}
+	return nil
+}
+
+// within reports whether a token is for the same as another one, or for less.
+func within(t, whole auth.Token) bool {
+	less := !slices.ContainsFunc(t.Namespaces, func(ns string) bool { return !slices.Contains(whole.Namespaces, ns) })
+	return t.Kind == whole.Kind && t.Name == whole.Name && less && slices.Equal(t.Grants, whole.Grants) && (t.WithoutSecrets || !whole.WithoutSecrets)
+}
+
+// ours reports whether a token of a name was made here. An operator may keep
+// others beside them.
+func ours(name string) bool {
+	switch name {
+	case nameProxies + ofHome, nameSidecars, nameOperator:
+		return true
+	}
+	return strings.HasPrefix(name, nameProxies+in) || strings.HasPrefix(name, nameSidecars+in)
 }
 
 // forget drops what is known of tokens that nobody can use any more.

@@ -80,12 +80,21 @@ func (k *kept) again() (written []string) {
 	for _, a := range k.cluster.Actions() {
 		switch a := a.(type) {
 		case k8stesting.CreateActionImpl:
-			written = append(written, "create "+a.Object.(*corev1.Secret).Name) //nolint:forcetypeassert // no other kind is written
+			written = append(written, "create "+called(a.Object))
 		case k8stesting.UpdateActionImpl:
-			written = append(written, "update "+a.Object.(*corev1.Secret).Name) //nolint:forcetypeassert // as above
+			written = append(written, "update "+called(a.Object))
 		}
 	}
 	return written
+}
+
+// called returns the name of a Secret, with its namespace if that is not home.
+func called(object runtime.Object) string {
+	s := object.(*corev1.Secret) //nolint:forcetypeassert // no other kind is written
+	if s.Namespace == home {
+		return s.Name
+	}
+	return s.Namespace + "/" + s.Name
 }
 
 // mounted returns a folder with the files of a Secret.
@@ -100,9 +109,14 @@ func (k *kept) mounted(name string) string {
 	return dir
 }
 
+// data returns what a Secret holds, NAME of home or NAMESPACE/NAME.
 func (k *kept) data(name string) map[string][]byte {
 	k.Helper()
-	s, err := k.cluster.CoreV1().Secrets(home).Get(k.Context(), name, metav1.GetOptions{})
+	space, called, elsewhere := strings.Cut(name, "/")
+	if !elsewhere {
+		space, called = home, name
+	}
+	s, err := k.cluster.CoreV1().Secrets(space).Get(k.Context(), called, metav1.GetOptions{})
 	if err != nil {
 		k.Fatal(err)
 	}
@@ -206,7 +220,15 @@ func TestKeepWritesWhatHasToChangeAndNothingElse(t *testing.T) {
 		{
 			"proxies are to join elsewhere",
 			func(k *kept) { k.Namespaces = []string{"acme/prod", "acme/test"} },
-			[]string{"update sluice-tokens", "update sluice-proxy", "update sluice-tokens", "update sluice-sidecar"},
+			[]string{"update sluice-tokens", "update sluice-proxy", "update sluice-tokens", "update sluice-sidecar", "update sluice-tokens"},
+		},
+		{
+			"there are proxies in other namespaces of Kubernetes",
+			func(k *kept) {
+				k.Proxies = map[string][]string{"shop": {"acme/prod"}, home: {"default/default"}}
+				k.Sidecars = map[string][]string{"web": {"default/default"}, home: {"default/default"}}
+			},
+			[]string{"update sluice-tokens", "create shop/sluice-proxy", "update sluice-tokens", "create web/sluice-sidecar"},
 		},
 		{
 			"what is known of tokens was lost",
@@ -273,6 +295,174 @@ func TestAnAuthorityThatIsReplacedIsTrustedUntilItsEnd(t *testing.T) {
 	}
 }
 
+func TestAnAuthorityIsTrustedBeforeItIsShown(t *testing.T) {
+	k := keep(t)
+	k.Proxies = map[string][]string{"shop": {"acme/prod"}}
+	k.again()
+	old := k.data("sluice-control")
+	remove := func(name string) {
+		t.Helper()
+		if err := k.cluster.CoreV1().Secrets(home).Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove("sluice-authority")
+	shown := func() string { return string(k.data("sluice-control")["tls.crt"]) }
+	k.again()
+	if shown() != string(old["tls.crt"]) {
+		t.Fatal("the control plane shows a certificate that no proxy trusts yet")
+	}
+	for _, name := range []string{"sluice-control", "sluice-proxy", "sluice-sidecar", "sluice-admin", "shop/sluice-proxy"} {
+		if got := strings.Count(string(k.data(name)["ca.crt"]), "BEGIN CERTIFICATE"); got != 2 {
+			t.Errorf("%s trusts %d authorities, want the old one and the new one", name, got)
+		}
+	}
+	k.at = k.at.Add(50 * time.Minute)
+	if k.again(); shown() != string(old["tls.crt"]) {
+		t.Error("the certificate is another before the authority has come to all files")
+	}
+	k.at = k.at.Add(11 * time.Minute)
+	if written := k.again(); !slices.Equal(written, []string{"update sluice-control"}) {
+		t.Errorf("Keep() writes %v an hour later, want the certificate alone", written)
+	}
+	k.credentials("sluice-control")
+	if written := k.again(); len(written) > 0 {
+		t.Errorf("Keep() still writes %v", written)
+	}
+
+	// Without a certificate that could be shown until then there is no waiting,
+	// and neither is it waited for those who could not be told.
+	remove("sluice-authority")
+	remove("sluice-control")
+	if k.again(); shown() == "" {
+		t.Error("the control plane has no certificate")
+	}
+	k.credentials("sluice-control")
+}
+
+func TestAnAuthorityIsNotShownWhileAProxyHasNotHeardOfIt(t *testing.T) {
+	k := keep(t)
+	down := errors.New("the API server is down")
+	failing := true
+	k.cluster.PrependReactor("update", "secrets", func(a k8stesting.Action) (bool, runtime.Object, error) {
+		object, ok := a.(interface{ GetObject() runtime.Object })
+		return failing && ok && called(object.GetObject()) == "sluice-sidecar", nil, down
+	})
+	if err := k.cluster.CoreV1().Secrets(home).Delete(t.Context(), "sluice-authority", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	old := string(k.data("sluice-control")["tls.crt"])
+	for range 3 {
+		if err := k.Keep(t.Context()); !errors.Is(err, down) {
+			t.Fatalf("Keep() = %v, want %v", err, down)
+		}
+		k.at = k.at.Add(day)
+	}
+	failing = false
+	if k.again(); string(k.data("sluice-control")["tls.crt"]) != old {
+		t.Error("the certificate is another in the run that tells the last one of its authority")
+	}
+	if k.again(); string(k.data("sluice-control")["tls.crt"]) == old {
+		t.Error("the certificate is the old one, though all have heard of the new authority")
+	}
+}
+
+func TestEachPlaceHasATokenOfItsOwn(t *testing.T) {
+	k := keep(t)
+	k.Namespaces = []string{"default/default", "acme/prod"}
+	k.Proxies = map[string][]string{"shop": {"acme/prod"}}
+	k.Sidecars = map[string][]string{"shop": {"acme/prod"}, "web": {"default/default"}, home: {"acme/test"}}
+	k.again()
+	for _, tt := range []struct {
+		secret, namespace string
+		joins, keys       bool
+	}{
+		{"shop/sluice-proxy", "acme/prod", true, true},
+		{"shop/sluice-proxy", "default/default", false, false},
+		{"shop/sluice-sidecar", "acme/prod", true, false},
+		{"web/sluice-sidecar", "default/default", true, false},
+		{"web/sluice-sidecar", "acme/prod", false, false},
+		{"sluice-sidecar", "acme/test", true, false},
+		{"sluice-sidecar", "default/default", false, false},
+	} {
+		who, err := k.identify(tt.secret, tt.namespace)
+		if (err == nil) != tt.joins || tt.joins && who.WithoutSecrets == tt.keys {
+			t.Errorf("who shows the token of %s joins %s as %+v, %v; want joined %t, with keys %t", tt.secret, tt.namespace, who, err, tt.joins, tt.keys)
+		}
+	}
+	own, other := k.data("sluice-proxy")["admin-token"], k.data("shop/sluice-proxy")["admin-token"]
+	if len(other) != 64 || string(own) == string(other) {
+		t.Errorf("the token of admin servers elsewhere has %d characters and is that of home: %t; want 64 of its own", len(other), string(own) == string(other))
+	}
+	if _, ok := k.data("web/sluice-sidecar")["admin-token"]; ok {
+		t.Error("a sidecar has the token of admin servers")
+	}
+	k.at = k.at.Add(46 * day)
+	if written := k.again(); !slices.Contains(written, "update web/sluice-sidecar") || !slices.Contains(written, "update shop/sluice-proxy") {
+		t.Errorf("half of the time of tokens is over, and Keep() writes %v", written)
+	}
+}
+
+func TestTokensThatAllowTooMuchEndSoon(t *testing.T) {
+	k := keep(t)
+	k.Namespaces = []string{"default/default", "acme/prod"}
+	k.Proxies = map[string][]string{"shop": {"acme/prod"}}
+	k.again()
+	before, elsewhere := k.data("sluice-proxy")["token"], k.data("shop/sluice-proxy")["token"]
+	may := func(token []byte, namespace string) bool {
+		tokens := auth.NewTokens(auth.DirVault(k.mounted("sluice-tokens")), k.Clock)
+		_, err := tokens.Identify(t.Context(), &tls.ConnectionState{HandshakeComplete: true}, string(token), auth.Claim{Node: "n", Namespaces: []string{namespace}})
+		return err == nil
+	}
+	// A token that the operator added is nobody's business here.
+	s, err := k.cluster.CoreV1().Secrets(home).Get(t.Context(), "sluice-tokens", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := auth.DirVault(t.TempDir())
+	theirs, made, err := auth.NewTokens(dir, k.Clock).Issue(t.Context(), auth.Token{Kind: auth.Join, Name: "by hand", Namespaces: []string{"acme/prod"}}, 90*day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Data[made.ID+".json"], err = dir.Load(t.Context(), made.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.cluster.CoreV1().Secrets(home).Update(t.Context(), s, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+
+	k.Namespaces, k.Proxies = []string{"default/default"}, nil
+	k.again()
+	if !may(before, "acme/prod") || !may(elsewhere, "acme/prod") {
+		t.Error("proxies are cut off at once: another token is not in their files yet")
+	}
+	if written := k.again(); len(written) > 0 {
+		t.Errorf("Keep() still writes %v", written)
+	}
+	k.at = k.at.Add(time.Hour)
+	if may(before, "acme/prod") || may(elsewhere, "acme/prod") {
+		t.Error("tokens for an environment that is no more are taken")
+	}
+	if !may([]byte(theirs), "acme/prod") {
+		t.Error("a token that was not made here is not taken any more")
+	}
+	if err := k.join("default/default"); err != nil {
+		t.Errorf("a proxy may not join: %v", err)
+	}
+}
+
+func TestASecretOfAnotherInstallationIsLeftAlone(t *testing.T) {
+	cluster := fake.NewClientset()
+	first := &keys.Ring{Client: cluster, Home: home, Hosts: []string{host}, Sidecars: map[string][]string{"web": {"default/default"}}}
+	if err := first.Keep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second := &keys.Ring{Client: cluster, Home: "other", Hosts: []string{host}, Sidecars: map[string][]string{"web": {"default/default"}}}
+	if err := second.Keep(t.Context()); !errors.Is(err, keys.ErrForeign) || !strings.Contains(err.Error(), "web/sluice-sidecar") {
+		t.Errorf("Keep() = %v, want ErrForeign with the name of the Secret", err)
+	}
+}
+
 func TestTokensThatHaveExpiredAreForgotten(t *testing.T) {
 	k := keep(t)
 	for range 5 {
@@ -323,7 +513,7 @@ func TestKeepComesToItsEndBesideOthersAndAfterFailures(t *testing.T) {
 			failed := false
 			k.cluster.PrependReactor(tt.verb, "secrets", func(a k8stesting.Action) (bool, runtime.Object, error) {
 				object, ok := a.(interface{ GetObject() runtime.Object })
-				if failed || !ok || object.GetObject().(*corev1.Secret).Name != tt.secret { //nolint:forcetypeassert // as above
+				if failed || !ok || called(object.GetObject()) != tt.secret {
 					return false, nil, nil
 				}
 				failed = true

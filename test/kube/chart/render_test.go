@@ -98,6 +98,30 @@ func TestValuesChangeWhatIsInstalled(t *testing.T) {
 			nil,
 		},
 		{
+			"credentials of an environment are kept where its proxies are",
+			[]string{"watch.environments.acme/prod=shop-prod"},
+			[]string{"--proxies=acme/prod=shop-prod", "--sidecars=acme/prod=shop-prod", "name: sluice-sluice-renewal\n  namespace: shop-prod\n", `resourceNames: ["sluice-proxy","sluice-sidecar"], verbs: [get, update]`},
+			nil,
+		},
+		{
+			"proxies beside applications have credentials without keys in their namespace",
+			[]string{"credentials.sidecars.web=default/default"},
+			[]string{"--sidecars=default/default=web", "name: sluice-sluice-credentials\n  namespace: web\n", `resourceNames: ["sluice-sidecar"], verbs: [get, update]`},
+			[]string{"--proxies="},
+		},
+		{
+			"an environment in the namespace of the release has the credentials there",
+			[]string{"watch.environments.acme/prod=sluice"},
+			[]string{"--sidecars=acme/prod=sluice", "--namespace=default/default,acme/prod"},
+			[]string{"--proxies=", "sluice-sluice-renewal"},
+		},
+		{
+			"keys of certificates stay in memory",
+			nil,
+			[]string{"--secrets-dir=/var/lib/sluice-keys", "emptyDir: {medium: Memory, sizeLimit: 64Mi}"},
+			nil,
+		},
+		{
 			"proxies alone follow another installation",
 			[]string{"control.enabled=false", "proxy.control={sluice-control.mesh.svc:8091}", "proxy.namespaces={acme/prod}"},
 			[]string{"--control=sluice-control.mesh.svc:8091", "- --namespace=acme/prod"},
@@ -161,6 +185,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{"a kind of nothing", "proxy.kind=StatefulSet", "/proxy/kind"},
 		{"a type of Service that does not exist", "gatewayServices.type=Port", "/gatewayServices/type"},
 		{"a name that no namespace has", "watch.namespaces={Shop}", "/watch/namespaces/0"},
+		{"credentials for half an environment", "credentials.sidecars.web=default", "/credentials/sidecars/web"},
 		{"half an environment", "watch.environments.acme=shop", "'acme' does not match pattern"},
 		{"a time without a unit", "proxy.drain=30", "/proxy/drain"},
 		{"an address without a port", "proxy.control={control.example}", "/proxy/control/0"},

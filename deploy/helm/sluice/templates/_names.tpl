@@ -84,7 +84,47 @@ imagePullSecrets:
 
 {{/* Which namespaces proxies may join by the token that is made, as a JSON list. */}}
 {{- define "sluice.joinable" -}}
-{{- concat (list "default/default") (keys .Values.watch.environments | sortAlpha) (include "sluice.namespaces" . | fromJsonArray) | uniq | toJson -}}
+{{- $own := list "default/default" -}}
+{{- with get .Values.credentials.proxies .Release.Namespace }}{{ $own = append $own . }}{{ end -}}
+{{- concat $own (keys .Values.watch.environments | sortAlpha) (include "sluice.namespaces" . | fromJsonArray) | uniq | toJson -}}
+{{- end -}}
+
+{{/* Other namespaces with proxies, and what these may join: a JSON object of lists. */}}
+{{- define "sluice.proxies" -}}
+{{- $all := dict -}}
+{{- range $of, $ns := .Values.watch.environments -}}
+{{- if ne $ns $.Release.Namespace -}}{{- $_ := set $all $ns (append (get $all $ns | default list) $of) -}}{{- end -}}
+{{- end -}}
+{{- range $ns, $of := .Values.credentials.proxies -}}
+{{- $_ := set $all $ns (append (get $all $ns | default list) $of | uniq) -}}
+{{- end -}}
+{{- toJson $all -}}
+{{- end -}}
+
+{{/* Namespaces with proxies beside applications, likewise. */}}
+{{- define "sluice.sidecars" -}}
+{{- $all := dict -}}
+{{- range $of, $ns := .Values.watch.environments -}}
+{{- $_ := set $all $ns (append (get $all $ns | default list) $of) -}}
+{{- end -}}
+{{- range $ns, $of := .Values.credentials.sidecars -}}
+{{- $_ := set $all $ns (append (get $all $ns | default list) $of | uniq) -}}
+{{- end -}}
+{{- toJson $all -}}
+{{- end -}}
+
+{{/* The Secrets that are kept in another namespace, as a JSON list; (list . "namespace"). */}}
+{{- define "sluice.secretsIn" -}}
+{{- $name := include "sluice.name" (index . 0) -}}
+{{- $all := list -}}
+{{- if hasKey (include "sluice.proxies" (index . 0) | fromJson) (index . 1) -}}{{- $all = append $all (printf "%s-proxy" $name) -}}{{- end -}}
+{{- if hasKey (include "sluice.sidecars" (index . 0) | fromJson) (index . 1) -}}{{- $all = append $all (printf "%s-sidecar" $name) -}}{{- end -}}
+{{- toJson $all -}}
+{{- end -}}
+
+{{/* The other namespaces with Secrets, as a JSON list. */}}
+{{- define "sluice.places" -}}
+{{- without (concat (include "sluice.proxies" . | fromJson | keys) (include "sluice.sidecars" . | fromJson | keys) | uniq | sortAlpha) .Release.Namespace | toJson -}}
 {{- end -}}
 
 {{- define "sluice.internalTrafficPolicy" -}}
@@ -109,6 +149,16 @@ containers:
   - --prefix={{ $name }}
   - --name={{ include "sluice.hosts" . | fromJsonArray | join "," }}
   - --namespace={{ include "sluice.joinable" . | fromJsonArray | join "," }}
+  {{- range $ns, $all := include "sluice.proxies" . | fromJson }}
+  {{- range $all }}
+  - --proxies={{ . }}={{ $ns }}
+  {{- end }}
+  {{- end }}
+  {{- range $ns, $all := include "sluice.sidecars" . | fromJson }}
+  {{- range $all }}
+  - --sidecars={{ . }}={{ $ns }}
+  {{- end }}
+  {{- end }}
   - --kubernetes-home={{ .Release.Namespace }}
   resources:
     requests: {cpu: 10m, memory: 32Mi}
