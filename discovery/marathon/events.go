@@ -10,12 +10,18 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 )
 
 // maxEvent bounds what is kept of one event, in bytes. Of a longer one, such as
 // a deployment of a whole cluster told in full, no more is known than that
 // something has changed, which is enough.
 const maxEvent = 1 << 20
+
+// silence is after how long a stream that tells nothing at all is taken for dead,
+// and silenceBeaten the same of one that has told that it lives, as Marathon does
+// each 10 s.
+const silence, silenceBeaten = 5 * time.Minute, time.Minute
 
 // event is one event of a stream.
 type event struct {
@@ -73,12 +79,16 @@ func (e *eventReader) next() (event, error) {
 
 // add adds a line of data.
 func (e *eventReader) add(line []byte, more bool) {
+	need := len(line)
+	if more {
+		need++
+	}
+	if len(e.data)+need > maxEvent {
+		e.cut = true
+		return
+	}
 	if more {
 		e.data = append(e.data, '\n')
-	}
-	if len(e.data)+len(line) > maxEvent {
-		e.cut = true
-		line = line[:max(0, maxEvent-len(e.data))]
 	}
 	e.data = append(e.data, line...)
 }
