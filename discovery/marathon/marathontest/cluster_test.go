@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -153,7 +154,7 @@ func TestSnapshot(t *testing.T) {
 		{`[]`, []any{"readinessCheckResults"}},
 		{`"` + task.ID + `"`, []any{"tasks", 0, "id"}},
 		{`"10.0.0.5"`, []any{"tasks", 0, "host"}},
-		{fmt.Sprint(task.Ports[0]), []any{"tasks", 0, "ports", 0}},
+		{strconv.Itoa(task.Ports[0]), []any{"tasks", 0, "ports", 0}},
 		{`10000`, []any{"tasks", 0, "servicePorts", 0}},
 		{`"172.17.0.2"`, []any{"tasks", 0, "ipAddresses", 0, "ipAddress"}},
 		{`"TASK_RUNNING"`, []any{"tasks", 0, "state"}},
@@ -406,7 +407,7 @@ func TestLeaders(t *testing.T) {
 		if c.Leader() != -1 {
 			t.Errorf("Leader() = %d after the leader was stopped", c.Leader())
 		}
-		r, err := http.NewRequestWithContext(t.Context(), "GET", urls[2]+"/ping", http.NoBody)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, urls[2]+"/ping", http.NoBody)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -456,24 +457,21 @@ type listener struct {
 	cancel context.CancelFunc
 }
 
-func listen(t *testing.T, url string, fields ...string) *listener {
+func listen(t *testing.T, url string) *listener {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
-	r, err := http.NewRequestWithContext(ctx, "GET", url, http.NoBody)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("Accept", "text/event-stream")
-	for i := 0; i < len(fields); i += 2 {
-		r.Header.Set(fields[i], fields[i+1])
-	}
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { resp.Body.Close() })
-	if resp.StatusCode != 200 {
+	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("GET %s = %d", url, resp.StatusCode)
 	}
 	return &listener{t, bufio.NewReader(resp.Body), cancel}

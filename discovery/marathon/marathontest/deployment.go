@@ -79,6 +79,9 @@ var ErrFull = errors.New("the cluster can take no more tasks")
 // ID returns the id by which Marathon names it.
 func (d *Deployment) ID() string { return d.id }
 
+// App returns the full id of the app that it changes.
+func (d *Deployment) App() string { return d.app.id }
+
 // Done is closed when it is over, or was cancelled by another one.
 func (d *Deployment) Done() <-chan struct{} { return d.done }
 
