@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/discovery"
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // patience bounds how long the suite waits for a source. It is no measure of
@@ -32,6 +33,10 @@ type Bed struct {
 	Remove func(object string)
 	// Key returns the key of an object's updates.
 	Key func(object string) string
+	// Says returns the name that an instance has by Put. Nil means its Name; a
+	// source whose objects cannot change the names of their instances puts it
+	// elsewhere.
+	Says func(i *routing.Instance) string
 }
 
 // Test runs the contract against the sources that start makes, a new one for
@@ -178,6 +183,9 @@ func (r *run) await(t *testing.T, what string, holds func() bool) {
 func (r *run) gateway(object string) string {
 	u := r.state[r.Key(object)]
 	if len(u.Instances) == 1 {
+		if r.Says != nil {
+			return r.Says(u.Instances[0])
+		}
 		return u.Instances[0].Name
 	}
 	if len(u.Documents) != 1 {

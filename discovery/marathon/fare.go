@@ -22,7 +22,33 @@ type Watch struct {
 	// Err is why, or what makes changes known late, such as an event stream
 	// that cannot be had while snapshots can; nil if all is well.
 	Err error
-	// Events were received, Connects streams of them begun, and Snapshots and
-	// Fetches of single apps made, all since the start.
+}
+
+// Traffic is how much was heard of Marathon since the start.
+type Traffic struct {
+	// Events were received of Connects streams. Snapshots of everything were
+	// made, and Fetches of single apps.
 	Events, Connects, Snapshots, Fetches uint64
+}
+
+// Traffic returns how much was heard of Marathon.
+func (s *Source) Traffic() Traffic {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.traffic
+}
+
+// Watches returns how the watching of apps fares: one Watch. It is stale while
+// Marathon does not answer; while only its events cannot be had it is not, but
+// Err says so.
+func (s *Source) Watches() []Watch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := Watch{Resource: resourceApps, Objects: len(s.apps), Listed: s.ready, Stale: s.stale, Err: s.trouble()}
+	for _, k := range s.apps {
+		if k.held != nil {
+			w.Held++
+		}
+	}
+	return []Watch{w}
 }
