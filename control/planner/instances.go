@@ -101,13 +101,16 @@ func (s *space) move(was, is *routing.Instance) {
 	}
 }
 
-// date returns an instance with the time since when its address is known.
+// date returns an instance with the time since when it is known: what its
+// source says, since something else may be at an address soon, or since when
+// the address is.
 func date(told, before *routing.Instance, now time.Time) *routing.Instance {
 	dated := *told
 	switch {
+	case !dated.Since.IsZero():
 	case before != nil:
 		dated.Since = before.Since
-	case dated.Since.IsZero():
+	default:
 		dated.Since = now
 	}
 	return &dated

@@ -74,3 +74,27 @@ func TestPlanResolvesSelectors(t *testing.T) {
 		}
 	})
 }
+
+// Another task may be at the address of one that has ended.
+func TestASourceKnowsSinceWhenAnInstanceIsThere(t *testing.T) {
+	p := planner.New(planner.Options{Epoch: 1})
+	docs, faults := routing.Read("shop.yaml", []byte("{name: shop, port: 80, selector: 'true'}"))
+	p.Put([]discovery.Update{{Key: "shop.yaml", Documents: docs, Faults: faults}})
+	first, second := time.Unix(1000, 0), time.Unix(2000, 0)
+	for _, tt := range []struct {
+		name       string
+		told, want time.Time
+	}{
+		{"when it is found", first, first},
+		{"what is there next", second, second},
+		{"what is told without a time stays", time.Time{}, second},
+	} {
+		u := runs(t, "- {address: 10.0.0.1, port: 80}\n")
+		u.Instances[0].Since = tt.told
+		p.Put([]discovery.Update{u})
+		table, _ := plan(p)
+		if got := table.Gateways[0].Routes[0].Instances[0].Since; !got.Equal(tt.want) {
+			t.Errorf("%s: since %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
