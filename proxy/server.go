@@ -114,6 +114,11 @@ func shards() int {
 // names.
 const settleTime = 100 * time.Millisecond
 
+// proveTime bounds how long the first table waits for the first check of
+// instances that get nothing before it: until then nothing serves, or the
+// process before this one does.
+const proveTime = time.Second
+
 // Publish makes a snapshot serve. New exchanges see it at once; exchanges
 // under way keep what they started with. A port that cannot be bound is tried
 // again; the other gateways serve.
@@ -125,7 +130,14 @@ func (s *Server) Publish(snap *routing.Snapshot) {
 	}
 	ctx, cancel := context.WithTimeout(s.life, settleTime)
 	defer cancel()
-	next := s.binder.Bind(ctx, s.handle.Load(), snap)
+	before := s.handle.Load()
+	next := s.binder.Bind(ctx, before, snap)
+	if (before.Snapshot.Version() == routing.Version{}) {
+		first, cancel := context.WithTimeout(s.life, proveTime)
+		defer cancel()
+		ctx = first
+	}
+	s.binder.Prove(ctx)
 	fresh, gone := s.reshape(snap)
 	for _, l := range gone {
 		if l.handed {

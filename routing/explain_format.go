@@ -168,6 +168,8 @@ func (i *InstanceState) format(s *story) {
 		why = ": " + i.Why
 	}
 	switch {
+	case i.Awaited:
+		s.line(3, "%s is awaited: no check of it has succeeded yet%s.", i.Address, why)
 	case i.State == StateUnhealthy || i.State == StateEjected:
 		s.line(3, "%s is %s since %s%s.", i.Address, i.State, i.Since.UTC().Format(time.RFC3339), why)
 	case i.Share > 0:

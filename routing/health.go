@@ -107,9 +107,16 @@ func DefaultEjection() Ejection {
 }
 
 // watch returns how the instances of a route of the gateway are looked after:
-// what the route says, then what the gateway says, each as a whole.
+// what the route says, then what the gateway says, each as a whole, then what
+// the instances ask for.
 func (g *Gateway) watch(r *Route) Watch {
 	w := Watch{Health: Health{Kind: HealthNone}, Ejection: DefaultEjection()}
+	for _, i := range r.Instances {
+		if i.Unproven {
+			w.Health = DefaultHealth(HealthTCP)
+		}
+		w.SlowStart = max(w.SlowStart, i.SlowStart)
+	}
 	put(&w.Health, g.Health.Value())
 	put(&w.Health, r.Health.Value())
 	put(&w.Ejection, g.Ejection.Value())
@@ -180,4 +187,7 @@ type InstanceState struct {
 	// Unused reports that it gets nothing new. One that fails is used all the
 	// same where too few others are left.
 	Unused bool `json:"unused,omitempty"`
+	// Awaited reports that no check has succeeded yet, before which it gets
+	// nothing in any case: nobody but us checks it.
+	Awaited bool `json:"awaited,omitempty"`
 }

@@ -90,3 +90,66 @@ func TestStatusSet(t *testing.T) {
 		t.Error("Empty() is wrong")
 	}
 }
+
+// What instances ask for holds where nothing is written, and as a whole yields
+// to what is.
+func TestWatchOfInstancesThatAsk(t *testing.T) {
+	tcp, none := routing.DefaultHealth(routing.HealthTCP), routing.Health{Kind: routing.HealthNone}
+	byHTTP := routing.DefaultHealth(routing.HealthHTTP)
+	ejects := routing.DefaultEjection()
+	unproven, gentle, plain := instance("10.0.0.1"), instance("10.0.0.2"), instance("10.0.0.3")
+	unproven.Unproven, gentle.SlowStart = true, 10*time.Second
+	for _, tt := range []struct {
+		name      string
+		instances []*routing.Instance
+		shape     func(*routing.Gateway, *routing.Route)
+		want      routing.Watch
+	}{
+		{"none asks", []*routing.Instance{plain}, nil, routing.Watch{Health: none, Ejection: ejects}},
+		{"there is none", nil, nil, routing.Watch{Health: none, Ejection: ejects}},
+		{"one has nobody who checks it", []*routing.Instance{plain, unproven}, nil, routing.Watch{Health: tcp, Ejection: ejects}},
+		{"one wants to start slowly", []*routing.Instance{plain, gentle}, nil, routing.Watch{Health: none, Ejection: ejects, SlowStart: 10 * time.Second}},
+		{
+			"the gateway says that nothing is checked",
+			[]*routing.Instance{unproven, gentle},
+			func(g *routing.Gateway, _ *routing.Route) { g.Health = routing.PartOf(none) },
+			routing.Watch{Health: none, Ejection: ejects, SlowStart: 10 * time.Second},
+		},
+		{
+			"the route says how it is checked",
+			[]*routing.Instance{unproven, gentle},
+			func(_ *routing.Gateway, r *routing.Route) { r.Health = routing.PartOf(byHTTP) },
+			routing.Watch{Health: byHTTP, Ejection: ejects, SlowStart: 10 * time.Second},
+		},
+		{
+			"the gateway says how slowly",
+			[]*routing.Instance{unproven, gentle},
+			func(g *routing.Gateway, _ *routing.Route) { g.SlowStart = time.Minute },
+			routing.Watch{Health: tcp, Ejection: ejects, SlowStart: time.Minute},
+		},
+		{
+			"the route wants no slow start",
+			[]*routing.Instance{gentle},
+			func(g *routing.Gateway, r *routing.Route) {
+				g.SlowStart, r.SlowStart = time.Minute, routing.SlowStartNone
+			},
+			routing.Watch{Health: none, Ejection: ejects},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := route("[web.example:80]", full)
+			r.Instances = tt.instances
+			g := gateway("g", 9000, r)
+			if tt.shape != nil {
+				tt.shape(g, r)
+			}
+			s, faults := compile(table(1, g))
+			if len(faults) > 0 {
+				t.Fatal(faults)
+			}
+			if got := s.Gateways()[0].Routes[0].Watch.Value(); got != tt.want {
+				t.Errorf("Watch = %+v,\nwant    %+v", got, tt.want)
+			}
+		})
+	}
+}

@@ -5,6 +5,7 @@ package live
 import (
 	"context"
 	"net/netip"
+	"slices"
 
 	"github.com/sluice-mesh/sluice/metrics"
 	"github.com/sluice-mesh/sluice/proxy/upstream"
@@ -16,7 +17,8 @@ type Binder struct {
 	Registry *metrics.Registry
 	Pool     *upstream.Pool
 
-	bound uint64 // how many generations
+	bound    uint64             // how many generations
+	unproven []*upstream.Target // of the last one: those that are new and may have awaited instances alone
 }
 
 // Bind binds a snapshot. Parts that the present generation has already are
@@ -24,6 +26,7 @@ type Binder struct {
 // ctx ends.
 func (b *Binder) Bind(ctx context.Context, present *Generation, s *routing.Snapshot) *Generation {
 	b.bound++
+	b.unproven = nil
 	next := &Generation{Snapshot: s, Serial: b.bound, gateways: make([]*Gateway, s.Slots())}
 	var fresh []*upstream.Target
 	for _, g := range s.Gateways() {
@@ -41,6 +44,14 @@ func (b *Binder) Bind(ctx context.Context, present *Generation, s *routing.Snaps
 	}
 	b.Pool.Settle(ctx, fresh)
 	return next
+}
+
+// Prove waits until the instances were checked once that the last Bind has made
+// known, where a route has only such as get nothing before that; or until ctx
+// ends.
+func (b *Binder) Prove(ctx context.Context) {
+	b.Pool.Prove(ctx, b.unproven)
+	b.unproven = nil
 }
 
 // Retain lets go of what only former generations used.
@@ -90,6 +101,9 @@ func (b *Binder) bindGateway(old *Gateway, g *routing.CompiledGateway) (bound *G
 			route.Target = b.Pool.Balanced(route.Target, choosing)
 		case routing.TargetInstances:
 			route.Target = b.Pool.FixedBalanced(r.Instances, known[r.Path], choosing)
+			if slices.ContainsFunc(r.Instances, func(i *routing.Instance) bool { return i.Unproven }) {
+				b.unproven = append(b.unproven, route.Target)
+			}
 		case routing.TargetGateway, routing.TargetNone:
 		}
 		showInstances(route.Series, route.Target)

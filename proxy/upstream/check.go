@@ -50,10 +50,17 @@ type check struct {
 	due   time.Time
 	place int // in the queue; -1 while it runs
 	gone  bool
+	// awaited says that somebody sends nothing there before the first success.
+	awaited bool
+	hurried int           // checks that came sooner for that
+	tried   chan struct{} // closed by the first outcome; nil unless awaited
 }
 
 // unhealthy reports whether too many in a row failed.
 func (k *check) unhealthy() bool { return checkState(k.state.Load()) == checkUnhealthy }
+
+// answered reports whether it ever succeeded. The nil check did not.
+func (k *check) answered() bool { return k != nil && k.passed.Load() > 0 }
 
 // checker runs all checks from one goroutine: those that are due wait in a
 // heap, and a goroutine each only while they are under way, of which there is
@@ -84,8 +91,9 @@ func (c *checker) init(most int, raise func(), log *slog.Logger, ask func(contex
 const firstWithin = 2 * time.Second
 
 // want returns the check of an instance, which it has begun. A fresh one knows
-// what the one knew in whose place it comes, which may be nil.
-func (c *checker) want(at netip.AddrPort, way Way, h routing.Health, before *check) *check {
+// what the one knew in whose place it comes, which may be nil. Of an awaited
+// instance the first check comes at once.
+func (c *checker) want(at netip.AddrPort, way Way, h routing.Health, before *check, awaited bool) *check {
 	h.Panic = 0
 	if h.Kind == routing.HealthGRPC && !way.Protocol.HTTP2() {
 		way.Protocol = routing.ProtocolGRPC // which has no other form
@@ -95,6 +103,9 @@ func (c *checker) want(at netip.AddrPort, way Way, h routing.Health, before *che
 	defer c.mu.Unlock()
 	k := c.checks[key]
 	if k != nil {
+		if awaited && !k.answered() {
+			c.await(k)
+		}
 		return k
 	}
 	k = &check{key: key, request: requestOf(at, &way, &h)}
@@ -105,7 +116,47 @@ func (c *checker) want(at netip.AddrPort, way Way, h routing.Health, before *che
 	k.due = time.Now().Add(time.Duration(rand.Float64() * float64(min(h.Every, firstWithin))))
 	c.checks[key] = k
 	c.enqueue(k)
+	if awaited {
+		c.await(k)
+	}
 	return k
+}
+
+// await has a check made at once, and again soon, until it succeeds for the
+// first time. c.mu is held.
+func (c *checker) await(k *check) {
+	if k.awaited {
+		return
+	}
+	k.awaited, k.tried = true, make(chan struct{})
+	if k.place < 0 {
+		return // it is being made
+	}
+	k.due = time.Now()
+	heap.Remove(&c.queue, k.place)
+	c.enqueue(k)
+}
+
+// soonest is when an awaited instance is checked again after the first check
+// failed. After each further one it takes twice as long, until it takes as long
+// as anywhere.
+const soonest = 250 * time.Millisecond
+
+// pause returns the time from the beginning of the last check to that of the
+// next one.
+func (k *check) pause() time.Duration {
+	if k.awaited && !k.answered() {
+		return min(soonest<<min(max(k.hurried-1, 0), 20), k.key.ask.Every)
+	}
+	return k.key.ask.Every
+}
+
+// trial returns what is closed once an awaited instance was checked; nil if it
+// is not awaited.
+func (c *checker) trial(k *check) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return k.tried
 }
 
 // enqueue lets a check wait until it is due. c.mu is held.
@@ -205,7 +256,7 @@ func (c *checker) once(ctx context.Context, k *check) {
 	}
 	now := time.Now()
 	c.learn(k, err, now)
-	every := float64(k.key.ask.Every) * (1 - jitter + 2*jitter*rand.Float64())
+	every := float64(k.pause()) * (1 - jitter + 2*jitter*rand.Float64())
 	if k.due = began.Add(time.Duration(every)); k.due.Before(now) {
 		k.due = now
 	}
@@ -239,15 +290,26 @@ func (c *checker) learn(k *check, err error, now time.Time) {
 	was := checkState(k.state.Load())
 	var next checkState
 	h := &k.key.ask
+	begins := err == nil && k.awaited && !k.answered()
+	if k.tried != nil {
+		defer close(k.tried) // whoever waits sees the outcome
+		k.tried = nil
+	}
 	if err == nil {
 		k.passed.Add(1)
 		k.row = max(k.row, 0) + 1
 		next = checkHealthy
-		if was == checkUnhealthy && k.row < h.Rise {
+		if was == checkUnhealthy && k.row < h.Rise && !begins {
 			return
 		}
 	} else {
 		k.failed.Add(1)
+		if k.pause() < h.Every {
+			// It is only just starting, and was asked sooner than is usual.
+			k.hurried++
+			k.why = innermost(err)
+			return
+		}
 		k.row = min(k.row, 0) - 1
 		k.why = innermost(err)
 		next = checkUnhealthy
@@ -261,6 +323,8 @@ func (c *checker) learn(k *check, err error, now time.Time) {
 	k.state.Store(uint32(next))
 	k.since = now
 	switch {
+	case begins:
+		c.log.Debug("an instance answers", "instance", k.key.at.String())
 	case next == checkUnhealthy:
 		c.log.Warn("an instance is unhealthy", "instance", k.key.at.String(), "why", k.why)
 	case was == checkUnhealthy:

@@ -121,7 +121,7 @@ func (t *Target) review(now time.Time, tick bool) {
 		return
 	}
 	if tick || len(members) <= fewMembers || now.Sub(c.care.made) >= time.Second {
-		t.choose(c.instances, now)
+		t.choose(c.instances, c, now)
 	}
 }
 
@@ -150,7 +150,7 @@ func (r *record) judge(list []*member, w *routing.Watch, now time.Time) {
 	slices.SortStableFunc(suspects, func(a, b suspect) int { return cmp.Compare(b.grade, a.grade) })
 	able, out := 0, 0
 	for _, m := range list {
-		if m.able {
+		if m.counts() {
 			able++
 			if m.out() {
 				out++
@@ -256,7 +256,7 @@ func (r *record) release(list []*member, w *routing.Watch, now time.Time) {
 	able := 0
 	var ejected []*member
 	for _, m := range list {
-		if m.able {
+		if m.counts() {
 			able++
 		}
 		if m.ejected {

@@ -74,7 +74,7 @@ func Ask(ctx context.Context, at netip.AddrPort, h routing.Health) error {
 // Ask is Ask in the way in which requests come.
 func (p *Pool) Ask(ctx context.Context, at netip.AddrPort, way Way, h routing.Health) error {
 	c := checker{most: 1, ask: p.ask, checks: make(map[checkKey]*check), wake: make(chan struct{}, 1)}
-	return c.try(ctx, c.want(at, way, h, nil))
+	return c.try(ctx, c.want(at, way, h, nil, false))
 }
 
 // ParseServing reads the message of an answer to a check by gRPC.

@@ -37,7 +37,7 @@ func (p *Pool) FixedBalanced(list []*routing.Instance, before *Target, c Choosin
 	if before != nil {
 		t.goOn(before)
 	}
-	p.attach(t)
+	p.attach(t, before)
 	return t
 }
 

@@ -160,7 +160,7 @@ func (p *Pool) Target(host string, port int) *Target {
 	}
 	t := p.target(Choosing{})
 	t.name = n
-	p.attach(t)
+	p.attach(t, nil)
 	return t
 }
 
@@ -177,7 +177,7 @@ func (p *Pool) place(n *name, addrs []netip.Addr) {
 		n.at = append(n.at, netip.AddrPortFrom(a.Unmap(), n.port))
 	}
 	for _, t := range n.targets {
-		t.choose(t.find(), time.Now())
+		t.choose(t.find(), t.chosen.Load(), time.Now())
 	}
 }
 
@@ -232,6 +232,46 @@ func (p *Pool) Settle(ctx context.Context, targets []*Target) {
 			return
 		}
 	}
+}
+
+// Prove waits until the instances of those targets that have only awaited ones
+// were checked once, or ctx ends; the checks then go on. Run makes them.
+func (p *Pool) Prove(ctx context.Context, targets []*Target) {
+	for _, t := range targets {
+		p.mu.Lock()
+		trials := t.trials()
+		p.mu.Unlock()
+		for _, tried := range trials {
+			select {
+			case <-tried:
+			case <-ctx.Done():
+				return
+			}
+		}
+		if len(trials) > 0 {
+			p.mu.Lock()
+			t.review(time.Now(), true)
+			p.mu.Unlock()
+		}
+	}
+}
+
+// trials returns what is closed as each instance was checked once, if the
+// target has awaited ones alone. Pool.mu is held.
+func (t *Target) trials() (all []<-chan struct{}) {
+	c := t.chosen.Load()
+	if c.usable {
+		return nil
+	}
+	for _, m := range c.members() {
+		if !m.awaited {
+			continue
+		}
+		if tried := t.pool.checker.trial(m.check); tried != nil {
+			all = append(all, tried)
+		}
+	}
+	return all
 }
 
 // start looks a name up in a goroutine, which Run waits for. While a look-up

@@ -4,6 +4,7 @@ package upstream
 
 import (
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -50,6 +51,8 @@ type member struct {
 	able              bool      // ready, with a weight
 	down              bool      // unhealthy when it was last looked at
 	ejected           bool
+	awaited           bool // it gets nothing before a check succeeds
+	beside            bool // it came when there were others
 	_                 [8]byte
 }
 
@@ -63,32 +66,58 @@ type past struct {
 }
 
 // out reports whether it should get nothing.
-func (m *member) out() bool { return m.down || m.ejected }
+func (m *member) out() bool { return m.down || m.ejected || m.awaited }
 
-// follow returns the members for some instances, and forgets others.
-func (r *record) follow(is []*Instance, w *routing.Watch, now time.Time) []*member {
+// counts reports whether it is one of those of which enough are to be usable.
+func (m *member) counts() bool { return m.able && !m.awaited }
+
+// follow returns the members for the instances of a choice that t makes, and
+// forgets others. was is the choice before it, nil if there is none.
+func (r *record) follow(t *Target, c, was *chosen, w *routing.Watch, now time.Time) []*member {
 	r.account()
 	before := finder(r.members)
-	list := make([]*member, len(is))
-	for k, i := range is {
+	list := make([]*member, len(c.instances))
+	for k, i := range c.instances {
 		m := before(i.Addr)
+		unproven := w.Health.Every > 0 && t.unproven(k)
 		if m == nil {
-			m = &member{instance: i}
+			m = &member{instance: i, beside: r.begun, awaited: unproven && !was.served(i.Addr)}
 			if r.begun {
 				m.rise(now, w)
 			}
 		}
 		m.follow(i, now, w)
+		if m.awaited && (!unproven || m.check.answered()) {
+			m.prove(now, w)
+		}
 		if w.Health.Every == 0 {
 			m.check = nil
 		} else {
-			m.heed(r.pool.checker.want(i.Addr, i.way.Value(), w.Health, m.check))
+			m.heed(r.pool.checker.want(i.Addr, i.way.Value(), w.Health, m.check, m.awaited))
 		}
 		list[k] = m
 	}
 	r.members = list
-	r.begun = r.begun || len(is) > 0
+	r.begun = r.begun || len(list) > 0
 	return list
+}
+
+// unproven reports whether nobody says of an instance that it answers.
+func (t *Target) unproven(at int) bool { return t.name == nil && t.asked[at].Unproven }
+
+// served reports whether a choice led to an address without anybody looking
+// after its instances. The nil choice did not.
+func (c *chosen) served(at netip.AddrPort) bool {
+	return c != nil && c.care == nil && (c.of.name != nil || c.of.ready) &&
+		slices.ContainsFunc(c.instances, func(i *Instance) bool { return i.Addr == at })
+}
+
+// prove ends the wait for a member, since it answers or nobody asks any more.
+func (m *member) prove(now time.Time, w *routing.Watch) {
+	m.awaited = false
+	if m.beside {
+		m.rise(now, w)
+	}
 }
 
 // finder returns what finds the members of a list by address, nil if there is
@@ -192,7 +221,7 @@ func (r *record) stand(list []*member, w *routing.Watch, now time.Time, room []u
 	}
 	r.release(list, w, now)
 	for _, m := range list {
-		if m.able {
+		if m.counts() {
 			able++
 			if !m.out() {
 				s.usable++
@@ -206,6 +235,7 @@ func (r *record) stand(list []*member, w *routing.Watch, now time.Time, room []u
 	for _, m := range list {
 		percent := uint8(0)
 		switch {
+		case m.awaited: // panic or not
 		case s.panics:
 			percent = 100
 		case !m.out():
@@ -220,6 +250,9 @@ func (r *record) stand(list []*member, w *routing.Watch, now time.Time, room []u
 func (m *member) look(now time.Time, w *routing.Watch) {
 	if m.ejected && !now.Before(m.past.until) {
 		m.back(now, w)
+	}
+	if m.awaited && m.check.answered() {
+		m.prove(now, w)
 	}
 	down := m.check != nil && m.check.unhealthy()
 	if m.down && !down {
@@ -271,6 +304,10 @@ func (m *member) state(p *Pool, now time.Time, w *routing.Watch) routing.Instanc
 	}
 	if m.ejected && s.State != routing.StateUnhealthy {
 		s.State, s.Since, s.Why, s.Until = routing.StateEjected, m.past.since, m.past.why, m.past.until
+	}
+	s.Awaited = m.awaited
+	if m.awaited {
+		return s
 	}
 	if share := m.percent(now, w); share < 100 && s.State != routing.StateUnhealthy && s.State != routing.StateEjected {
 		s.Share = int(share)

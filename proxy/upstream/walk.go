@@ -74,7 +74,7 @@ func (p *Pool) Balanced(t *Target, c Choosing) *Target {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next.goOn(t)
-	p.attach(next)
+	p.attach(next, t)
 	return next
 }
 
@@ -89,8 +89,9 @@ func (t *Target) goOn(before *Target) {
 }
 
 // attach makes a target follow the instances of its name, or lead to its own.
-// p.mu is held.
-func (p *Pool) attach(t *Target) {
+// before is the target in whose place it comes, nil if there is none. p.mu is
+// held.
+func (p *Pool) attach(t, before *Target) {
 	if t.name != nil {
 		t.name.targets = append(t.name.targets, t)
 	} else {
@@ -99,12 +100,16 @@ func (p *Pool) attach(t *Target) {
 	if t.record != nil {
 		t.record.owner = t
 	}
-	t.choose(t.find(), time.Now())
+	var was *chosen
+	if before != nil {
+		was = before.chosen.Load()
+	}
+	t.choose(t.find(), was, time.Now())
 }
 
 // choose prepares the choice among some instances, which are the present ones.
-// Pool.mu is held.
-func (t *Target) choose(is []*Instance, now time.Time) {
+// was is the one before it, nil if there is none. Pool.mu is held.
+func (t *Target) choose(is []*Instance, was *chosen, now time.Time) {
 	c := &chosen{of: t, instances: is}
 	if len(is) == 1 {
 		c.only[0] = is[0]
@@ -115,7 +120,7 @@ func (t *Target) choose(is []*Instance, now time.Time) {
 	}
 	asked := t.choosing.Value()
 	list := t.list(is, &asked)
-	usable := t.lookAfter(c, list, &asked, now) // before the set, which follows it
+	usable := t.lookAfter(c, was, list, &asked, now) // before the set, which follows it
 	c.set.Init(list, t.turns, balance.Options{Balance: asked.Balance, Locality: asked.Locality, Own: t.pool.options.Own, Room: asked.Room})
 	clear(list) // what it leads to may go
 	c.usable = usable > 0
@@ -146,7 +151,7 @@ func (t *Target) list(is []*Instance, asked *Choosing) []balance.Member {
 
 // lookAfter notes who of the list gets nothing, or less, for now, and returns
 // how many are not known to fail.
-func (t *Target) lookAfter(c *chosen, list []balance.Member, asked *Choosing, now time.Time) (usable int) {
+func (t *Target) lookAfter(c, was *chosen, list []balance.Member, asked *Choosing, now time.Time) (usable int) {
 	held := asked.Watch.Value()
 	w := &held
 	ejects := w.Ejection != routing.Ejection{} && len(list) > 1 // the only one never is
@@ -158,7 +163,7 @@ func (t *Target) lookAfter(c *chosen, list []balance.Member, asked *Choosing, no
 		t.record = &record{pool: t.pool, owner: t}
 	}
 	r := t.record
-	members := r.follow(c.instances, w, now)
+	members := r.follow(t, c, was, w, now)
 	for k, m := range members {
 		m.able = list[k].Ready && list[k].Weight > 0
 	}
@@ -168,7 +173,7 @@ func (t *Target) lookAfter(c *chosen, list []balance.Member, asked *Choosing, no
 	s := r.stand(members, w, now, make([]uint8, 0, len(list)))
 	c.care = &care{members: members, percents: s.percents, down: s.down, made: now}
 	for k, percent := range s.percents {
-		if m := members[k]; percent == 0 && m.able && !m.down {
+		if m := members[k]; percent == 0 && m.counts() && !m.down {
 			c.care.ejected = append(c.care.ejected, k)
 		}
 		list[k].Ready = list[k].Ready && percent > 0
