@@ -65,12 +65,12 @@ func TestARouteChangesOverToInstancesThatBearItsAddress(t *testing.T) {
 		t.Errorf("the request under way is answered %q, want what it went to", got)
 	}
 
-	ctx, stop := context.WithCancel(t.Context())
+	var over atomic.Bool
 	var all sync.WaitGroup
 	var served, failed atomic.Int64
 	for range 4 {
 		all.Go(func() {
-			for ctx.Err() == nil {
+			for !over.Load() {
 				if got := send(t.Context(), p); got != "vip" && got != "one" && got != "two" {
 					failed.Add(1)
 					t.Errorf("answered %q", got)
@@ -90,7 +90,7 @@ func TestARouteChangesOverToInstancesThatBearItsAddress(t *testing.T) {
 		b.lead(p, nil, natively())
 		eventually(t, "requests go on", func() bool { return served.Load() > 20*n+10 })
 	}
-	stop()
+	over.Store(true)
 	all.Wait()
 	if served.Load() < 390 || failed.Load() > 0 {
 		t.Errorf("%d requests, %d of which failed", served.Load(), failed.Load())
