@@ -34,27 +34,44 @@ type installation struct {
 	ns   string
 	helm string
 
+	class  string   // of Ingresses
 	values []string // of the chart, KEY=VALUE each
 	host   string   // of the API: a port of this machine
 	env    []string // of sluice, as an operator sets it
 }
 
-// install installs the chart with values, KEY=VALUE each.
-func install(t *testing.T, values ...string) *installation {
+// prepare returns an installation whose namespace is there, and nothing in it.
+func prepare(t *testing.T) *installation {
 	t.Helper()
 	i := &installation{T: t, b: start(t), helm: find(t, "helm")}
 	i.ns = i.b.Namespace(t)
+	i.class = i.ns // other tests have installations, too
 	i.b.Kubectl(t, "label", "namespace/"+i.ns, "pod-security.kubernetes.io/enforce=restricted", "pod-security.kubernetes.io/warn=restricted")
-	// Other tests have installations, too.
-	i.values = append([]string{"watch.namespaces={" + i.ns + "}", "ingress.class=" + i.ns}, values...)
+	return i
+}
+
+// install installs the chart with values, KEY=VALUE each.
+func install(t *testing.T, values ...string) *installation {
+	t.Helper()
+	i := prepare(t)
+	i.install(values...)
+	return i
+}
+
+// install installs the chart with values. It watches its namespace alone unless
+// they say otherwise.
+func (i *installation) install(values ...string) {
+	i.Helper()
+	i.values = append([]string{"watch.namespaces={" + i.ns + "}", "ingress.class=" + i.class}, values...)
 	i.Helm(append([]string{"install", "sluice", chart, "--take-ownership"}, i.set()...)...)
-	i.connect()
-	t.Cleanup(func() {
-		if t.Failed() {
-			i.tell(context.WithoutCancel(t.Context()))
+	if !slices.Contains(values, "control.enabled=false") {
+		i.connect()
+	}
+	i.Cleanup(func() {
+		if i.Failed() {
+			i.tell(context.WithoutCancel(i.Context()))
 		}
 	})
-	return i
 }
 
 // set returns arguments of Helm for the values, those of tests among them:
@@ -405,13 +422,7 @@ func TestTheTutorialIsTrueOfAnInstallation(t *testing.T) {
 		return err
 	})
 
-	i.b.Apply(t, i.ns, strings.ReplaceAll(objectsYAML, "CLASS", i.ns))
-	i.b.Kubectl(t, "patch", "service/sluice-proxy", "--namespace", i.ns, "--patch", `{"spec":{"externalIPs":["198.51.100.7"]}}`)
-	i.sluice(strings.Replace(productYAML, "9070", "9071", 1), "apply", "-f", "-", "--wait")
-	i.b.Eventually(t, "an answer at another port", func(ctx context.Context) error {
-		_, err := i.through(ctx, "sava-product:9071", "/products/ie")
-		return err
-	})
+	i.writesAll("9071", productYAML)
 	i.sluice("", "delete", "gateway", "sava-cart-ie", "--yes")
 	i.hasTheRightsItUses("sluice-control")
 }
@@ -472,8 +483,9 @@ func TestAnInstallationIsUpgradedRenewedAndTakenAway(t *testing.T) {
 		return err
 	})
 
-	i.b.Kubectl(t, "create", "job", "renewal-now", "--from=cronjob/sluice-renewal", "--namespace", i.ns)
-	i.b.Kubectl(t, "wait", "job/renewal-now", "--for=condition=Complete", "--timeout=60s", "--namespace", i.ns)
+	i.spoil(i.ns, "sluice-sidecar")
+	i.renew()
+	i.hasTheRightsItUses("sluice-renewal")
 
 	i.sluice("", "delete", "gateway", "sava-product", "--yes")
 	i.b.Eventually(t, "the end of the gateway's Service", func(ctx context.Context) error {

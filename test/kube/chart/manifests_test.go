@@ -25,7 +25,7 @@ selector: label(app)(beside-product) && label(version)((.*))
 // the example of a sidecar beside them.
 func TestAProxyStandsBesideAnApplication(t *testing.T) {
 	t.Parallel()
-	i := &installation{T: t, b: start(t), ns: "sluice"} // the manifests are for it
+	i := &installation{T: t, b: start(t), ns: "sluice", class: "sluice"} // the manifests are for it
 	made := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name: i.ns, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"},
 	}}
@@ -71,6 +71,10 @@ func TestAProxyStandsBesideAnApplication(t *testing.T) {
 		}
 		return nil
 	})
+	// All namespaces are watched, with all rights.
+	i.writesAll("9071", sidecarGatewayYAML)
+	i.hasTheRightsItUses("sluice-control")
+	i.hasTheRightsItUses("sluice-credentials")
 }
 
 // apply applies a file of deploy/kubernetes.

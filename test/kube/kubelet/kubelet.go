@@ -62,7 +62,13 @@ func (k *Kubelet) AddNode(ctx context.Context, name, zone string) error {
 			LastHeartbeatTime: now, LastTransitionTime: now,
 		}},
 	}
-	if _, err := k.Client.CoreV1().Nodes().UpdateStatus(ctx, node, metav1.UpdateOptions{}); err != nil {
+	if node, err = k.Client.CoreV1().Nodes().UpdateStatus(ctx, node, metav1.UpdateOptions{}); err != nil {
+		return err
+	}
+	// The API server says of new nodes that they are not ready, which a
+	// controller that is not run here would take back.
+	node.Spec.Taints = nil
+	if _, err := k.Client.CoreV1().Nodes().Update(ctx, node, metav1.UpdateOptions{}); err != nil {
 		return err
 	}
 	k.mu.Lock()
@@ -155,18 +161,23 @@ func (k *Kubelet) see(ctx context.Context, object any) {
 	p.tell(spec)
 }
 
-// place binds a pod to the node whose turn it is. The caller holds mu.
+// place binds a pod to the node that it asks for by name, as those of a
+// DaemonSet do, or else to the one whose turn it is. The caller holds mu.
 func (k *Kubelet) place(ctx context.Context, spec *corev1.Pod) {
 	waits := spec.DeletionTimestamp != nil || len(spec.Spec.SchedulingGates) > 0
 	if waits || k.bound[spec.UID] || len(k.nodes) == 0 {
 		return
 	}
 	k.bound[spec.UID] = true
+	node := wanted(spec)
+	if node == "" {
+		node = k.nodes[k.turn%len(k.nodes)]
+		k.turn++
+	}
 	binding := &corev1.Binding{
 		ObjectMeta: metav1.ObjectMeta{Name: spec.Name, UID: spec.UID},
-		Target:     corev1.ObjectReference{Kind: "Node", Name: k.nodes[k.turn%len(k.nodes)]},
+		Target:     corev1.ObjectReference{Kind: "Node", Name: node},
 	}
-	k.turn++
 	k.wait.Go(func() {
 		err := k.Client.CoreV1().Pods(spec.Namespace).Bind(ctx, binding, metav1.CreateOptions{})
 		if err == nil || ctx.Err() != nil {
@@ -177,6 +188,23 @@ func (k *Kubelet) place(ctx context.Context, spec *corev1.Pod) {
 		defer k.mu.Unlock()
 		delete(k.bound, spec.UID)
 	})
+}
+
+// wanted returns the one node that a pod may run on, empty if it does not name
+// one.
+func wanted(spec *corev1.Pod) string {
+	a := spec.Spec.Affinity
+	if a == nil || a.NodeAffinity == nil || a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
+		return ""
+	}
+	for _, term := range a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
+		for _, f := range term.MatchFields {
+			if f.Key == metav1.ObjectNameField && f.Operator == corev1.NodeSelectorOpIn && len(f.Values) == 1 {
+				return f.Values[0]
+			}
+		}
+	}
+	return ""
 }
 
 // forget ends a pod whose object is gone.
