@@ -250,11 +250,12 @@ func (i *installation) untilRoutes(gateway string, want map[string]string) {
 	})
 }
 
-// through asks a Service by way of the API server, as kubectl proxy does.
-func (i *installation) through(ctx context.Context, service, path string) (string, error) {
+// through asks a Service for products by way of the API server, as kubectl proxy
+// does.
+func (i *installation) through(ctx context.Context, service string) (string, error) {
 	var status int
 	text, err := i.b.Client.Discovery().RESTClient().Get().
-		AbsPath("/api/v1/namespaces/" + i.ns + "/services/" + service + "/proxy" + path).Do(ctx).StatusCode(&status).Raw()
+		AbsPath("/api/v1/namespaces/" + i.ns + "/services/" + service + "/proxy/products/ie").Do(ctx).StatusCode(&status).Raw()
 	if err != nil {
 		err = fmt.Errorf("%w: %s", err, text)
 	}
@@ -354,7 +355,7 @@ func TestTheTutorialIsTrueOfAnInstallation(t *testing.T) {
 	i.deploy("sava-product", "1.0.3", "", "8080", "")
 	i.sluice(productYAML, "apply", "-f", "-", "--wait")
 	i.b.Eventually(t, "an answer of the gateway's Service", func(ctx context.Context) error {
-		text, err := i.through(ctx, "sava-product", "/products/ie")
+		text, err := i.through(ctx, "sava-product")
 		if err == nil && !strings.Contains(text, `"version":"1.0.3"`) {
 			err = fmt.Errorf("it is %q", text)
 		}
@@ -478,7 +479,7 @@ func TestAnInstallationIsUpgradedRenewedAndTakenAway(t *testing.T) {
 	i.b.Eventually(t, "an answer after the upgrade", func(ctx context.Context) error {
 		_, err := i.try(ctx, "", "get", "gateway", "sava-product")
 		if err == nil {
-			_, err = i.through(ctx, "sava-product", "/products/ie")
+			_, err = i.through(ctx, "sava-product")
 		}
 		return err
 	})

@@ -74,7 +74,7 @@ func TestAProxyOnEveryNodeAsksItsNode(t *testing.T) {
 		})
 	}
 	i.b.Eventually(t, "an answer of the gateway's Service", func(ctx context.Context) error {
-		_, err := i.through(ctx, "near", "/products/ie")
+		_, err := i.through(ctx, "near")
 		return err
 	})
 	service, err := i.b.Client.CoreV1().Services(i.ns).Get(t.Context(), "near", metav1.GetOptions{})
@@ -117,7 +117,7 @@ func (i *installation) writesAll(port, gateway string) {
 	i.exposed()
 	i.sluice(strings.Replace(gateway, "9070", port, 1), "apply", "-f", "-", "--wait")
 	i.b.Eventually(i.T, "an answer at another port", func(ctx context.Context) error {
-		_, err := i.through(ctx, name+":"+port, "/products/ie")
+		_, err := i.through(ctx, name+":"+port)
 		return err
 	})
 	i.sluice("", "delete", "gateway", name, "--yes")
@@ -153,7 +153,7 @@ func TestEnvironmentsAreKeptApart(t *testing.T) {
 	}
 	for env, e := range places {
 		e.b.Eventually(t, "an answer of the Service in "+env, func(ctx context.Context) error {
-			text, err := e.through(ctx, "sava-product", "/products/ie")
+			text, err := e.through(ctx, "sava-product")
 			if err == nil && !strings.Contains(text, `"version":"`+versions[env]+`"`) {
 				err = fmt.Errorf("it is %q", text)
 			}
