@@ -144,7 +144,25 @@ func (s *selecting) gateway(g *Gateway) {
 		s.next.Known, s.next.Groups = s.prev.Known, s.prev.Groups
 		return
 	}
-	s.next.Gateway = &c
+	if s.next.Gateway = &c; !g.shares() {
+		s.next.Found = nil
+	}
+}
+
+// shares reports whether a gateway spreads requests by weight over what
+// selectors find. One that goes by conditions, or has one route, asks for no
+// share that another gateway could spoil.
+func (g *Gateway) shares() bool {
+	if g.Selector != "" {
+		return true
+	}
+	weighted := 0
+	for _, r := range g.Routes {
+		if r.Weight > 0 {
+			weighted++
+		}
+	}
+	return weighted > 1
 }
 
 // selects reports whether a route has a selector of its own.
@@ -223,7 +241,7 @@ func (s *selecting) fill(g *Gateway, found map[*Instance]bool) ([]*Route, bool) 
 		if c.Instances, ok = s.find(g, r); !ok {
 			return nil, false
 		}
-		if len(c.Instances) == 0 {
+		if len(c.Instances) == 0 && r.Selector != "false" { // which is meant to find none
 			s.fault(g, Fault{
 				Code: codeSelectsNothing, At: r.At, Path: r.field("selector"), Severity: Warning,
 				Problem: "the selector finds no instance; the route answers 503 until it does",

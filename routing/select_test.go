@@ -26,6 +26,10 @@ func TestSelect(t *testing.T) {
 	}
 	own := route("web", routing.FullWeight)
 	own.Selector = "label(version)(2)"
+	half := route("web", routing.FullWeight/2)
+	half.Selector = "label(version)(2)"
+	nothing := route("web", routing.FullWeight)
+	nothing.Selector = "false"
 	lost := route("web", routing.FullWeight)
 	lost.Selector = "label(version)(3)"
 	for _, tt := range []struct {
@@ -41,6 +45,9 @@ func TestSelect(t *testing.T) {
 		{"the base selector counts everywhere", []*routing.Gateway{selects("a", "label(version)((.*))")}, routing.SelectOptions{Base: base, Namespace: "x"}, "a: (1) 100%/1", ""},
 		{"a selector that finds nothing is told", []*routing.Gateway{selects("a", "false"), gateway("b", 0, lost)}, routing.SelectOptions{}, "a: ; b: web 100%/0", "(a SelectorFindsNothing), (b SelectorFindsNothing)"},
 		{"two that find one instance are told", []*routing.Gateway{selects("a", "true"), selects("b", "label(version)(2)")}, routing.SelectOptions{}, "a: () 100%/2; b: () 100%/1", "(b InstanceClaimedTwice)"},
+		{"not if one has nothing to share out", []*routing.Gateway{selects("a", "true"), gateway("b", 0, own)}, routing.SelectOptions{}, "a: () 100%/2; b: web 100%/1", ""},
+		{"but if it spreads by weight", []*routing.Gateway{selects("a", "true"), gateway("b", 0, half, route("[x:1]", routing.FullWeight/2))}, routing.SelectOptions{}, "a: () 100%/2; b: web 50%/1, [x:1] 50%/0", "(b InstanceClaimedTwice)"},
+		{"a selector that says that it finds nothing is not told of", []*routing.Gateway{gateway("b", 0, nothing)}, routing.SelectOptions{}, "b: web 100%/0", ""},
 		{"a selector that does not parse is refused", []*routing.Gateway{selects("a", "label(x)"), selects("b", "true")}, routing.SelectOptions{}, "b: () 100%/2; broken a", "a InvalidSelectorError"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
