@@ -4,6 +4,7 @@ package marathon
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"maps"
 	"slices"
 	"strconv"
@@ -84,7 +85,7 @@ type portOf struct {
 
 // toldText is what was told of a gateway.
 type toldText struct {
-	text   string
+	sum    [sha256.Size]byte
 	docs   []*routing.Document
 	faults []*routing.Fault
 }
@@ -282,7 +283,7 @@ func (l *labels) take() []discovery.Update {
 func (l *labels) offers(owner nameIn) []*offer {
 	name, grouped := strings.CutSuffix(owner.name, groupMark)
 	if !grouped {
-		if read := l.read[name]; read != nil && l.apps[name] != nil && selectable(name) {
+		if read := l.read[name]; read != nil && l.owner(name) == owner && selectable(name) {
 			return l.served(read, l.apps[name])
 		}
 		return nil
@@ -407,33 +408,41 @@ func labelsIn(space string) string {
 // new.
 func (l *labels) tellGateway(at nameIn) {
 	key := gatewayKey(at)
-	hosts, ports := l.hosts[at], l.ports[at]
 	before, told := l.told[key]
-	if len(hosts)+len(ports) == 0 {
+	if len(l.hosts[at])+len(l.ports[at]) == 0 {
 		if told {
 			delete(l.told, key)
 			l.news[key] = discovery.Update{Key: key, Gone: true}
 		}
 		return
 	}
-	w := gatewayWriter{key: key, name: gatewayOf(at.name)}
-	if len(hosts) > 0 {
-		w.host(at.name, slices.SortedFunc(maps.Keys(hosts), (*offer).compare), l.o.certificates)
-	} else {
-		w.port(slices.SortedFunc(maps.Keys(ports), (*offer).compare))
-	}
+	w := l.write(at)
 	text := w.text()
-	if told && text == before.text && slices.EqualFunc(w.faults, before.faults, sameFault) {
+	faults := w.faults()
+	sum := sha256.Sum256([]byte(text))
+	same := told && sum == before.sum
+	if same && slices.EqualFunc(faults, before.faults, sameFault) {
 		return
 	}
-	next := toldText{text: text, docs: before.docs, faults: w.faults}
-	var wrong []*routing.Fault
-	if !told || text != before.text {
+	next := toldText{sum: sum, docs: before.docs, faults: faults}
+	if !same {
+		var wrong []*routing.Fault
 		next.docs, wrong = routing.Read(key, []byte(text))
-		w.faults = append(w.faults, wrong...)
+		faults = append(slices.Clip(faults), wrong...)
 	}
 	l.told[key] = next
-	l.news[key] = discovery.Update{Key: key, Namespace: at.space, Documents: next.docs, Faults: w.faults}
+	l.news[key] = discovery.Update{Key: key, Namespace: at.space, Documents: next.docs, Faults: faults}
+}
+
+// write writes the gateway of a host or a port as it is now.
+func (l *labels) write(at nameIn) *gatewayWriter {
+	w := &gatewayWriter{key: gatewayKey(at), name: gatewayOf(at.name)}
+	if hosts := l.hosts[at]; len(hosts) > 0 {
+		w.host(at.name, slices.SortedFunc(maps.Keys(hosts), (*offer).compare), l.o.certificates)
+	} else {
+		w.port(slices.SortedFunc(maps.Keys(l.ports[at]), (*offer).compare))
+	}
+	return w
 }
 
 func sameFault(a, b *routing.Fault) bool { return *a == *b }

@@ -101,15 +101,17 @@ func rests(apps []painted, alive func(a *app, t *task) bool) map[string]bool {
 			}
 		}
 	}
-	n := tooMany(len(older.tasks), healthy, older.instances, target)
+	var ids []string
+	for i := range older.tasks {
+		if t := &older.tasks[i]; t.state == stateRunning || t.state == stateLost {
+			ids = append(ids, t.id)
+		}
+	}
+	slices.Sort(ids)
+	n := tooMany(len(ids), healthy, older.instances, target)
 	if n == 0 {
 		return nil
 	}
-	ids := make([]string, len(older.tasks))
-	for i := range older.tasks {
-		ids[i] = older.tasks[i].id
-	}
-	slices.Sort(ids)
 	resting := make(map[string]bool, n)
 	for _, id := range ids[:n] {
 		resting[id] = true

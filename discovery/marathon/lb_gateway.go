@@ -68,16 +68,24 @@ type lbRedirect struct {
 // compare sorts offers as marathon-lb looks at them: those of a higher order
 // first, then by app and service port.
 func (o *offer) compare(p *offer) int {
-	return cmp.Or(cmp.Compare(p.order, o.order), strings.Compare(o.app, p.app), cmp.Compare(o.service, p.service), cmp.Compare(o.index, p.index))
+	return cmp.Or(cmp.Compare(p.order, o.order), strings.Compare(o.app, p.app), cmp.Compare(o.listening(), p.listening()), cmp.Compare(o.index, p.index))
 }
 
 // called names the route of an offer as marathon-lb names its backend.
 func (o *offer) called() string {
-	return strings.ReplaceAll(o.app[1:], "/", "_") + "_" + strconv.Itoa(cmp.Or(o.service, o.index))
+	return strings.ReplaceAll(o.app[1:], "/", "_") + "_" + strconv.Itoa(cmp.Or(o.listening(), o.index))
 }
 
 // where names a port of an app in messages.
-func (o *offer) where() string { return fmt.Sprintf("%s, port %d", o.app, o.index) }
+func (o *offer) where() string { return fmt.Sprintf("%d of %s", o.index, o.app) }
+
+// pathLabel names the label that says what an offer asks for of its hosts.
+func (o *offer) pathLabel() string {
+	if o.pathed {
+		return labelPath
+	}
+	return labelVhost
+}
 
 // selectorOf asks for a port of apps, but for tasks that rest.
 func selectorOf(ids []string, index int) string {
@@ -98,7 +106,7 @@ func (o *offer) selector() string {
 		return "false"
 	}
 	if o.coloured() {
-		return selectorOf(o.ids, o.index) + " and not label(sluice:rests)(.*)"
+		return selectorOf(o.ids, o.index) + " and not label(" + labelRests + ")(.*)"
 	}
 	return selectorOf(o.ids, o.index)
 }
@@ -112,26 +120,47 @@ type gatewayWriter struct {
 	gateway   lbGateway
 	inner     []lbGateway
 	names     map[string]bool // of routes
-	faults    []*routing.Fault
+	lost      []lostOffer
 }
 
-func (w *gatewayWriter) warn(code, problem string) {
-	w.faults = append(w.faults, &routing.Fault{
-		Code: code, At: routing.Position{Source: w.key}, Kind: "gateways", Name: w.name, Problem: problem, Severity: routing.Warning,
-	})
+// lostOffer is a port of an app that does not have what its labels ask for, as
+// another one has it.
+type lostOffer struct {
+	*offer
+	code, label string
+	problem     string
+}
+
+// warn says what a port of an app does not have.
+func (w *gatewayWriter) warn(o *offer, code, label, problem string) {
+	w.lost = append(w.lost, lostOffer{o, code, lbPrefix + strconv.Itoa(o.index) + "_" + label, problem})
+}
+
+// faults returns what ports of apps do not have.
+func (w *gatewayWriter) faults() []*routing.Fault {
+	var faults []*routing.Fault
+	for _, lost := range w.lost {
+		faults = append(faults, &routing.Fault{
+			Code: lost.code, At: routing.Position{Source: w.key}, Kind: "gateways", Name: w.name,
+			Problem: lost.app + ": " + lost.label + ": " + lost.problem, Severity: routing.Warning,
+		})
+	}
+	return faults
 }
 
 // text returns what was written.
 func (w *gatewayWriter) text() string {
 	var texts [][]byte
 	for _, g := range append([]lbGateway{w.gateway}, w.inner...) {
-		text, err := json.MarshalIndent(g, "", "  ")
-		if err != nil {
+		var text bytes.Buffer
+		e := json.NewEncoder(&text)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(g); err != nil {
 			panic(err) // it holds texts and numbers alone
 		}
-		texts = append(texts, text)
+		texts = append(texts, text.Bytes())
 	}
-	return string(bytes.Join(texts, []byte("\n---\n")))
+	return string(bytes.Join(texts, []byte("---\n")))
 }
 
 // add adds a route.
@@ -182,10 +211,10 @@ func (w *gatewayWriter) host(called string, offers []*offer, certificates []stri
 			continue
 		}
 		if by := shadow(offers[:i], o.rule); by != nil {
-			w.warn(codeShadowed, o.where()+": "+by.where()+" has all of its requests; a higher HAPROXY_"+strconv.Itoa(o.index)+"_"+labelOrder+" comes first")
+			w.warn(o, codeShadowed, o.pathLabel(), "port "+by.where()+" has all requests for "+called+" that it asks for; of two the one with the higher "+labelOrder+" comes first")
 			continue
 		}
-		w.rule(called, o, !sticky)
+		w.rule(o, !sticky)
 	}
 }
 
@@ -202,7 +231,7 @@ func shadow(before []*offer, rule pathRule) *offer {
 
 // rule writes the routes of an offer in the gateway of a host. apart says that
 // others in it are not sticky.
-func (w *gatewayWriter) rule(called string, o *offer, apart bool) {
+func (w *gatewayWriter) rule(o *offer, apart bool) {
 	condition := o.rule.condition()
 	if o.root != "" && o.rule.has("/") {
 		w.add(o.called()+".root", lbRoute{
@@ -210,7 +239,7 @@ func (w *gatewayWriter) rule(called string, o *offer, apart bool) {
 			Sluice:    &lbRouteOwn{Redirect: &lbRedirect{strings.ReplaceAll(o.root, "%", "%%"), 301}},
 		})
 	}
-	r := o.route("")
+	r := o.route(true, "")
 	r.Condition = both(condition, o.lets())
 	name := o.called()
 	if o.sticky && apart && !o.closed {
@@ -246,22 +275,22 @@ func (w *gatewayWriter) port(offers []*offer) {
 	if len(o.hosts) > 0 {
 		host = o.hosts[0]
 	}
-	r := o.route(host)
+	r := o.route(o.http, host)
 	r.Condition = o.lets()
 	w.add(o.called(), r)
 	for _, other := range offers[1:] {
-		w.warn(codePortTaken, fmt.Sprintf("%s: port %d is taken by %s; another HAPROXY_%d_%s is free", other.where(), o.listening(), o.where(), other.index, labelPort))
+		w.warn(other, codePortTaken, labelPort, fmt.Sprintf("port %d is that of port %s; write another one", o.listening(), o.where()))
 	}
 }
 
-// route returns the route to what an offer leads to; host is what it is asked
-// for as, where paths are stripped.
-func (o *offer) route(host string) lbRoute {
+// route returns the route to what an offer leads to, in a gateway of http or
+// tcp; host is what it is asked for as, where paths are stripped.
+func (o *offer) route(http bool, host string) lbRoute {
 	r := lbRoute{Selector: o.selector()}
-	if o.balance != inTurn || !o.http {
+	if o.balance != inTurn || !http {
 		r.Balance = o.balance
 	}
-	if o.closed || !o.http && host == "" && len(o.hosts) == 0 {
+	if o.closed || !http {
 		return r
 	}
 	edits := o.edits.clone()

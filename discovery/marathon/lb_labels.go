@@ -85,6 +85,7 @@ const (
 	labelMode       = "MODE"
 	labelPort       = "PORT"
 	labelBalance    = "BALANCE"
+	labelSticky     = "STICKY"
 	labelAllowed    = "BACKEND_NETWORK_ALLOWED_ACL"
 	labelAuth       = "AUTH"
 	labelColours    = "DEPLOYMENT_GROUP"
@@ -114,7 +115,7 @@ func labelRows() []labelRow {
 		{labelMode, ofPort, Translated, "the type of the gateway of the port: http or tcp; without it tcp, but http with a VHOST or a health check by HTTP", (*labelReader).mode, nil},
 		{labelPort, ofPort, Translated, "the port of the gateway `marathon-lb/PORT`, instead of the service port", (*labelReader).port, nil},
 		{labelBalance, ofPort, Translated, "`balance` of the route", (*labelReader).balance, nil},
-		{"STICKY", ofPort, Approximated, "`sticky: instance`: clients stay with their instance by a cookie of the gateway, not by mesosphere_server_id, so each is placed anew once", (*labelReader).sticky, nil},
+		{labelSticky, ofPort, Approximated, "`sticky: instance`: clients stay with their instance by a cookie of the gateway, not by mesosphere_server_id, so each is placed anew once", (*labelReader).sticky, nil},
 		{"REDIRECT_TO_HTTPS", ofPort, Translated, "a route that answers plain requests for the host with 301 to https; certificates come from SSL_CERT or `--marathon-lb-certificates`", (*labelReader).secure, nil},
 		{"USE_HSTS", ofPort, Translated, "`Strict-Transport-Security: max-age=15768000` in answers", (*labelReader).hsts, nil},
 		{labelCert, ofPort, Translated, "`tls` of the gateways of the port and of its hosts, with certificate and key in the file named, as the proxies have it", (*labelReader).certificate, nil},

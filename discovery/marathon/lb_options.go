@@ -97,8 +97,8 @@ func takeOption(edits headerEdits, line string) (headerEdits, bool) {
 	if m == nil {
 		return edits, false
 	}
-	if m[1] == "request" && strings.HasPrefix(strings.ToLower(m[3]), "x-forwarded-") {
-		return edits, true // the proxy says it
+	if m[1] == "request" && saidAnyway(strings.ToLower(m[3]), m[2]) {
+		return edits, true
 	}
 	value, ok := optionValue(m[4])
 	if !ok || m[1] == "response" && strings.HasPrefix(value, "%[") {
@@ -111,6 +111,16 @@ func takeOption(edits headerEdits, line string) (headerEdits, bool) {
 		next.Response, ok = next.Response.edit(m[2], m[3], value)
 	}
 	return next, ok && acceptable(lbRoute{Sluice: &lbRouteOwn{Headers: &next}})
+}
+
+// saidAnyway reports whether a field of requests, in lower case, is set or
+// removed by the proxy itself.
+func saidAnyway(name, verb string) bool {
+	switch name {
+	case "proxy", "forwarded", "x-real-ip":
+		return verb == "del-header"
+	}
+	return strings.HasPrefix(name, "x-forwarded-")
 }
 
 // optionValue reads a value as HAProxy writes it; false if it has a condition,

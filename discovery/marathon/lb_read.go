@@ -147,16 +147,11 @@ func (r *labelReader) label(name, value string) {
 		row.ofAll(r, value)
 	case row.read != nil: // it is of all ports that have none of their own
 		for k, o := range r.read.offers {
-			if !r.hasLabel(lbPrefix + strconv.Itoa(k) + "_" + name) {
+			if _, own := r.app.label(lbPrefix + strconv.Itoa(k) + "_" + name); !own {
 				row.read(r, o, value)
 			}
 		}
 	}
-}
-
-func (r *labelReader) hasLabel(name string) bool {
-	_, has := slices.BinarySearchFunc(r.app.labels, name, func(l routing.Label, name string) int { return strings.Compare(l.Name, name) })
-	return has
 }
 
 // plain takes the marks out of a text of the manual.
@@ -208,7 +203,7 @@ func (r *labelReader) say(result Result, note string) {
 func (r *labelReader) amend(o *offer, name string, result Result, note string) {
 	label := lbPrefix + strconv.Itoa(o.index) + "_" + name
 	for i := range r.read.notes {
-		if n := &r.read.notes[i]; n.label == label && n.result == Translated {
+		if n := &r.read.notes[i]; n.label == label && (n.result == Translated || n.result == Approximated) {
 			n.result, n.note = result, note
 		}
 	}
@@ -229,6 +224,12 @@ func (r *labelReader) complete(o *offer) {
 	if !o.http && needsHTTP(o.balance) {
 		r.amend(o, labelBalance, Approximated, "connections know nothing of requests, so they go in turn")
 		o.balance = inTurn
+	}
+	if o.sticky && !o.http {
+		r.amend(o, labelSticky, Translated, "without effect, as in marathon-lb: connections of a tcp port have no cookies")
+	}
+	if !o.enabled {
+		r.amend(o, labelEnabled, Translated, "the port is not offered")
 	}
 	if o.mode == "tcp" && len(o.hosts) > 0 {
 		r.amend(o, labelVhost, Approximated, "its hosts are served by HTTP, its port by TCP")
@@ -325,8 +326,8 @@ func (r *labelReader) vhost(o *offer, value string) {
 	}
 	switch {
 	case len(wrong) > 0:
-		r.say(Wrong, strings.Join(wrong[:min(len(wrong), 5)], ", ")+fmt.Sprintf(
-			" is not served: up to %d names without port and star are, beyond ASCII as browsers send them (xn--...); a gateway with virtual_hosts may stand for all names below one", maxHosts))
+		r.say(Wrong, "not served: "+strings.Join(wrong[:min(len(wrong), 5)], ", ")+fmt.Sprintf(
+			"; up to %d names are, without port and star, and beyond ASCII as browsers send them (xn--...); a gateway with virtual_hosts may stand for all names below one", maxHosts))
 	case len(o.hosts) == 0:
 		r.say(Wrong, "no host is named")
 	}
@@ -435,9 +436,9 @@ func (r *labelReader) certificate(o *offer, value string) {
 	for f := range strings.FieldsSeq(value) {
 		switch {
 		case f == "crt":
-		case strings.HasPrefix(f, "secret:") || strings.Contains(f, "-----"):
+		case strings.HasPrefix(f, "secret:") || !readable(withCertificate(f)):
 			o.dropped = true
-			r.say(Wrong, "a label names files of the proxies alone, so the port is not offered")
+			r.say(Wrong, quoted(f)+" is no file, absolute or below the directory of certificates of the proxies, so the port is not offered")
 			return
 		case !slices.Contains(o.certificates, f):
 			o.certificates = append(o.certificates, f)
@@ -445,11 +446,24 @@ func (r *labelReader) certificate(o *offer, value string) {
 	}
 }
 
+// withCertificate returns a gateway that shows what is in a file.
+func withCertificate(file string) lbGateway {
+	return lbGateway{
+		Name: "a", Port: "1", Routes: []map[string]lbRoute{},
+		Sluice: &lbGatewayOwn{TLS: &lbTLS{Certificates: []lbCertificate{{file, file}}}},
+	}
+}
+
 func (r *labelReader) allowed(o *offer, value string) {
 	for f := range strings.FieldsSeq(value) {
-		if !isNetwork(f) || len(o.networks) == maxNetworks {
+		switch {
+		case !isNetwork(f):
 			o.closed = true
-			r.say(Wrong, fmt.Sprintf("%s is no address or network, or they are more than %d, so nobody is let in", quoted(f), maxNetworks))
+			r.say(Wrong, quoted(f)+" is no address and no network, so nobody is let in")
+			return
+		case len(o.networks) == maxNetworks:
+			o.closed = true
+			r.say(NotSupported, fmt.Sprintf("more than %d addresses and networks are too many, so nobody is let in", maxNetworks))
 			return
 		}
 		o.networks = append(o.networks, f)
