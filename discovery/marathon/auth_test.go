@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -251,7 +252,7 @@ func TestALogInThatFailsIsTried(t *testing.T) {
 		http.StatusFound:        "status 302",
 		http.StatusBadGateway:   "status 502",
 	} {
-		t.Run(fmt.Sprint(status), func(t *testing.T) {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
 			t.Parallel()
 			file := secretFile(t, account("http://login/acs", false))
 			synctest.Test(t, func(t *testing.T) {

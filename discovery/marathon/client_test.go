@@ -112,7 +112,7 @@ func TestAnswersOfSeveralMasters(t *testing.T) {
 				if tt.b != nil {
 					n.serve(t, "b:8080", tt.b)
 				}
-				thief := func(w http.ResponseWriter, r *http.Request) {
+				thief := func(_ http.ResponseWriter, r *http.Request) {
 					t.Errorf("a stranger was asked by %q", r.Header)
 				}
 				for _, address := range []string{"thief:8080", "a:80", "a:443"} {
@@ -177,7 +177,7 @@ func TestWhatIsAskedFor(t *testing.T) {
 		var got *http.Request
 		n.serve(t, "a:8080", leads("http://b:8080"))
 		n.serve(t, "b:8080", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			got = r.Clone(context.Background())
+			got = r.Clone(r.Context())
 			w.Header().Set("Content-Type", "text/event-stream")
 			fmt.Fprint(w, "\r\n\r\nevent: status_update_event\r\ndata: {}\r\n\r\n")
 		}))

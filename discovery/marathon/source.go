@@ -95,10 +95,10 @@ func (s *Source) Run(ctx context.Context, sink func(discovery.Batch)) error {
 	s.mu.Lock()
 	s.agenda = newAgenda(s.o, time.Now())
 	s.mu.Unlock()
-	recalled := make(chan struct{})
+	lasting, recalled := context.WithoutCancel(ctx), make(chan struct{})
 	go func() {
 		defer close(recalled)
-		s.recall(context.WithoutCancel(ctx))
+		s.recall(lasting)
 	}()
 	g, ctx := errgroup.WithContext(ctx)
 	each := func(f func(context.Context)) {
@@ -116,7 +116,7 @@ func (s *Source) Run(ctx context.Context, sink func(discovery.Batch)) error {
 	full, over, saved := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(saved)
-		s.keep(context.WithoutCancel(ctx), full, over)
+		s.keep(lasting, full, over)
 	}()
 	each(func(ctx context.Context) { s.tell(ctx, sink, full) })
 	err := g.Wait()

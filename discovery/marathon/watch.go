@@ -426,13 +426,13 @@ func (s *Source) fare(ctx context.Context, err error, now time.Time) {
 }
 
 // mood is how it goes, as it is logged.
-type mood string
+type mood uint8
 
 const (
-	well    mood = ""
-	deaf    mood = "the events of Marathon cannot be had; it is asked what there is every 30 s instead"
-	refused mood = "Marathon refuses the credentials; what is known stays"
-	lost    mood = "Marathon does not answer; what is known stays"
+	well    mood = iota
+	deaf         // only events cannot be had
+	refused      // credentials are
+	lost         // nobody answers
 )
 
 func (s *Source) mood() mood {
@@ -459,11 +459,11 @@ func (s *Source) log(ctx context.Context) {
 	case well:
 		s.o.Log.InfoContext(ctx, "Marathon answers again")
 	case refused:
-		s.o.Log.ErrorContext(ctx, string(refused), "error", s.trouble().Error())
+		s.o.Log.ErrorContext(ctx, "Marathon refuses the credentials; what is known stays", "error", s.trouble().Error())
 	case lost:
-		s.o.Log.WarnContext(ctx, string(lost), "error", s.trouble().Error())
+		s.o.Log.WarnContext(ctx, "Marathon does not answer; what is known stays", "error", s.trouble().Error())
 	case deaf:
-		s.o.Log.WarnContext(ctx, string(deaf), "error", s.trouble().Error())
+		s.o.Log.WarnContext(ctx, "the events of Marathon cannot be had; it is asked instead what there is", "every", pollEvery, "error", s.trouble().Error())
 	}
 }
 
