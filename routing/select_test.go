@@ -133,4 +133,22 @@ func BenchmarkSelect(b *testing.B) {
 			_, _, _ = routing.Select(nil, asked, routing.NewInstances(list), time.Time{}, routing.SelectOptions{})
 		}
 	})
+
+	gateways, list = nil, nil
+	for i := range 5000 {
+		gateways = append(gateways, selects(fmt.Sprintf("g%d", i), fmt.Sprintf(`(id(/shop/web%d-1\.0) or id(/shop/web%d-1\.1)) and index(0)`, i, i)))
+		for k := range 4 {
+			one := instance(fmt.Sprintf("10.%d.%d.%d", k, i/256, i%256))
+			one.Name = fmt.Sprintf("web%d-1.%d", i, k%2)
+			one.ID = "/shop/" + one.Name
+			list = append(list, one)
+		}
+	}
+	asked = table(1, gateways...)
+	b.Run("5000 gateways that ask for apps by ID, 20000 instances", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			_, _, _ = routing.Select(nil, asked, routing.NewInstances(list), time.Time{}, routing.SelectOptions{})
+		}
+	})
 }

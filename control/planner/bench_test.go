@@ -89,3 +89,44 @@ func BenchmarkPlanOneOf10000(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkPlanByNames is about one task that comes and goes among 10,000
+// gateways of two routes each, whose addresses are names of two tasks each.
+func BenchmarkPlanByNames(b *testing.B) {
+	const n = 10_000
+	app := func(k, tasks int) discovery.Update {
+		u := discovery.Update{Key: fmt.Sprintf("apps/web-%d", k), Origin: "marathon"}
+		for task := range tasks {
+			list, faults := routing.ReadInstances(u.Key, fmt.Appendf(nil, "- {address: 10.%d.%d.%d, port: 31000, kind: app}\n", task, k/250, k%250))
+			if len(faults) > 0 {
+				b.Fatal(faults[0])
+			}
+			i := list[0]
+			i.Name, i.ID = fmt.Sprintf("web-%d", k), fmt.Sprintf("/web-%d", k)
+			i.Names = []string{fmt.Sprintf("web-%d.marathon.l4lb.thisdcos.directory:3000", k)}
+			u.Instances = append(u.Instances, i)
+		}
+		return u
+	}
+	p := planner.New(planner.Options{})
+	var all []discovery.Update
+	for k := range n {
+		all = append(all, app(2*k, 2), app(2*k+1, 2), says(fmt.Sprintf("g%05d", k), fmt.Sprintf("name: g%d\nport: %d\nroutes:\n"+
+			"  \"[web-%d.marathon.l4lb.thisdcos.directory:3000]\": {weight: 50%%}\n"+
+			"  \"[web-%d.marathon.l4lb.thisdcos.directory:3000]\": {weight: 50%%}\n", k, 10_000+k, 2*k, 2*k+1)))
+	}
+	start := time.Now()
+	p.Put(all)
+	table, faults := plan(p)
+	b.Logf("the first plan took %v, with %d gateways and %d faults", time.Since(start), len(table.Gateways), len(faults))
+	if got := len(table.Gateways[0].Routes[0].Instances); got != 2 {
+		b.Fatalf("a route has %d instances, want 2", got)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		p.Put([]discovery.Update{app(77, 1+i%2)})
+		if _, err := p.Plan(context.Background(), ""); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
