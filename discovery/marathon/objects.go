@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unique"
 
 	"github.com/sluice-mesh/sluice/routing"
 )
@@ -88,12 +87,12 @@ type readiness struct {
 // task is what counts of a task: one running copy of an app.
 type task struct {
 	id        string
-	at        unique.Handle[place]
+	at        *place
 	ports     []int        // on the agent
 	services  []int        // the service ports of these, by the task's own version; nil if unknown
 	addresses []netip.Addr // of its own, in modeContainer
 	version   string       // of the app, with which it was started
-	started   time.Time
+	started   int64        // in milliseconds since 1970; 0 if it is unknown
 	state     state
 	health    health // by the health checks of the app as it is now
 	readiness readinessResult
@@ -155,7 +154,12 @@ func (s *spec) label(name string) (value string, ok bool) {
 
 // positionOf is where something of an app is written, as far as that can be
 // told of what has no lines: the key of the app's updates.
-func positionOf(id string) routing.Position { return routing.Position{Source: resourceApps + id} }
+func positionOf(id string) routing.Position {
+	if !strings.HasPrefix(id, "/") {
+		return routing.Position{Source: resourceApps} // what it is called is not known
+	}
+	return routing.Position{Source: resourceApps + id}
+}
 
 // wrong is a fault of an app: what it says cannot be, and this part of it, or
 // all of it if severity says Refused, does not count.
@@ -166,8 +170,45 @@ func wrong(severity routing.Severity, id, path, problem, allowed string) *routin
 	}
 }
 
-// intern returns the one copy of a text that many apps or tasks have.
-func intern(text string) string { return unique.Make(text).Value() }
+// since is when the task was started; the zero time if that is unknown.
+func (t *task) since() time.Time {
+	if t.started == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(t.started).UTC()
+}
+
+// words are the texts and places that apps and tasks of one answer have in
+// common, each once. The zero words know none.
+type words struct {
+	texts  map[string]string
+	places map[place]*place
+}
+
+// text returns the one copy of a text.
+func (w *words) text(text string) string {
+	if one, ok := w.texts[text]; ok || text == "" {
+		return one
+	}
+	if w.texts == nil {
+		w.texts = make(map[string]string)
+	}
+	w.texts[text] = text
+	return text
+}
+
+// place returns the one copy of a place.
+func (w *words) place(p place) *place {
+	if one := w.places[p]; one != nil {
+		return one
+	}
+	if w.places == nil {
+		w.places = make(map[place]*place)
+	}
+	one := &place{host: w.text(p.host), zone: w.text(p.zone), region: w.text(p.region)}
+	w.places[*one] = one
+	return one
+}
 
 // element names an element of a list in a path.
 func element(list string, index int) string { return list + "[" + strconv.Itoa(index) + "]" }

@@ -35,7 +35,7 @@ func (r *rawApp) ports(m mode) (list []port, declared bool) {
 func (r *rawApp) defined() (list []port, declared bool) {
 	for _, d := range r.PortDefinitions {
 		n := positive(d.Port)
-		p := port{name: intern(d.Name), number: n, service: n, otherwise: n, tcp: isTCP(d.Protocol), vips: vipsOf(d.Labels)}
+		p := port{name: r.words.text(d.Name), number: n, service: n, otherwise: n, tcp: isTCP(d.Protocol), vips: vipsOf(d.Labels)}
 		if r.RequirePorts {
 			p.host = n
 		}
@@ -55,7 +55,7 @@ func (r *rawApp) defined() (list []port, declared bool) {
 func (r *rawApp) mapped(m mode) (list []port) {
 	for i, one := range r.Container.mappings() {
 		p := port{
-			name: intern(one.Name), number: positive(one.ContainerPort), service: positive(one.ServicePort),
+			name: r.words.text(one.Name), number: positive(one.ContainerPort), service: positive(one.ServicePort),
 			tcp: isTCP(one.Protocol), vips: vipsOf(one.Labels),
 		}
 		switch {
@@ -86,7 +86,7 @@ func (r *rawApp) mapped(m mode) (list []port) {
 func (r *rawApp) discovered() (list []port) {
 	for _, d := range r.IPAddress.Discovery.Ports {
 		list = append(list, port{
-			name: intern(d.Name), number: positive(d.Number), host: -1, tcp: isTCP(d.Protocol), vips: vipsOf(d.Labels),
+			name: r.words.text(d.Name), number: positive(d.Number), host: -1, tcp: isTCP(d.Protocol), vips: vipsOf(d.Labels),
 		})
 	}
 	return list
@@ -103,7 +103,7 @@ func vipsOf(labels map[string]string) (values []string) {
 		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(numbers)) {
-		values = append(values, intern(numbers[n]))
+		values = append(values, numbers[n])
 	}
 	return values
 }

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unique"
 
 	"github.com/sluice-mesh/sluice/routing"
 )
@@ -32,6 +31,7 @@ type rawApp struct {
 	HealthChecks    []rawCheck
 	ReadinessChecks []rawReadinessCheck
 	Deployments     []struct{}
+	words           *words
 	tasks           []task
 	readinessOf     map[string]readinessResult // by task
 	wrong           bool                       // it has something that cannot be read
@@ -179,6 +179,9 @@ func (r *rawResult) made() bool {
 // ready notes what a readiness check says of a task: all must say that it is
 // ready.
 func (r *rawApp) ready(one rawReadiness) {
+	if r.readinessOf == nil {
+		r.readinessOf = make(map[string]readinessResult)
+	}
 	switch {
 	case one.TaskID == "":
 	case !one.Ready:
@@ -197,17 +200,17 @@ func (r *rawApp) app() (*app, []*routing.Fault) {
 	}
 	labels, ipIndex, faults := r.labels()
 	s := &spec{
-		labels: labels, image: intern(r.Container.Docker.Image), mode: m, ipIndex: ipIndex,
+		labels: labels, image: r.words.text(r.Container.Docker.Image), mode: m, ipIndex: ipIndex,
 		checks: r.checks(), readiness: r.readinessChecks(),
 	}
 	s.ports, s.declared = r.ports(m)
 	a := &app{
-		id: r.ID, spec: s, version: intern(r.Version),
+		id: r.ID, spec: s, version: r.words.text(r.Version),
 		changed: moment(r.VersionInfo.LastConfigChangeAt), scaled: moment(r.VersionInfo.LastScalingAt),
 		instances: max(0, whole(r.Instances)), deploying: len(r.Deployments) > 0, tasks: r.tasks,
 	}
 	slices.SortStableFunc(a.tasks, func(a, b task) int { return strings.Compare(a.id, b.id) })
-	a.tasks = slices.Clip(slices.CompactFunc(a.tasks, func(a, b task) bool { return a.id == b.id }))
+	a.tasks = slices.Concat(slices.CompactFunc(a.tasks, func(a, b task) bool { return a.id == b.id })) // no larger than it is
 	services := servicePorts(s.ports)
 	for i := range a.tasks {
 		t := &a.tasks[i]
@@ -283,18 +286,18 @@ func (r *rawApp) labels() (labels []routing.Label, ipIndex int, faults []*routin
 			}
 			ipIndex = n
 		}
-		labels = append(labels, routing.Label{Name: intern(name), Value: intern(value)})
+		labels = append(labels, routing.Label{Name: r.words.text(name), Value: r.words.text(value)})
 	}
 	slices.SortFunc(labels, func(a, b routing.Label) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(faults, func(a, b *routing.Fault) int { return strings.Compare(a.Path, b.Path) })
-	return slices.Clip(labels), ipIndex, faults
+	return slices.Concat(labels), ipIndex, faults
 }
 
 // checks returns the health checks, with Marathon's defaults.
 func (r *rawApp) checks() (list []check) {
 	for _, c := range r.HealthChecks {
 		list = append(list, check{
-			protocol: intern(cmp.Or(strings.ToUpper(c.Protocol), "HTTP")), path: intern(cmp.Or(c.Path, "/")),
+			protocol: r.words.text(cmp.Or(strings.ToUpper(c.Protocol), "HTTP")), path: r.words.text(cmp.Or(c.Path, "/")),
 			port: max(0, whole(c.Port)), index: max(0, whole(c.PortIndex)),
 			interval: seconds(c.IntervalSeconds, 60), failures: failures(c.MaxConsecutiveFailures),
 		})
@@ -335,12 +338,20 @@ func moment(text string) time.Time {
 	return t
 }
 
+// milliseconds returns a time as tasks have it.
+func milliseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
 // task returns what counts of a task.
-func (t *rawTask) task() task {
+func (t *rawTask) task(w *words) task {
 	cut := task{
-		id: t.ID, at: unique.Make(place{host: intern(t.Host), zone: intern(t.Zone), region: intern(t.Region)}),
+		id: t.ID, at: w.place(place{host: t.Host, zone: t.Zone, region: t.Region}),
 		ports: numbers(t.Ports), services: numbers(t.ServicePorts),
-		state: stateOf(t.State), version: intern(t.Version), started: moment(cmp.Or(t.StartedAt, t.StagedAt)),
+		state: stateOf(t.State), version: w.text(t.Version), started: milliseconds(moment(cmp.Or(t.StartedAt, t.StagedAt))),
 	}
 	for i := range t.IPAddresses {
 		if address, err := netip.ParseAddr(t.IPAddresses[i].IPAddress); err == nil {

@@ -69,6 +69,7 @@ type appReader struct {
 	d      *json.Decoder
 	raw    json.RawMessage // room for a field
 	tasks  int
+	words  words
 	faults []*routing.Fault
 }
 
@@ -172,7 +173,7 @@ func (d *appReader) oneOf(apps map[string]*app, n int) error {
 // app reads the nth app: nil, with faults, if it cannot be read, and without
 // an id if that cannot be read either.
 func (d *appReader) app(n int) (id string, a *app, err error) {
-	one := rawApp{readinessOf: make(map[string]readinessResult)}
+	one := rawApp{words: &d.words}
 	known := len(d.faults)
 	nameless := fmt.Sprintf("(app %d of the answer)", n)
 	begun, err := d.fields(func(key string) error { return d.field(&one, key) })
@@ -183,7 +184,7 @@ func (d *appReader) app(n int) (id string, a *app, err error) {
 	switch {
 	case begun != json.Delim('{'):
 		d.fault(nameless, "", "it is no object", "")
-	case !ok:
+	case !ok && len(d.faults) == known:
 		d.fault(nameless, "id", fmt.Sprintf("%.100q is no id of an app", one.ID), "an absolute path such as /shop/web is allowed")
 	}
 	if !ok {
@@ -220,7 +221,7 @@ func idOf(text string) (string, bool) {
 			return "", false
 		}
 	}
-	return intern(id), true
+	return id, true
 }
 
 // field reads a field of an app.
@@ -250,7 +251,7 @@ func (d *appReader) task(one *rawApp) error {
 	var t rawTask
 	err := d.value(one, "tasks", &t)
 	if err == nil && t.ID != "" {
-		one.tasks = append(one.tasks, t.task())
+		one.tasks = append(one.tasks, t.task(&d.words))
 	}
 	return err
 }
@@ -275,11 +276,27 @@ func (d *appReader) value(one *rawApp, path string, to any) error {
 		if e.Field != "" {
 			path += "." + e.Field
 		}
-		d.fault("", path, fmt.Sprintf("it is a %.60s", e.Value), "")
+		d.fault("", path, formOf(e.Value)+" cannot stand here", "")
 		return nil
 	}
 	d.fault("", path, err.Error(), "")
 	return nil
+}
+
+// formOf names a form of JSON as package json calls it, which adds the number
+// where one is too large.
+func formOf(value string) string {
+	switch form, _, _ := strings.Cut(value, " "); form {
+	case "string":
+		return "a text"
+	case "array":
+		return "a list"
+	case "object":
+		return "an object"
+	case "bool":
+		return "true or false"
+	}
+	return fmt.Sprintf("a %.60s", value)
 }
 
 // elements reads a list of an app, element by element. null is an empty one.

@@ -2,18 +2,53 @@
 
 package marathon
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // memory is what is remembered of an app: no more than of the tasks that it
 // had when it was last asked for.
 type memory struct {
-	specs map[string]*spec   // by version, of the app and of its tasks
-	tasks map[string]verdict // by id, of those that are checked
-	due   time.Time          // when the verdict of a task changes by time alone; zero for never
+	version string // of the app
+	spec    *spec
+	older   []versioned // other versions of which there are tasks
+	tasks   []verdict   // of those that are checked, by id
+	due     time.Time   // when the verdict of a task changes by time alone; zero for never
+}
+
+// versioned is what a version of an app said.
+type versioned struct {
+	version string
+	spec    *spec
+}
+
+// of returns what a version of the app said, nil if that is not known.
+func (m *memory) of(version string) *spec {
+	if version == m.version {
+		return m.spec
+	}
+	for _, v := range m.older {
+		if v.version == version {
+			return v.spec
+		}
+	}
+	return nil
+}
+
+// task returns what is known of a task.
+func (m *memory) task(id string) verdict {
+	at, found := slices.BinarySearchFunc(m.tasks, id, func(v verdict, id string) int { return strings.Compare(v.id, id) })
+	if !found {
+		return verdict{id: id}
+	}
+	return m.tasks[at]
 }
 
 // verdict is what was last known of a task.
 type verdict struct {
+	id     string
 	health health
 	served bool // it was fit for traffic
 }
@@ -23,7 +58,7 @@ type verdict struct {
 const youth = 5 * time.Second
 
 // judge reports whether a task may take traffic, as far as its checks go, and
-// what is to be remembered of it.
+// remembers that, task by task in the order of their ids.
 //
 // What health checks said counts until they say something else: after a change
 // of leader Marathon has forgotten it for a while. A task of which nothing was
@@ -32,7 +67,7 @@ func (c *cluster) judge(a *app, s *spec, t *task, now time.Time, m, next *memory
 	if len(s.checks) == 0 && len(s.readiness) == 0 {
 		return true
 	}
-	v := m.tasks[t.id]
+	v := m.task(t.id)
 	switch h := s.health(a, t); {
 	case len(s.checks) == 0:
 		v.health = healthAlive
@@ -41,7 +76,7 @@ func (c *cluster) judge(a *app, s *spec, t *task, now time.Time, m, next *memory
 	}
 	fit := v.health == healthAlive && isReady(a, s, t, v, now, next)
 	v.served = v.served || fit
-	next.tasks[t.id] = v
+	next.tasks = append(next.tasks, v)
 	return fit
 }
 
@@ -70,7 +105,7 @@ func isReady(a *app, s *spec, t *task, v verdict, now time.Time, next *memory) b
 	for _, r := range s.readiness {
 		age = max(age, r.timeout+youth)
 	}
-	old := t.started.Add(age)
+	old := t.since().Add(age)
 	if v.served || !now.Before(old) {
 		return true
 	}

@@ -94,7 +94,7 @@ func (c *cluster) alive(a *app, t *task) bool {
 	}
 	h := t.health
 	if m := c.apps[a.id]; h == healthUnknown && m != nil {
-		h = m.tasks[t.id].health
+		h = m.task(t.id).health
 	}
 	return len(a.checks) == 0 || h == healthAlive
 }
@@ -113,7 +113,7 @@ func (c *cluster) instances(a *app, now time.Time) ([]*routing.Instance, []*rout
 		labels:   make(map[labelsOf][]routing.Label),
 		names:    make(map[*port][]string),
 		versions: make(map[string]ofVersion),
-		was:      m, is: &memory{specs: make(map[string]*spec), tasks: make(map[string]verdict)},
+		was:      m, is: &memory{version: a.version, spec: a.spec},
 	}
 	if c.resting != nil {
 		tr.resting = c.resting(a.id)
@@ -122,10 +122,6 @@ func (c *cluster) instances(a *app, now time.Time) ([]*routing.Instance, []*rout
 		tr.namesOf(&a.ports[i]) // what is wrong with them is told without tasks, too
 	}
 	list := tr.all(now)
-	tr.is.specs[a.version] = a.spec
-	if len(tr.is.tasks) == 0 {
-		tr.is.tasks = nil
-	}
 	c.apps[a.id] = tr.is
 	return list, tr.complaints.list
 }
@@ -193,13 +189,13 @@ func (tr *translation) version(t *task) ofVersion {
 		return of
 	}
 	of := ofVersion{spec: tr.a.spec, own: true}
-	if before := tr.was.specs[t.version]; t.version != "" && t.version != tr.a.version && !tr.asConfigured(t.version) {
+	if before := tr.was.of(t.version); t.version != "" && t.version != tr.a.version && !tr.asConfigured(t.version) {
 		if of.own = before != nil; of.own {
 			of.spec = before
 		}
 	}
-	if of.own {
-		tr.is.specs[t.version] = of.spec
+	if of.own && t.version != tr.a.version {
+		tr.is.older = append(tr.is.older, versioned{t.version, of.spec})
 	}
 	tr.versions[t.version] = of
 	return of
@@ -236,13 +232,12 @@ func (tr *translation) task(list []*routing.Instance, t *task, fit bool) []*rout
 }
 
 func (tr *translation) instance(s *spec, t *task, r reached, address netip.Addr, fit bool) routing.Instance {
-	at := t.at.Value()
 	i := routing.Instance{
 		Name: tr.a.name(), ID: tr.a.id, Namespace: tr.a.group(), Kind: kindApp, Image: s.image,
-		Address: address, Port: r.number, Index: r.index, Zone: at.zone, Node: at.host,
-		Ready: fit, Unproven: len(s.checks) == 0, SlowStart: slowStart, Since: t.started,
+		Address: address, Port: r.number, Index: r.index, Zone: t.at.zone, Node: t.at.host,
+		Ready: fit, Unproven: len(s.checks) == 0, SlowStart: slowStart, Since: t.since(),
 	}
-	key := labelsOf{spec: s, version: t.version, region: at.region, rests: tr.resting[t.id]}
+	key := labelsOf{spec: s, version: t.version, region: t.at.region, rests: tr.resting[t.id]}
 	if p := r.port; p != nil {
 		i.Names = tr.namesOf(p)
 		if p.number != r.number {
@@ -298,7 +293,7 @@ func (tr *translation) namesOf(p *port) []string {
 		name, err := vipName(value, tr.c.o.Framework)
 		switch {
 		case err != nil:
-			tr.complain("labels.VIP", "the VIP "+strconv.Quote(value)+" of a port cannot be: "+err.Error(), "/web:80 and 10.0.0.1:80 are allowed")
+			tr.complain("VIP_n", "the VIP "+strconv.Quote(value)+" of a port cannot be: "+err.Error(), "/web:80 and 10.0.0.1:80 are allowed")
 		case !slices.Contains(list, name):
 			list = append(list, name)
 		}
@@ -312,7 +307,7 @@ func (tr *translation) address(s *spec, t *task) (netip.Addr, bool) {
 	if s.mode == modeContainer {
 		return tr.ownAddress(s, t)
 	}
-	host := t.at.Value().host
+	host := t.at.host
 	if host == "" {
 		tr.complain("tasks", "a task that runs has no host", "")
 		return netip.Addr{}, false
@@ -375,7 +370,7 @@ func (a *app) hostNames() []string {
 	var names []string
 	for i := range a.tasks {
 		t := &a.tasks[i]
-		host := t.at.Value().host
+		host := t.at.host
 		if host == "" || a.mode == modeContainer && t.version == a.version || slices.Contains(names, host) {
 			continue
 		}

@@ -29,7 +29,7 @@ func (p port) equal(o port) bool {
 }
 
 func (t *task) equal(o *task) bool {
-	return t.id == o.id && t.at == o.at && t.version == o.version && t.started.Equal(o.started) &&
+	return t.id == o.id && *t.at == *o.at && t.version == o.version && t.started == o.started &&
 		t.state == o.state && t.health == o.health && t.readiness == o.readiness && t.alive == o.alive &&
 		slices.Equal(t.ports, o.ports) && slices.Equal(t.services, o.services) && slices.Equal(t.addresses, o.addresses)
 }
@@ -162,16 +162,15 @@ func (w *writtenApp) writePorts(s *spec) {
 }
 
 func (t *task) written() writtenTask {
-	at := t.at.Value()
 	w := writtenTask{
-		ID: t.id, Host: at.host, Zone: at.zone, Region: at.region, Ports: t.ports, ServicePorts: t.services,
+		ID: t.id, Host: t.at.host, Zone: t.at.zone, Region: t.at.region, Ports: t.ports, ServicePorts: t.services,
 		State: t.state.text(), Version: t.version,
 	}
 	for _, address := range t.addresses {
 		w.IPAddresses = append(w.IPAddresses, map[string]string{"ipAddress": address.String()})
 	}
-	if !t.started.IsZero() {
-		w.StartedAt = t.started.Format(time.RFC3339Nano)
+	if t.started != 0 {
+		w.StartedAt = t.since().Format(time.RFC3339Nano)
 	}
 	for range t.alive {
 		w.Results = append(w.Results, map[string]bool{"alive": true})
