@@ -256,10 +256,10 @@ func where(t *testing.T, s *routing.Snapshot, table *routing.Table, request stri
 	from := netip.MustParseAddr("192.0.2.9")
 	tls := false
 	for i := 1; i < len(words); i++ {
-		switch {
-		case words[i] == "tls":
+		switch words[i] {
+		case "tls":
 			tls = true
-		case words[i] == "from":
+		case "from":
 			i++
 			from = netip.MustParseAddr(words[i])
 		default:

@@ -11,7 +11,7 @@ import (
 )
 
 // ruleHosts finds the hosts that a rule of Traefik names.
-var ruleHosts = regexp.MustCompile("Host\\(([^)]*)\\)")
+var ruleHosts = regexp.MustCompile(`Host\(([^)]*)\)`)
 
 // ruleHost finds one of them.
 var ruleHost = regexp.MustCompile("[`\"']([A-Za-z0-9._-]+)[`\"']")
