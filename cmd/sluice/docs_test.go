@@ -27,7 +27,7 @@ const repository = "../.."
 
 // storyPorts are the ports that the documents write. Tests put free ones in
 // their place, so that they run beside each other and beside a lab.
-var storyPorts = []string{"8090", "8091", "8092", "8093", "8094", "8095", "8096", "8097", "9050", "9051", "9060", "9061", "9001", "9002"}
+var storyPorts = []string{"8090", "8091", "8092", "8093", "8094", "8095", "8096", "8097", "9050", "9051", "9060", "9061", "9062", "9001", "9002"}
 
 // block is a fenced block of a document, with the mark in the comment before
 // it: what the test does with it.
