@@ -47,5 +47,5 @@ func balancerName(vip string) string { return strings.ReplaceAll(vip, "/", "") }
 
 // notOfName reports whether a character cannot be part of the name of a host.
 func notOfName(c rune) bool {
-	return !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.')
+	return (c < 'a' || c > 'z') && (c < '0' || c > '9') && !strings.ContainsRune("-_.", c)
 }

@@ -4,7 +4,6 @@ package marathon
 
 import (
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
@@ -68,15 +67,6 @@ type check struct {
 	index    int
 	interval time.Duration
 	failures int // in a row, after which a task is killed
-}
-
-// isHTTP reports whether the check makes HTTP requests.
-func (c check) isHTTP() bool {
-	switch c.protocol {
-	case "HTTP", "HTTPS", "MESOS_HTTP", "MESOS_HTTPS":
-		return true
-	}
-	return false
 }
 
 // readiness is a check that a deployment waits for.
@@ -209,6 +199,3 @@ func (w *words) place(p place) *place {
 	w.places[*one] = one
 	return one
 }
-
-// element names an element of a list in a path.
-func element(list string, index int) string { return list + "[" + strconv.Itoa(index) + "]" }

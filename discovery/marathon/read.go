@@ -148,11 +148,11 @@ func lacking(what, message string) error {
 
 // message reads the text that stands in answers which tell of errors.
 func (d *appReader) message(to *string) error {
-	var any any
-	if err := d.d.Decode(&any); err != nil {
+	var what any
+	if err := d.d.Decode(&what); err != nil {
 		return err
 	}
-	*to, _ = any.(string)
+	*to, _ = what.(string)
 	return nil
 }
 

@@ -287,16 +287,16 @@ func checkReading(t *testing.T, answer []byte) {
 func sameApp(a, b *app) bool { return a == b || a != nil && b != nil && a.equal(b) }
 
 // answers are those of all text cases.
-func answers(t testing.TB) (all [][]byte) {
-	t.Helper()
+func answers(tb testing.TB) (all [][]byte) {
+	tb.Helper()
 	paths, err := filepath.Glob("testdata/instances/*.txt")
 	if err != nil || len(paths) == 0 {
-		t.Fatalf("%d cases, %v", len(paths), err)
+		tb.Fatalf("%d cases, %v", len(paths), err)
 	}
 	for _, path := range paths {
 		data, err := os.ReadFile(path)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		for _, part := range txtar.Parse(data).Files {
 			if part.Name == "apps" {

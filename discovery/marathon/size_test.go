@@ -46,11 +46,11 @@ func large(apps int) []byte {
 	return b.Bytes()
 }
 
-func read(t testing.TB, answer []byte) map[string]*app {
-	t.Helper()
+func read(tb testing.TB, answer []byte) map[string]*app {
+	tb.Helper()
 	apps, faults, err := readApps(bytes.NewReader(answer), defaultMaxAnswer)
 	if err != nil || len(faults) > 0 {
-		t.Fatal(faults, err)
+		tb.Fatal(faults, err)
 	}
 	return apps
 }

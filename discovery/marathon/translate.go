@@ -123,7 +123,7 @@ func (c *cluster) instances(a *app, now time.Time) ([]*routing.Instance, []*rout
 	}
 	list := tr.all(now)
 	c.apps[a.id] = tr.is
-	return list, tr.complaints.list
+	return list, tr.list
 }
 
 // translation makes the instances of one app.
