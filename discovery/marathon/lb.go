@@ -36,9 +36,11 @@ const (
 
 // labelOptions say what is made of labels.
 type labelOptions struct {
-	// groups are those whose apps become gateways; none means that labels are
-	// not read.
+	// groups are those whose apps become gateways; none means that labels make
+	// none. Which tasks of deployment groups rest is found all the same.
 	groups []string
+	// idle has apps without tasks keep their routes where others have tasks.
+	idle bool
 	// certificates are files with certificate and key that all hosts show.
 	certificates []string
 	// space says whose an app is, organisation/environment; nil means that all
@@ -47,8 +49,7 @@ type labelOptions struct {
 }
 
 // labels is what is known of the labels of all apps, and which gateways were
-// told. It does no I/O and is not safe for concurrent use. A nil labels knows
-// nothing and tells nothing.
+// told. It does no I/O and is not safe for concurrent use.
 type labels struct {
 	o labelOptions
 
@@ -90,11 +91,8 @@ type toldText struct {
 	faults []*routing.Fault
 }
 
-// newLabels returns what knows of no app yet; nil if there are no groups.
+// newLabels returns what knows of no app yet.
 func newLabels(o labelOptions) *labels {
-	if len(o.groups) == 0 {
-		return nil
-	}
 	if o.space == nil {
 		o.space = func(string) string { return "" }
 	}
@@ -109,14 +107,11 @@ func newLabels(o labelOptions) *labels {
 
 // put takes note of an app as it is now.
 func (l *labels) put(a *app) {
-	if l == nil {
-		return
-	}
 	was := l.apps[a.id]
 	l.apps[a.id] = a
 	if was == nil || !sameOffers(was, a) {
 		l.leave(a.id)
-		l.read[a.id] = l.kept(readLabels(a))
+		l.read[a.id] = l.kept(a)
 		if group := l.group(a.id); group != (nameIn{}) {
 			enter(l.members, group, a.id)
 		}
@@ -130,9 +125,13 @@ func (l *labels) put(a *app) {
 	}
 }
 
-// kept returns what counts of what labels say, nil if nothing does: most apps of
-// a cluster are of other groups.
-func (l *labels) kept(read *lbApp) *lbApp {
+// kept returns what counts of what the labels of an app say, nil if nothing
+// does: most apps of a cluster are of other groups.
+func (l *labels) kept(a *app) *lbApp {
+	if _, coloured := a.label(lbDeploymentGroup); len(l.o.groups) == 0 && !coloured {
+		return nil
+	}
+	read := readLabels(a)
 	if read.colour.group == "" && !slices.ContainsFunc(read.offers, func(o *offer) bool { return l.meets(o.groups) }) {
 		return nil
 	}
@@ -142,7 +141,7 @@ func (l *labels) kept(read *lbApp) *lbApp {
 
 // remove takes note that an app is no more.
 func (l *labels) remove(id string) {
-	if l == nil || l.apps[id] == nil {
+	if l.apps[id] == nil {
 		return
 	}
 	l.leave(id)
@@ -195,9 +194,6 @@ func (l *labels) owner(id string) nameIn {
 // settle finds which tasks of deployment groups rest. It returns the ids of the
 // apps of which others do than before.
 func (l *labels) settle(alive func(a *app, t *task) bool) (stirred []string) {
-	if l == nil {
-		return nil
-	}
 	for group := range l.unsettled {
 		apps := l.painted(group)
 		for i := range apps {
@@ -241,17 +237,11 @@ func (l *labels) painted(group nameIn) []painted {
 // resting returns the ids of the tasks of an app that get no new requests; nil
 // if there are none. It is not to be changed.
 func (l *labels) resting(id string) map[string]bool {
-	if l == nil {
-		return nil
-	}
 	return l.atRest[id]
 }
 
 // take returns what has changed since it was called last, sorted by key.
 func (l *labels) take() []discovery.Update {
-	if l == nil {
-		return nil
-	}
 	owners := slices.SortedFunc(maps.Keys(l.stale), nameIn.compare)
 	clear(l.stale)
 	var next []*offer
@@ -293,7 +283,7 @@ func (l *labels) offers(owner nameIn) []*offer {
 		return nil
 	}
 	ids := slices.Sorted(maps.Keys(l.members[owner]))
-	serving := slices.ContainsFunc(apps, func(p painted) bool { return len(p.tasks) > 0 })
+	serving := l.o.idle || slices.ContainsFunc(apps, func(p painted) bool { return len(p.tasks) > 0 })
 	all := l.served(l.read[apps[0].id], apps[0].app)
 	for _, o := range all {
 		o.app, o.ids, o.serving = name, ids, serving
@@ -308,7 +298,7 @@ func (l *labels) served(read *lbApp, a *app) []*offer {
 	for _, o := range read.offers {
 		if l.serves(o) {
 			one := *o
-			one.serving = len(a.tasks) > 0
+			one.serving = l.o.idle || len(a.tasks) > 0
 			all = append(all, &one)
 		}
 	}

@@ -148,19 +148,27 @@ func (w *gatewayWriter) faults() []*routing.Fault {
 	return faults
 }
 
-// text returns what was written.
+// gateways returns what was written.
+func (w *gatewayWriter) gateways() []lbGateway { return append([]lbGateway{w.gateway}, w.inner...) }
+
+// text returns what was written as documents.
 func (w *gatewayWriter) text() string {
 	var texts [][]byte
-	for _, g := range append([]lbGateway{w.gateway}, w.inner...) {
-		var text bytes.Buffer
-		e := json.NewEncoder(&text)
-		e.SetEscapeHTML(false)
-		if err := e.Encode(g); err != nil {
-			panic(err) // it holds texts and numbers alone
-		}
-		texts = append(texts, text.Bytes())
+	for _, g := range w.gateways() {
+		texts = append(texts, g.asJSON())
 	}
-	return string(bytes.Join(texts, []byte("---\n")))
+	return string(bytes.Join(texts, []byte("\n---\n")))
+}
+
+// asJSON returns the gateway as JSON.
+func (g lbGateway) asJSON() []byte {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(g); err != nil {
+		panic(err) // it holds texts and numbers alone
+	}
+	return bytes.TrimSpace(text.Bytes())
 }
 
 // add adds a route.

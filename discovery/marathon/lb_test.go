@@ -5,7 +5,6 @@ package marathon
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -164,17 +163,16 @@ func (p *labelPlay) gateways() string {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	reported, faults := routing.Read("report", []byte(strings.Join(rep.Gateways, "---\n")))
+	var reported []*routing.Document
+	var faults []*routing.Fault
 	var b bytes.Buffer
 	enc := yaml.NewEncoder(&b)
 	enc.SetIndent(2)
-	for d := json.NewDecoder(strings.NewReader(strings.ReplaceAll(strings.Join(rep.Gateways, ""), "---\n", ""))); d.More(); {
-		var raw json.RawMessage
-		if err := d.Decode(&raw); err != nil {
-			p.t.Fatal(err)
-		}
+	for _, text := range rep.Gateways {
+		docs, wrong := routing.Read("report", text)
+		reported, faults = append(reported, docs...), append(faults, wrong...)
 		var node yaml.Node
-		if err := yaml.Unmarshal(raw, &node); err != nil {
+		if err := yaml.Unmarshal(text, &node); err != nil {
 			p.t.Fatal(err)
 		}
 		block(&node, 0)

@@ -5,6 +5,7 @@ package marathon
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"io"
 	"maps"
 	"slices"
@@ -33,9 +34,9 @@ type Report struct {
 	Labels []LabelReport `json:"labels"`
 	// Notes are about no label.
 	Notes []string `json:"notes"`
-	// Gateways are what labels ask for, a text for each file: JSON documents of
-	// gateways, with --- between them. Reading it gives no faults.
-	Gateways []string `json:"-"`
+	// Gateways are what labels ask for, a document of JSON each, sorted by name:
+	// also for apps that have no tasks now. Reading them gives no faults.
+	Gateways []json.RawMessage `json:"-"`
 }
 
 // LabelReport says what becomes of a label.
@@ -109,22 +110,17 @@ func report(apps map[string]*app, faults []*routing.Fault, o MigrateOptions) *Re
 	if len(groups) == 0 {
 		groups = slices.Sorted(maps.Keys(named))
 	}
-	l := newLabels(labelOptions{groups: groups, certificates: o.Certificates})
+	l := newLabels(labelOptions{groups: groups, certificates: o.Certificates, idle: true})
 	for _, id := range slices.Sorted(maps.Keys(reads)) {
-		rep.app(apps[id], reads[id], groups)
-		if l != nil {
-			l.put(apps[id])
-		}
+		rep.app(apps[id], reads[id], l)
+		l.put(apps[id])
 	}
-	if l != nil {
-		rep.gateways(l)
-	}
+	rep.gateways(l)
 	return rep
 }
 
 // app adds what the labels of an app come to.
-func (rep *Report) app(a *app, read *lbApp, groups []string) {
-	l := &labels{o: labelOptions{groups: groups}}
+func (rep *Report) app(a *app, read *lbApp, l *labels) {
 	values := make(map[string]string, len(a.labels))
 	for _, label := range a.labels {
 		values[label.Name] = label.Value
@@ -178,7 +174,9 @@ func (rep *Report) gateways(l *labels) {
 	places = slices.SortedFunc(slices.Values(slices.AppendSeq(places, maps.Keys(l.ports))), nameIn.compare)
 	for _, at := range slices.Compact(places) {
 		w := l.write(at)
-		rep.Gateways = append(rep.Gateways, w.text())
+		for _, g := range w.gateways() {
+			rep.Gateways = append(rep.Gateways, g.asJSON())
+		}
 		for _, lost := range w.lost {
 			rep.lose(lost)
 		}
