@@ -117,7 +117,7 @@ const settleTime = 100 * time.Millisecond
 // proveTime bounds how long the first table waits for the first check of
 // instances that get nothing before it: until then nothing serves, or the
 // process before this one does.
-const proveTime = time.Second
+const proveTime = 3 * time.Second
 
 // Publish makes a snapshot serve. New exchanges see it at once; exchanges
 // under way keep what they started with. A port that cannot be bound is tried

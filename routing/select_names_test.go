@@ -199,3 +199,34 @@ func matched(t *testing.T, is *routing.Instances, text string) []netip.Addr {
 	slices.SortFunc(all, netip.Addr.Compare)
 	return all
 }
+
+// FuzzNames checks that a route finds who bears its very address, in capitals,
+// too, and that nothing else than an address finds anybody.
+func FuzzNames(f *testing.F) {
+	for _, text := range []string{"web.example:80", "WEB.example.:080", "10.0.0.1:80", "[::1]:80", "[::ffff:10.0.0.1]:80", "web:0", "a..b:1", "[::1%eth0]:1", ":80", "é:80"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		is := routing.NewInstances([]*routing.Instance{bearer("10.0.0.9", "/web", text)})
+		found := func(path string) int {
+			out, _, _ := routing.Select(nil, table(1, gateway("g", 9000, route(path, full))), is, epoch, routing.SelectOptions{})
+			return len(out.Gateways[0].Routes[0].Instances)
+		}
+		_, faults := compile(table(1, gateway("g", 9000, route("["+text+"]", full))))
+		want := 1
+		if len(faults) > 0 {
+			want = 0
+		}
+		if got := found("[" + text + "]"); got != want {
+			t.Fatalf("%q is found %d times, want %d (%v)", text, got, want, faults)
+		}
+		if upper := strings.ToUpper(text); len(upper) == len(text) && strings.EqualFold(upper, text) {
+			if got := found("[" + upper + "]"); got != want && !strings.Contains(text, "%") {
+				t.Fatalf("%q finds %q %d times, want %d", upper, text, got, want)
+			}
+		}
+		if got := found(text); got != 0 && !strings.HasPrefix(text, "[") {
+			t.Fatalf("%q without brackets is found", text)
+		}
+	})
+}
