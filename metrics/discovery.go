@@ -2,6 +2,8 @@
 
 package metrics
 
+import "slices"
+
 // What is known of where a source watches, such as a cluster.
 var (
 	DiscoveryObjects = family(KindGauge, "sluice_discovery_objects",
@@ -19,12 +21,20 @@ type Discovery struct {
 	Stale             float64 // seconds; 0 while it is watched
 }
 
-// Discovery makes each what tells how the resources of a source fare, each
-// once.
+// Discovery adds what tells how the resources of a source fare, each once;
+// resources of two sources differ. It is called whenever they are read, from
+// any goroutine. Calls of Discovery do not overlap.
 func (r *Registry) Discovery(each func(yield func(Discovery) bool)) {
+	all := append(slices.Clip(r.discoveries), each)
+	r.discoveries = all
 	gauge := func(f Family, value func(Discovery) float64) {
 		r.GaugeEach(f.Name, f.Help, func(yield func(float64, ...Label) bool) {
-			each(func(d Discovery) bool { return yield(value(d), Label{"resource", d.Resource}) })
+			for more, i := true, 0; more && i < len(all); i++ {
+				all[i](func(d Discovery) bool {
+					more = yield(value(d), Label{"resource", d.Resource})
+					return more
+				})
+			}
 		})
 	}
 	gauge(DiscoveryObjects, func(d Discovery) float64 { return float64(d.Objects) })

@@ -152,3 +152,22 @@ func TestGaugeEach(t *testing.T) {
 		t.Errorf("shown are %q, want none", got)
 	}
 }
+
+// A process may watch a cluster and a Marathon: none hides the other.
+func TestSourcesAreShownBesideEachOther(t *testing.T) {
+	r := metrics.New(metrics.Options{Shards: 1})
+	for i, resource := range []string{"pods", "apps"} {
+		r.Discovery(func(yield func(metrics.Discovery) bool) {
+			yield(metrics.Discovery{Resource: resource, Objects: i + 1, Stale: float64(i)})
+		})
+	}
+	got := slices.DeleteFunc(values(r), func(s string) bool { return !strings.Contains(s, "sluice_discovery_") })
+	want := []string{
+		"gauge sluice_discovery_held_back{resource=apps} 0", "gauge sluice_discovery_held_back{resource=pods} 0",
+		"gauge sluice_discovery_objects{resource=apps} 2", "gauge sluice_discovery_objects{resource=pods} 1",
+		"gauge sluice_discovery_stale_seconds{resource=apps} 1", "gauge sluice_discovery_stale_seconds{resource=pods} 0",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("shown are %q, want %q", got, want)
+	}
+}

@@ -61,6 +61,9 @@ type Registry struct {
 	shape    atomic.Uint64
 	overflow *Counter
 
+	// discoveries tell how sources fare, in the order in which they were added.
+	discoveries []func(yield func(Discovery) bool)
+
 	// mu guards the fields below, and those of gateways and routes that say
 	// so.
 	mu       sync.Mutex
