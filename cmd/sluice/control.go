@@ -15,6 +15,7 @@ import (
 
 	"github.com/sluice-mesh/sluice/cmd/internal/boot"
 	"github.com/sluice-mesh/sluice/cmd/internal/kube"
+	"github.com/sluice-mesh/sluice/cmd/internal/marathon"
 	"github.com/sluice-mesh/sluice/cmd/internal/plane"
 	"github.com/sluice-mesh/sluice/control/store"
 	"github.com/sluice-mesh/sluice/routing"
@@ -26,6 +27,7 @@ type controlFlags struct {
 	instances instanceFlags
 	plane     plane.Options
 	cluster   kube.Options
+	marathon  marathon.Options
 	logFormat string
 	logLevel  string
 }
@@ -48,6 +50,11 @@ file names: selectors find pods and Services, and gateways may stand in objects
 of the cluster. While the API server does not answer, what is known of the
 cluster stays, over a restart, too.
 
+With --marathon it watches the apps of a Marathon: selectors find their tasks
+once Marathon says that these answer, names of DC/OS's layer-4 balancer lead to
+them, and labels of marathon-lb may become gateways (--marathon-lb-groups).
+Nothing is written to Marathon, and what is known of it stays as above.
+
 On loopback addresses anybody on this machine may do everything, and nothing is
 encrypted. Other addresses take certificates (--credentials); the API then asks
 for a token, too. 'sluice pki' makes both.
@@ -57,6 +64,7 @@ and certificates anew and believes absences that are held back.`,
 		Example: `  sluice control --data-dir /var/lib/sluice/control
   sluice control --data-dir data -f gateways/ --instances instances.yaml
   sluice control --data-dir data --kubeconfig ~/.kube/config --kubernetes-namespaces shop
+  sluice control --data-dir data --marathon https://m1.mesos:8443,https://m2.mesos:8443 --marathon-ca-file ca.crt
   sluice pki init --dir pki --name control.example
   sluice control --data-dir data --credentials pki/control --api 0.0.0.0:8090 --stream 0.0.0.0:8091`,
 		Args: arguments(cobra.NoArgs),
@@ -73,6 +81,7 @@ and certificates anew and believes absences that are held back.`,
 	planeFlags(cmd, &f.plane)
 	flags.StringVar(&f.plane.Node, "node", "", "name of this control plane (default that of the machine)")
 	f.cluster.Flags(flags)
+	f.marathon.Flags(flags)
 	flags.StringVar(&f.plane.Compile.VirtualHostsDomain, "virtual-hosts-domain", "", "domain below which every gateway gets a virtual host (default none)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "form of the log on standard error: text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "least level that is logged: debug, info, warn or error")
@@ -110,6 +119,9 @@ func control(ctx context.Context, f controlFlags, stdout, stderr io.Writer) erro
 	f.plane.Log = log
 	f.plane.Source = sourceOf(f.files, f.instances.paths, log)
 	if f.plane.Cluster, err = f.cluster.Open(); err != nil {
+		return usage(err)
+	}
+	if f.plane.Marathon, err = f.marathon.Open(); err != nil {
 		return usage(err)
 	}
 	p, err := plane.Open(ctx, f.plane)

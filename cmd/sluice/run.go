@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-mesh/sluice/cmd/internal/boot"
 	"github.com/sluice-mesh/sluice/cmd/internal/edge"
 	"github.com/sluice-mesh/sluice/cmd/internal/kube"
+	"github.com/sluice-mesh/sluice/cmd/internal/marathon"
 	"github.com/sluice-mesh/sluice/cmd/internal/mesh"
 	"github.com/sluice-mesh/sluice/cmd/internal/node"
 	"github.com/sluice-mesh/sluice/cmd/internal/plane"
@@ -31,13 +32,14 @@ type runFlags struct {
 	mesh      mesh.Options
 	kept      plane.Options // Dir is empty without a store
 	cluster   kube.Options
+	marathon  marathon.Options
 	service   node.Service
 }
 
 func newRun() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use:   "run -f FILE|DIR [-f ...] | run --data-dir DIR [-f ...] | run --kubernetes [-f ...]",
+		Use:   "run -f FILE|DIR [-f ...] | run --data-dir DIR [-f ...] | run --kubernetes [-f ...] | run --marathon URL [-f ...]",
 		Short: "Serve the gateways of files, of a store with an API, or of a cluster",
 		Long: `Run serves the gateways that stand in files and directories (*.yaml, *.yml and
 *.json directly inside). They are watched: a good change is live at once and
@@ -51,6 +53,8 @@ other machines, take it apart: 'sluice control' opens the same folder.
 
 With --kubernetes selectors find what runs in the cluster that it runs in, or
 that a kubeconfig file names, and gateways may stand in objects of the cluster.
+With --marathon they find the tasks of a Marathon, and gateways may stand in
+labels of apps (--marathon-lb-groups).
 
 SIGINT or SIGTERM lets requests in flight end, as long as --drain says; a
 second one ends at once. SIGHUP reads everything anew and believes absences
@@ -58,6 +62,7 @@ that are held back, such as a file that became empty.`,
 		Example: `  sluice run -f gateways/
   sluice run -f gateways/ --instances instances.yaml
   sluice run -f shop.yaml --gateway-address 127.0.0.1
+  sluice run -f gateways/ --marathon http://marathon.mesos:8080
   sluice run --data-dir data     # and sluice apply -f shop.yaml
   SLUICE_FILE=/etc/sluice SLUICE_LOG_FORMAT=json sluice run`,
 		Args: arguments(cobra.NoArgs),
@@ -69,6 +74,7 @@ that are held back, such as a file that became empty.`,
 	flags.StringArrayVarP(&f.files, "file", "f", nil, "file or directory with gateways; may be repeated")
 	f.instances.flags(cmd)
 	f.cluster.Flags(flags)
+	f.marathon.Flags(flags)
 	f.service.Flags(cmd, &f.mesh.Options)
 	flags.StringVar(&f.kept.Dir, "data-dir", "", "folder of a store, with an API to write it; made if it is not there (default none)")
 	flags.StringVar(&f.kept.API, "api", "127.0.0.1:8090", "address of the API, on this machine; with --data-dir")
@@ -77,8 +83,8 @@ that are held back, such as a file that became empty.`,
 }
 
 func run(ctx context.Context, f runFlags, stdout, stderr io.Writer) error {
-	if len(f.files) == 0 && f.kept.Dir == "" && !f.cluster.Enabled() {
-		return usagef("which gateways? name a file or a directory with -f, a folder for a store with --data-dir, or a cluster with --kubernetes")
+	if len(f.files) == 0 && f.kept.Dir == "" && !f.cluster.Enabled() && !f.marathon.Enabled() {
+		return usagef("which gateways? name a file or a directory with -f, a folder for a store with --data-dir, or a cluster with --kubernetes or --marathon")
 	}
 	if err := f.service.Open(ctx, &f.mesh.Options, stderr); err != nil {
 		return err
@@ -93,19 +99,18 @@ func run(ctx context.Context, f runFlags, stdout, stderr io.Writer) error {
 	if f.kept.Cluster, err = f.cluster.Open(); err != nil {
 		return usage(err)
 	}
+	if f.kept.Marathon, err = f.marathon.Open(); err != nil {
+		return usage(err)
+	}
 	if f.kept.Dir != "" {
 		return runKept(ctx, f, signals, stdout)
 	}
-	watched, err := f.join()
-	if err != nil {
+	if err = f.watch(); err != nil {
 		return err
 	}
 	m, err := mesh.Open(ctx, f.mesh)
 	if err != nil {
 		return err
-	}
-	if watched != nil {
-		watched.Observe(m.Node().Registry())
 	}
 	a := node.Attendant{Node: m.Node(), Signals: signals, Stdout: stdout, Hangup: func(ctx context.Context) {
 		f.mesh.Log.InfoContext(ctx, "reading everything anew", "confirmed", m.Confirm())
@@ -113,25 +118,28 @@ func run(ctx context.Context, f runFlags, stdout, stderr io.Writer) error {
 	return a.Run(ctx, m.Run)
 }
 
-// join adds what the cluster says to what files say; nil without a cluster.
-func (f *runFlags) join() (*kube.Source, error) {
-	cluster := f.kept.Cluster
-	if cluster == nil {
-		return nil, nil
+// watch adds what the cluster and Marathon say to what files say.
+func (f *runFlags) watch() error {
+	if cluster := f.kept.Cluster; cluster != nil {
+		if len(cluster.Environments) > 0 {
+			return usagef("--kubernetes-environment: one process without a store serves one namespace: add --data-dir")
+		}
+		if flag := f.cluster.Writing(); flag != "" {
+			return usagef("%s: one process without a store writes nothing to the cluster: add --data-dir", flag)
+		}
+		f.mesh.Watched = append(f.mesh.Watched, cluster.Source(store.DefaultNamespace, "", f.mesh.Log).Source)
 	}
-	if len(cluster.Environments) > 0 {
-		return nil, usagef("--kubernetes-environment: one process without a store serves one namespace: add --data-dir")
+	if f.kept.Marathon != nil {
+		if len(f.kept.Marathon.Environments) > 0 {
+			return usagef("--marathon-environment: one process without a store serves one namespace: add --data-dir")
+		}
+		s, err := f.kept.Marathon.Source(store.DefaultNamespace, "", f.mesh.Log)
+		if err != nil {
+			return usage(err)
+		}
+		f.mesh.Watched = append(f.mesh.Watched, s)
 	}
-	if flag := f.cluster.Writing(); flag != "" {
-		return nil, usagef("%s: one process without a store writes nothing to the cluster: add --data-dir", flag)
-	}
-	s := cluster.Source(store.DefaultNamespace, "", f.mesh.Log)
-	if f.mesh.Source == nil {
-		f.mesh.Source = s
-	} else {
-		f.mesh.Source = discovery.Join(f.mesh.Source, s)
-	}
-	return s, nil
+	return nil
 }
 
 // runKept serves what a store and files say: a control plane, and a proxy that

@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/sluice-mesh/sluice/cmd/internal/node"
+	"github.com/sluice-mesh/sluice/cmd/internal/watched"
 	"github.com/sluice-mesh/sluice/control/planner"
 	"github.com/sluice-mesh/sluice/discovery"
 	"github.com/sluice-mesh/sluice/proxy"
@@ -14,8 +15,11 @@ import (
 
 // Options shape a Mesh.
 type Options struct {
-	// Source says which gateways there are.
+	// Source says which gateways there are; nil if Watched do alone.
 	Source discovery.Source
+	// Watched are sources beside Source whose watching is shown: by /readyz, by
+	// /status and by metrics.
+	Watched []*watched.Source
 	// Select says how selectors find instances.
 	Select routing.SelectOptions
 	// Options are those of the node. Ready, Status, Confirm and Secrets are the
@@ -26,6 +30,7 @@ type Options struct {
 // Mesh is one process's gateways and all that serves them.
 type Mesh struct {
 	source  discovery.Source
+	watched []*watched.Source
 	planner *planner.Planner
 	node    *node.Node
 }
@@ -33,8 +38,8 @@ type Mesh struct {
 // Open makes a mesh and binds the admin address, so that a taken one is an
 // error before anything serves. Run must be called to let go of it.
 func Open(ctx context.Context, o Options) (*Mesh, error) {
-	m := &Mesh{source: o.Source}
-	o.Ready = nil
+	m := &Mesh{source: o.join(), watched: o.Watched}
+	o.Ready = m.ready
 	o.Status = func(s node.Status) any { return m.status(s) }
 	o.Confirm = m.Confirm
 	o.Secrets = true
@@ -43,7 +48,25 @@ func Open(ctx context.Context, o Options) (*Mesh, error) {
 		return nil, err
 	}
 	m.planner = planner.New(planner.Options{Select: o.Select, Compile: m.node.Compile()})
+	for _, w := range m.watched {
+		w.Observe(m.node.Registry())
+	}
 	return m, nil
+}
+
+// join returns the source of all that is said.
+func (o *Options) join() discovery.Source {
+	var all []discovery.Source
+	if o.Source != nil {
+		all = append(all, o.Source)
+	}
+	for _, w := range o.Watched {
+		all = append(all, w)
+	}
+	if len(all) == 1 {
+		return all[0]
+	}
+	return discovery.Join(all...)
 }
 
 // Run serves until ctx ends or a part fails, then drains. Nothing of it is

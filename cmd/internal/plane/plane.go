@@ -15,6 +15,8 @@ import (
 	"sync"
 
 	"github.com/sluice-mesh/sluice/cmd/internal/kube"
+	"github.com/sluice-mesh/sluice/cmd/internal/marathon"
+	"github.com/sluice-mesh/sluice/cmd/internal/watched"
 	"github.com/sluice-mesh/sluice/control/api"
 	"github.com/sluice-mesh/sluice/control/artifacts"
 	"github.com/sluice-mesh/sluice/control/auth"
@@ -28,9 +30,12 @@ import (
 	"github.com/sluice-mesh/sluice/routing"
 )
 
-// clusterFile is the file in the folder of the store that remembers what the
-// cluster said.
-const clusterFile = "kubernetes.json"
+// Files in the folder of the store that remember what the cluster and Marathon
+// said.
+const (
+	clusterFile  = "kubernetes.json"
+	marathonFile = "marathon.json"
+)
 
 // Options shape a Plane.
 type Options struct {
@@ -46,6 +51,9 @@ type Options struct {
 	// Cluster is the Kubernetes cluster that the plane takes part in; nil if
 	// it does in none. What stands in no environment is of Namespace.
 	Cluster *kube.Cluster
+	// Marathon is the one that the plane watches; nil if it watches none. Apps
+	// in no environment are of Namespace.
+	Marathon *marathon.Cluster
 	// API and Stream are the addresses of the API and of the stream to
 	// proxies, host:port.
 	API, Stream string
@@ -76,7 +84,8 @@ type Plane struct {
 	log      *slog.Logger
 	store    store.Store
 	source   *listing
-	cluster  *kube.Source // nil without a cluster
+	cluster  *kube.Source    // nil without a cluster
+	marathon *watched.Source // nil without a Marathon
 	planner  *planner.Planner
 	stream   *stream.Server
 	api      *api.API
@@ -163,14 +172,8 @@ func (p *Plane) open(ctx context.Context) (err error) {
 	}
 	p.book = book.New(book.Options{MaxProxies: p.o.MaxProxies, Registry: p.registry})
 	p.events = events.New(p.store, events.Options{Log: p.log, Registry: p.registry})
-	p.source = &listing{source: artifacts.Source(p.store, artifacts.Options{Log: p.log}), over: make(chan struct{})}
-	if p.o.Source != nil {
-		p.source.source = discovery.Join(p.source.source, discovery.As(p.o.Namespace, "files", p.o.Source))
-	}
-	if p.o.Cluster != nil {
-		p.cluster = p.o.Cluster.Source(p.o.Namespace, filepath.Join(p.o.Dir, clusterFile), p.log)
-		p.cluster.Observe(p.registry)
-		p.source.source = discovery.Join(p.source.source, p.cluster)
+	if err := p.openSources(); err != nil { //nolint:contextcheck // what sources log of themselves belongs to no call
+		return err
 	}
 	p.planner = planner.New(planner.Options{
 		Epoch: version.Epoch, Revisions: planner.StoreRevisions(p.store), Memory: planner.StoreMemory(p.store),
@@ -195,6 +198,29 @@ func (p *Plane) open(ctx context.Context) (err error) {
 	}
 	p.streamListener, err = listen(ctx, "--stream", p.o.Stream)
 	return err
+}
+
+// openSources joins what the store says and what all else does.
+func (p *Plane) openSources() (err error) {
+	all := []discovery.Source{artifacts.Source(p.store, artifacts.Options{Log: p.log})}
+	if p.o.Source != nil {
+		all = append(all, discovery.As(p.o.Namespace, "files", p.o.Source))
+	}
+	if p.o.Cluster != nil {
+		p.cluster = p.o.Cluster.Source(p.o.Namespace, filepath.Join(p.o.Dir, clusterFile), p.log)
+		p.cluster.Observe(p.registry)
+		all = append(all, p.cluster)
+	}
+	if p.o.Marathon != nil {
+		p.marathon, err = p.o.Marathon.Source(p.o.Namespace, filepath.Join(p.o.Dir, marathonFile), p.log)
+		if err != nil {
+			return err
+		}
+		p.marathon.Observe(p.registry)
+		all = append(all, p.marathon)
+	}
+	p.source = &listing{source: discovery.Join(all...), over: make(chan struct{})}
+	return nil
 }
 
 // openAdvice says what to do about a store that cannot be opened.

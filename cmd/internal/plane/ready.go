@@ -80,9 +80,12 @@ func (p *Plane) readiness() []api.Readiness {
 		tables.Detail = "the first ones are being made"
 	}
 	all := []api.Readiness{sources, tables}
+	// What is known of what is watched serves, however old it is.
 	if p.cluster != nil {
-		// What is known of it serves, however old it is.
 		all = append(all, api.Readiness{Name: "kubernetes", OK: true, Detail: p.cluster.Stale()})
+	}
+	if p.marathon != nil {
+		all = append(all, api.Readiness{Name: "marathon", OK: true, Detail: p.marathon.Stale()})
 	}
 	return all
 }

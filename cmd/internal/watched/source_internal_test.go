@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kube
+package watched
 
 import (
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/sluice-mesh/sluice/discovery/kubernetes"
 	"github.com/sluice-mesh/sluice/metrics"
 )
 
 func TestResourcesThatCannotBeWatchedAreNamed(t *testing.T) {
 	at := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	watches := []kubernetes.Watch{
-		{Resource: "pods", Namespace: "a", Objects: 3, Held: 1, Listed: true, Stale: at.Add(time.Minute)},
-		{Resource: "services", Namespace: "a", Objects: 1, Listed: true},
-		{Resource: "pods", Namespace: "b", Objects: 2, Stale: at},
-		{Resource: "services", Namespace: "b"},
+	watches := []Watch{
+		{Resource: "pods", Objects: 3, Held: 1, Stale: at.Add(time.Minute)},
+		{Resource: "services", Objects: 1},
+		{Resource: "pods", Objects: 2, Stale: at},
+		{Resource: "services"},
 	}
 	if got, want := stale(watches), "stale since 2026-11-21T12:00:00Z: pods"; got != want {
 		t.Errorf("got %q, want %q", got, want)
