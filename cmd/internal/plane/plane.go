@@ -172,7 +172,7 @@ func (p *Plane) open(ctx context.Context) (err error) {
 	}
 	p.book = book.New(book.Options{MaxProxies: p.o.MaxProxies, Registry: p.registry})
 	p.events = events.New(p.store, events.Options{Log: p.log, Registry: p.registry})
-	if err := p.openSources(); err != nil { //nolint:contextcheck // what sources log of themselves belongs to no call
+	if err := p.openSources(); err != nil {
 		return err
 	}
 	p.planner = planner.New(planner.Options{
