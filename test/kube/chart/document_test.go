@@ -19,6 +19,8 @@ import (
 //	<!-- cluster -->             commands, which succeed and print something
 //	<!-- cluster: file NAME -->  a file to save
 //	<!-- cluster: forward -->    a command that leads a port to the API
+//	<!-- cluster: after uninstall -->
+//	                             commands that take away what is left then
 type part struct {
 	mark, text string
 	line       int
@@ -101,6 +103,7 @@ func TestTheDocumentIsTrueOfAnInstallation(t *testing.T) {
 	}
 	r := newReader(install(t))
 	done := 0
+	var last []part
 	for _, p := range parts(string(document)) {
 		name, isFile := strings.CutPrefix(p.mark, "file ")
 		switch {
@@ -112,6 +115,8 @@ func TestTheDocumentIsTrueOfAnInstallation(t *testing.T) {
 			}
 		case p.mark == "forward":
 			// There is one already; containers of the bed are not entered.
+		case p.mark == "after uninstall":
+			last = append(last, p)
 		case p.mark == "":
 			r.run(p)
 			done++
@@ -122,4 +127,22 @@ func TestTheDocumentIsTrueOfAnInstallation(t *testing.T) {
 	if done < 5 {
 		t.Errorf("%d blocks of commands were found, want all of the tutorial", done)
 	}
+	r.Helm("uninstall", "sluice", "--wait", "--timeout", "2m")
+	if left := r.left("services"); !strings.Contains(left, "service/sava-product") {
+		t.Errorf("helm uninstall leaves %q, want the Services of gateways", left)
+	}
+	for _, p := range last {
+		r.run(p)
+	}
+	if left := r.left("services,secrets,persistentvolumeclaims"); left != "" {
+		t.Errorf("left behind in the end: %s", left)
+	}
+}
+
+// left returns what the namespace has of some kinds that is of Sluice.
+func (i *installation) left(kinds string) string {
+	i.Helper()
+	ours := i.b.Kubectl(i.T, "get", kinds, "--namespace", i.ns, "--selector", "app.kubernetes.io/managed-by=sluice", "--output", "name")
+	released := i.b.Kubectl(i.T, "get", kinds, "--namespace", i.ns, "--selector", "app.kubernetes.io/name=sluice", "--output", "name")
+	return ours + released
 }

@@ -488,6 +488,26 @@ func TestAnInstallationIsUpgradedRenewedAndTakenAway(t *testing.T) {
 	i.renew()
 	i.hasTheRightsItUses("sluice-renewal")
 
+	// Taken away by mistake and installed again, it is what it was.
+	service := func() *corev1.Service {
+		t.Helper()
+		s, err := i.b.Client.CoreV1().Services(i.ns).Get(t.Context(), "sava-product", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	made := service()
+	i.Helm("uninstall", "sluice", "--wait", "--timeout", "2m")
+	i.Helm(append([]string{"install", "sluice", chart, "--take-ownership"}, i.set()...)...)
+	i.b.Eventually(t, "an answer after all was installed again", func(ctx context.Context) error {
+		_, err := i.through(ctx, "sava-product")
+		return err
+	})
+	if again := service(); again.UID != made.UID || again.Spec.Ports[0].NodePort != made.Spec.Ports[0].NodePort {
+		t.Errorf("the gateway has the Service %v, want the one that it had: %v", again, made)
+	}
+
 	i.sluice("", "delete", "gateway", "sava-product", "--yes")
 	i.b.Eventually(t, "the end of the gateway's Service", func(ctx context.Context) error {
 		_, err := i.b.Client.CoreV1().Services(i.ns).Get(ctx, "sava-product", metav1.GetOptions{})
