@@ -16,6 +16,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 const (
@@ -115,8 +117,9 @@ func parseArchive(r io.Reader) (archive, error) {
 		return m, fmt.Errorf("it is of format %d, not %d", m.Format, archiveFormat)
 	}
 	apps, faults, err := readApps(text, maxRemembered)
-	if err == nil && len(faults) > 0 {
-		err = faults[0]
+	refused := func(f *routing.Fault) bool { return f.Severity == routing.Refused }
+	if at := slices.IndexFunc(faults, refused); err == nil && at >= 0 {
+		err = faults[at] // what only is to be warned of was so before, too
 	}
 	m.apps = apps
 	return m, err
