@@ -29,6 +29,9 @@ const saveEvery = time.Minute
 // lastSave is how long the end waits for the file to be written.
 const lastSave = 5 * time.Second
 
+// firstRead is how long the start waits for the file to be read.
+const firstRead = 5 * time.Second
+
 // maxRemembered bounds the file: more than what 100,000 pods come to.
 const maxRemembered = 256 << 20
 
@@ -54,9 +57,9 @@ func (s *Source) recall(ctx context.Context) {
 	if s.o.File == "" {
 		return
 	}
-	m, err := readMemory(s.o.File)
+	m, err := readInTime(ctx, s.o.File, min(firstRead, s.o.Patience))
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), ctx.Err() != nil:
 		return
 	case err != nil:
 		s.o.Log.WarnContext(ctx, "what the cluster said before the start is not known", "file", s.o.File, "error", err)
@@ -113,6 +116,33 @@ func placesOf(space string, environments map[string]string) (places []string, of
 	}
 	slices.Sort(places)
 	return places, of
+}
+
+// errSlow reports a file of which nothing came in time.
+var errSlow = errors.New("it could not be read in time")
+
+// readInTime reads the file, if its disk answers within a time. One that does
+// not holds a goroutine for as long as it hangs, and nothing else.
+func readInTime(ctx context.Context, file string, within time.Duration) (memory, error) {
+	type answer struct {
+		m   memory
+		err error
+	}
+	read := make(chan answer, 1)
+	go func() {
+		m, err := readMemory(file)
+		read <- answer{m, err}
+	}()
+	late := time.NewTimer(within)
+	defer late.Stop()
+	select {
+	case a := <-read:
+		return a.m, a.err
+	case <-late.C:
+		return memory{}, errSlow
+	case <-ctx.Done():
+		return memory{}, ctx.Err()
+	}
 }
 
 // readMemory reads the file.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/sluice-mesh/sluice/discovery/kubernetes"
 )
@@ -34,6 +35,27 @@ func TestADiskThatHangsHoldsNothingUp(t *testing.T) {
 	}
 	// Whoever reads the pipe ends what hangs.
 	r, err := os.OpenFile(pipe, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Nor does one that hangs at the start: what is remembered there is not known
+// then, and the cluster says all else.
+func TestADiskThatHangsHoldsNoStartUp(t *testing.T) {
+	t.Parallel()
+	s := shop(t)
+	pipe := filepath.Join(t.TempDir(), "cluster.json")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := begin(t, kubernetes.Options{Client: s.client(t), File: pipe, Patience: 50 * time.Millisecond})
+	w.awaits(shopTold)
+	// Whoever opens the pipe ends what hangs.
+	r, err := os.OpenFile(pipe, os.O_RDWR|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

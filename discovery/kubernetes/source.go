@@ -83,7 +83,8 @@ func (s *Source) eachNamespace(f func(namespace string)) {
 
 // Run implements discovery.Source. It returns nil when ctx ends: a cluster
 // that cannot be reached is no reason to give up. No goroutine outlives it, but
-// for one whose write to File hangs for longer than 5 s after the end.
+// for one that hangs as it reads File, for longer than 5 s at the start, or
+// writes it, for longer than 5 s after the end.
 func (s *Source) Run(ctx context.Context, sink func(discovery.Batch)) error {
 	s.recall(ctx)
 	g, ctx := errgroup.WithContext(ctx)
