@@ -91,7 +91,7 @@ type Ingresses struct {
 // Kubernetes namespace apart is of acme/apart.
 func NewIngresses(c Cluster, class string) *Ingresses {
 	i := &Ingresses{Shown: make(map[string]IngressObject)}
-	i.x = newIngresses(c.c, map[string]string{"apart": "acme/apart"}, class, func(o IngressObject, gone bool) {
+	i.x = newIngresses(c.c, newPlaces("", map[string]string{"apart": "acme/apart"}, nil), class, func(o IngressObject, gone bool) {
 		if delete(i.Shown, o.Key()); !gone {
 			i.Shown[o.Key()] = o
 		}
@@ -176,3 +176,6 @@ func (s *Shelf) Replace(list map[string]string) int {
 	s.s.replace(full, &discovery.Held{})
 	return len(s.Held)
 }
+
+// ParseEnvironment reads the value of a label.
+var ParseEnvironment = parseEnvironment

@@ -28,8 +28,8 @@ const defaultClass = "sluice"
 // it was told. It does no I/O and is not safe for concurrent use.
 type ingresses struct {
 	cluster *cluster
-	spaces  map[string]string // by Kubernetes namespace; others are of the empty one
-	class   string            // the one that is ours; empty for all of our controller
+	places  *places // whose Ingresses are
+	class   string  // the one that is ours; empty for all of our controller
 	show    func(o IngressObject, gone bool)
 
 	objects map[name]*networkingv1.Ingress
@@ -42,6 +42,7 @@ type ingresses struct {
 
 	stale bool             // something has changed since it was read
 	ways  uint64           // those of the cluster when it was read
+	moves uint64           // those of places then
 	seen  map[lookUp]found // what was looked up then
 	texts texts            // of hosts, by key
 	told  map[string]fared // by key of the Ingress
@@ -88,12 +89,12 @@ type IngressObject struct {
 // Key is that of the updates about the Ingress alone.
 func (o IngressObject) Key() string { return ingressKey(name{o.Namespace, o.Name}) }
 
-func newIngresses(c *cluster, spaces map[string]string, class string, show func(IngressObject, bool)) *ingresses {
+func newIngresses(c *cluster, p *places, class string, show func(IngressObject, bool)) *ingresses {
 	if show == nil {
 		show = func(IngressObject, bool) {}
 	}
 	return &ingresses{
-		cluster: c, spaces: spaces, class: class, show: show,
+		cluster: c, places: p, class: class, show: show,
 		objects: make(map[name]*networkingv1.Ingress), classes: make(map[name]*ingressClass),
 		secrets: make(map[name]*tlsSecret), held: make(map[name]*discovery.Held), served: make(map[name]bool),
 		seen: make(map[lookUp]found), texts: make(texts), told: make(map[string]fared),
@@ -274,6 +275,9 @@ func (x *ingresses) take() []discovery.Update {
 		x.stale = x.moved()
 	}
 	x.ways = x.cluster.ways
+	if x.moves != x.places.moves {
+		x.moves, x.stale = x.places.moves, true
+	}
 	if n := x.looked(); n != x.listed {
 		x.listed, x.stale = n, true
 	}
@@ -307,7 +311,7 @@ func (x *ingresses) read() {
 	clear(x.seen)
 	lists := make(map[string][]*networkingv1.Ingress)
 	for n, i := range x.objects {
-		space := x.spaces[n.namespace]
+		space := x.places.of(n.namespace)
 		lists[space] = append(lists[space], i)
 	}
 	classes := x.ours()

@@ -24,6 +24,29 @@ func newGroup(prefixes ...string) *group {
 	}
 }
 
+// namespaces is the group of what says whose all the rest is. Nothing of it is
+// watched where labels do not count.
+func (s *Source) namespaces() *group {
+	g := newGroup("namespaces/")
+	p := s.places
+	g.take = p.news.take
+	if !s.labels() {
+		return g
+	}
+	w := newWatched(s, resource{name: "namespaces"}, metav1.NamespaceAll, s.o.Client.Metadata.Resource(namespaces), metav1.ListOptions{},
+		&metav1.PartialObjectMetadata{}, readNamespace, newShelf(p.set, unheld))
+	w.seen = p.listed
+	g.watched = append(g.watched, w)
+	return g
+}
+
+// labels reports whether labels say whose Kubernetes namespaces are.
+func (s *Source) labels() bool { return s.o.NamespaceLabels && len(s.o.Namespaces) == 0 }
+
+// namespaces are those of Kubernetes. Of them, no more is asked for than what
+// every object has.
+var namespaces = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
+
 // instances is the group of what runs.
 func (s *Source) instances() *group {
 	g := newGroup("pods/", "services/")
@@ -127,7 +150,7 @@ func (s *Source) gateways() *group {
 func (s *Source) ingresses(instances *group) *group {
 	g := newGroup("ingresses/", "secrets/")
 	g.after = instances
-	x := newIngresses(s.cluster, s.o.Environments, s.o.IngressClass, s.o.Ingress)
+	x := newIngresses(s.cluster, s.places, s.o.IngressClass, s.o.Ingress)
 	nothing := func(name, *discovery.Held) {}
 	if s.o.IngressClass != NoIngress {
 		g.watched = append(g.watched, newWatched(s, resource{"networking.k8s.io", "ingressclasses"}, metav1.NamespaceAll, s.o.Client.API.NetworkingV1().IngressClasses(), metav1.ListOptions{},

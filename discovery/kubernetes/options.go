@@ -22,6 +22,17 @@ type Options struct {
 	// organisation/environment. What stands elsewhere is of whoever runs the
 	// source.
 	Environments map[string]string
+	// Namespace is whoever runs the source, organisation/environment. Only what
+	// names it has to know: it means the same as naming nobody. May be empty.
+	Namespace string
+	// NamespaceLabels has the label LabelEnvironment of a Kubernetes namespace
+	// say whose it is, where Environments do not. It takes the right to watch
+	// all of them, and so is of no effect with Namespaces.
+	NamespaceLabels bool
+	// Places is called with whose the Kubernetes namespaces are: by New as
+	// Environments say, and whenever labels have it be another. Calls do not
+	// overlap; they must not block. Nil means that nobody asks.
+	Places func(Places)
 	// Patience is how long the first listing waits for the API server. What
 	// it has not told by then is told as File remembers it, and later as it
 	// is. Zero means 10 s.

@@ -38,7 +38,8 @@ const maxRemembered = 256 << 20
 // memory is what the file holds.
 type memory struct {
 	Format       int
-	Environments map[string]string `json:",omitempty"` // as Options has them
+	Environments map[string]string `json:",omitempty"` // by Kubernetes namespace
+	Labels       map[string]placed `json:",omitempty"` // by Kubernetes namespace
 	Updates      []remembered
 }
 
@@ -67,6 +68,9 @@ func (s *Source) recall(ctx context.Context) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.labels() {
+		s.places.recall(m.Labels)
+	}
 	for i := range m.Updates {
 		r := &m.Updates[i]
 		u := discovery.Update{Key: r.Key, Instances: r.Instances}
@@ -100,7 +104,7 @@ func (s *Source) recall(ctx context.Context) {
 // part of it.
 func (s *Source) same(space string, before map[string]string) (string, bool) {
 	then, _ := placesOf(space, before)
-	now, of := placesOf(space, s.o.Environments)
+	now, of := placesOf(space, s.places.now.Environments)
 	return of, slices.Equal(then, now) && (space == "" || of != "")
 }
 
@@ -170,6 +174,12 @@ func parseMemory(data []byte) (memory, error) {
 	if m.Format != memoryFormat {
 		return memory{}, fmt.Errorf("it is of format %d, not %d", m.Format, memoryFormat)
 	}
+	for place, l := range m.Labels {
+		organisation, environment, _ := strings.Cut(l.Of, "/")
+		if !isSegment(organisation) || !isSegment(environment) {
+			return memory{}, fmt.Errorf("label of %s: %q is no environment", place, l.Of)
+		}
+	}
 	for i := range m.Updates {
 		if err := m.Updates[i].check(); err != nil {
 			return memory{}, fmt.Errorf("update %d: %w", i, err)
@@ -232,7 +242,7 @@ func (s *Source) remember() (m memory, ok bool) {
 		return m, false
 	}
 	s.changed = false
-	m.Format, m.Environments = memoryFormat, s.o.Environments
+	m.Format, m.Environments, m.Labels = memoryFormat, s.places.now.Environments, s.places.remembered()
 	for _, key := range slices.Sorted(maps.Keys(s.told)) {
 		u := s.told[key]
 		r := remembered{Key: key, Instances: u.Instances}
@@ -275,7 +285,11 @@ func (m memory) encode(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(w, `{"Format": %d, "Environments": %s, "Updates": [`, m.Format, environments); err != nil {
+	labels, err := json.Marshal(m.Labels)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(w, `{"Format": %d, "Environments": %s, "Labels": %s, "Updates": [`, m.Format, environments, labels); err != nil {
 		return err
 	}
 	each := json.NewEncoder(w)
@@ -343,8 +357,8 @@ func (s *Source) succeed(g *group, fresh map[string]discovery.Update, now time.T
 // witness reports whether a list says whether there is an object of a key, and
 // how many objects such lists know of.
 func (g *group) witness(key string) (listed bool, known int) {
-	of, rest, _ := strings.Cut(key, "/")
-	place, _, _ := strings.Cut(rest, "/")
+	of, _, _ := strings.Cut(key, "/")
+	place := placeOf(key)
 	listed = true
 	for _, w := range g.watched {
 		if w.resource.name != of || !w.covers(place) && !strings.HasPrefix(place, hostPlace) {

@@ -110,6 +110,8 @@ func resourceOf(o object) string {
 		return "ingressclasses"
 	case *corev1.Secret:
 		return "secrets"
+	case *metav1.PartialObjectMetadata:
+		return "namespaces"
 	}
 	return kubernetes.GatewayResource
 }
@@ -131,11 +133,14 @@ func (s *server) put(o object) {
 	s.moved.Broadcast()
 }
 
-// remove takes an object of the namespace shop away.
+// remove takes an object of the namespace shop away, or a namespace.
 func (s *server) remove(resource, called string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := resource + "/shop/" + called
+	if resource == "namespaces" {
+		key = resource + "//" + called
+	}
 	if o := s.objects[key]; o != nil {
 		s.version++
 		delete(s.objects, key)
@@ -268,13 +273,13 @@ func (s *server) list(w http.ResponseWriter, resource, namespace string, q url.V
 func kindOf(resource string) string {
 	return map[string]string{
 		"pods": "Pod", "services": "Service", "configmaps": "ConfigMap", "endpointslices": "EndpointSlice",
-		"replicasets": "PartialObjectMetadata", "ingresses": "Ingress", "ingressclasses": "IngressClass", "secrets": "Secret", kubernetes.GatewayResource: "SluiceGateway",
+		"replicasets": "PartialObjectMetadata", "namespaces": "PartialObjectMetadata", "ingresses": "Ingress", "ingressclasses": "IngressClass", "secrets": "Secret", kubernetes.GatewayResource: "SluiceGateway",
 	}[resource]
 }
 
 func versionOf(resource string) string {
 	switch resource {
-	case "replicasets":
+	case "replicasets", "namespaces":
 		return "meta.k8s.io/v1"
 	case "endpointslices":
 		return "discovery.k8s.io/v1"

@@ -29,6 +29,8 @@ type Source struct {
 
 	mu      sync.Mutex // guards the fields below, and what groups are made of
 	cluster *cluster
+	places  *places
+	moves   uint64 // those of places when all was told
 	groups  []*group
 	told    map[string]discovery.Update // by key; those that are not gone
 	listed  bool                        // the end of the first listing was told
@@ -65,8 +67,14 @@ func New(o Options) *Source {
 		o: o.withDefaults(), wake: make(chan struct{}, 1),
 		cluster: newCluster(), told: make(map[string]discovery.Update),
 	}
-	instances := s.instances()
-	s.groups = []*group{instances, s.configMaps(), s.gateways(), s.ingresses(instances)}
+	s.places = newPlaces(o.Namespace, s.o.Environments, s.o.Places)
+	namespaces, instances := s.namespaces(), s.instances()
+	s.groups = []*group{namespaces, instances, s.configMaps(), s.gateways(), s.ingresses(instances)}
+	for _, g := range s.groups[1:] {
+		if g.after == nil {
+			g.after = namespaces // without which it is not known whose it is
+		}
+	}
 	return s
 }
 
@@ -152,6 +160,7 @@ func (s *Source) batch(now time.Time, over bool) (b discovery.Batch, next time.T
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.release(func(held *discovery.Held) bool { return !now.Before(held.Until) }, false)
+	s.places.refresh()
 	fresh := make(map[string]discovery.Update)
 	ready := true
 	for _, g := range s.groups {
@@ -171,12 +180,53 @@ func (s *Source) batch(now time.Time, over bool) (b discovery.Batch, next time.T
 		}
 		ready = ready && g.live
 	}
+	s.move(fresh)
 	for _, key := range slices.Sorted(maps.Keys(fresh)) {
 		b.Updates = append(b.Updates, s.sign(fresh[key]))
 	}
 	b.Listed = !s.listed && (ready || over)
 	s.listed = s.listed || b.Listed
+	s.leave()
 	return b, s.until()
+}
+
+// move adds to what is to be told what stands in Kubernetes namespaces that are
+// another's by now, so that it changes hands at once.
+func (s *Source) move(fresh map[string]discovery.Update) {
+	if s.moves == s.places.moves {
+		return
+	}
+	s.moves = s.places.moves
+	for key, u := range s.told {
+		_, ofHost := spaceOfHost(key) // which are told by what they are made of
+		if _, again := fresh[key]; again || ofHost || u.Namespace == s.places.of(placeOf(key)) {
+			continue
+		}
+		u.Namespace, u.Urgent = "", len(u.Instances) > 0
+		fresh[key] = u
+	}
+}
+
+// leave has Kubernetes namespaces forgotten that are no more, once nothing is
+// told of them.
+func (s *Source) leave() {
+	if len(s.places.gone) == 0 {
+		return
+	}
+	stands := make(map[string]bool)
+	for key := range s.told {
+		stands[placeOf(key)] = true
+	}
+	if s.places.left(stands) {
+		s.nudge()
+	}
+}
+
+// placeOf returns the Kubernetes namespace of a key.
+func placeOf(key string) string {
+	_, rest, _ := strings.Cut(key, "/")
+	place, _, _ := strings.Cut(rest, "/")
+	return place
 }
 
 // sign says whose an update is, and takes note that it is told.
@@ -191,9 +241,7 @@ func (s *Source) sign(u discovery.Update) discovery.Update {
 	}
 	u.Origin = Origin
 	if u.Namespace == "" {
-		_, rest, _ := strings.Cut(u.Key, "/")
-		place, _, _ := strings.Cut(rest, "/")
-		u.Namespace = s.o.Environments[place]
+		u.Namespace = s.places.of(placeOf(u.Key))
 	}
 	s.told[u.Key] = u
 	return u

@@ -36,6 +36,14 @@ type watching struct {
 	state  map[string]discovery.Update
 	listed bool
 	told   map[string]int // updates by key
+	each   func(discovery.Batch)
+}
+
+// watch has each batch shown from now on, with the mutex held.
+func (w *watching) watch(each func(discovery.Batch)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.each = each
 }
 
 // begin runs a source, and waits for the end of its first listing.
@@ -65,6 +73,9 @@ func begin(t *testing.T, o kubernetes.Options) *watching {
 func (w *watching) take(b discovery.Batch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.each != nil {
+		w.each(b)
+	}
 	for _, u := range b.Updates {
 		w.told[u.Key]++
 		w.state[u.Key] = u
