@@ -124,6 +124,9 @@ func (f *runFlags) watch() error {
 		if len(cluster.Environments) > 0 {
 			return usagef("--kubernetes-environment: one process without a store serves one namespace: add --data-dir")
 		}
+		if cluster.Labels() {
+			return usagef("--kubernetes-namespace-labels: one process without a store serves one namespace: add --data-dir")
+		}
 		if flag := f.cluster.Writing(); flag != "" {
 			return usagef("%s: one process without a store writes nothing to the cluster: add --data-dir", flag)
 		}

@@ -60,3 +60,15 @@ func StatusOf(object map[string]any, patch string) map[string]any {
 	object["status"] = fields.Status
 	return object
 }
+
+// Locked calls f while nobody else may look at what w knows.
+func (w *Writer) Locked(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
+// ReadObjects returns what is read of an object, and of what is kept of it.
+func ReadObjects(object map[string]any) (whole, cut any) {
+	return *readObject(&unstructured.Unstructured{Object: object}), *readObject(trimObject(&unstructured.Unstructured{Object: object}))
+}

@@ -3,7 +3,6 @@
 package kube_test
 
 import (
-	"math/rand/v2"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/sluice-mesh/sluice/control/kube"
+	"github.com/sluice-mesh/sluice/control/store"
 )
 
 func TestServicesAreCalledAsByVamp(t *testing.T) {
@@ -46,39 +46,50 @@ func TestServicesAreCalledAsByVamp(t *testing.T) {
 	}
 }
 
-// Whatever a gateway is called, its Service can be called and labelled so. This
-// is no fuzz test, for which all of client-go would be compiled once more.
-func TestAnyNameMakesValidNamesAndLabels(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
-	letters := []rune("aZ09-_./ ä\x00\U0001f600")
-	names := []string{"", "shop", "Shop", "a/b/c", "-", "ä", strings.Repeat("a", 64), "a..b", "a\x00b", "\xff"}
-	for range 20_000 {
-		name := make([]rune, random.IntN(80))
-		for i := range name {
-			name[i] = letters[random.IntN(len(letters))]
-		}
-		names = append(names, string(name))
+// Whatever a gateway or a namespace is called, what is made for it can be called
+// and labelled so.
+func FuzzNames(f *testing.F) {
+	for _, name := range []string{
+		"", "shop", "Shop", "a/b/c", "-", "ä", "a..b", "a\x00b", "\xff", "1shop", "shop-", "a.-b", "a23456789012345678901234",
+		"\U0001f600", strings.Repeat("a", 64), strings.Repeat("ä", 40), strings.Repeat("a.", 140),
+	} {
+		f.Add(name, 5)
 	}
-	for _, name := range names {
-		if problems := validation.IsDNS1035Label(kube.ServiceName(name)); problems != nil {
-			t.Fatalf("ServiceName(%q) = %q: %q", name, kube.ServiceName(name), problems)
+	f.Fuzz(func(t *testing.T, name string, n int) {
+		service := kube.ServiceName(name)
+		if problems := validation.IsDNS1035Label(service); problems != nil {
+			t.Errorf("ServiceName(%q) = %q: %q", name, service, problems)
+		}
+		if service != name && kube.ServiceName(service) == name {
+			t.Errorf("%q and %q have each other's Service", name, service)
 		}
 		if value, ok := kube.LabelValue(name); ok {
 			if problems := validation.IsValidLabelValue(value); problems != nil || value == "" {
-				t.Fatalf("the label of %q is %q: %q", name, value, problems)
+				t.Errorf("the label of %q is %q: %q", name, value, problems)
+			}
+			if again, ok := kube.LabelValue(value); !ok || again != value {
+				t.Errorf("the label of %q is %q, %t", value, again, ok)
 			}
 		}
 		if of := "a" + name; validation.IsDNS1123Subdomain(of) == nil {
 			if problems := validation.IsDNS1123Subdomain(kube.EventName(of) + "x"); problems != nil {
-				t.Fatalf("an event about %q is called %q: %q", of, kube.EventName(of), problems)
+				t.Errorf("an event about %q is called %q: %q", of, kube.EventName(of), problems)
 			}
 		}
-		for _, n := range []int{0, 1, 5, 1024} {
-			if got := kube.Cut(name, n); len(got) > n || !strings.HasPrefix(name, got) || utf8.ValidString(name) && !utf8.ValidString(got) {
-				t.Fatalf("Cut(%q, %d) = %q", name, n, got)
-			}
+		if n = max(n, 0); len(kube.Cut(name, n)) > n || !strings.HasPrefix(name, kube.Cut(name, n)) ||
+			utf8.ValidString(name) && !utf8.ValidString(kube.Cut(name, n)) {
+			t.Errorf("Cut(%q, %d) = %q", name, n, kube.Cut(name, n))
 		}
-	}
+		if store.CheckNamespace(name) != nil {
+			return
+		}
+		if problems := validation.IsValidLabelValue(kube.NamespaceLabel(name)); problems != nil {
+			t.Errorf("the label of the namespace %q is %q: %q", name, kube.NamespaceLabel(name), problems)
+		}
+		if problems := validation.IsDNS1123Subdomain(kube.LeaseName(name)); problems != nil {
+			t.Errorf("the Lease of %q is %q: %q", name, kube.LeaseName(name), problems)
+		}
+	})
 }
 
 func TestNamespaceLabelsDiffer(t *testing.T) {

@@ -4,18 +4,59 @@ package kube
 
 import (
 	"context"
+	"crypto/sha1"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+
+	"github.com/sluice-mesh/sluice/control/planner"
 )
 
-// LeaseName is the name of the Lease for which control planes compete.
-const LeaseName = "sluice-control"
+// leaseName is the name of the Lease of the default namespace, and what all
+// others begin with.
+const leaseName = "sluice-control"
+
+// LeaseName returns the name of the Lease for which the control planes of a
+// namespace, organisation/environment, compete.
+func LeaseName(namespace string) string {
+	if namespace == planner.DefaultNamespace {
+		return leaseName
+	}
+	name := leaseName + "-" + namespaceLabel(namespace)
+	if len(validation.IsDNS1123Subdomain(name)) > 0 {
+		sum := sha1.Sum([]byte(namespace))
+		name = leaseName + "-" + hex.EncodeToString(sum[:])
+	}
+	return name
+}
+
+// identityOf returns what a control plane calls itself: its installation, if that
+// has a name, and its own.
+func identityOf(installation, own string) string {
+	if installation == "" {
+		return own
+	}
+	return installation + "/" + own
+}
+
+// installationOf returns the installation of a control plane; empty if it has no
+// name.
+func installationOf(identity string) string {
+	installation, _, ok := strings.Cut(identity, "/")
+	if !ok {
+		return ""
+	}
+	return installation
+}
 
 // term is a time in which this control plane is the one that writes.
 type term struct {
@@ -52,7 +93,7 @@ func (w *Writer) competeOnce(ctx context.Context) error {
 		LeaseDuration: w.o.LeaseDuration,
 		RenewDeadline: w.o.LeaseDuration * 2 / 3,
 		RetryPeriod:   w.o.LeaseDuration * 2 / 15,
-		Name:          LeaseName, ReleaseOnCancel: true,
+		Name:          LeaseName(w.o.Namespace), ReleaseOnCancel: true,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(held context.Context) {
 				leads.Lock()
@@ -124,7 +165,7 @@ func (w *Writer) leadWhile(ctx context.Context, t term) {
 
 func (w *Writer) lock() resourcelock.Interface {
 	return &toldLock{w: w, Interface: &resourcelock.LeaseLock{
-		LeaseMeta:  metav1.ObjectMeta{Namespace: w.o.Home, Name: LeaseName},
+		LeaseMeta:  metav1.ObjectMeta{Namespace: w.o.Home, Name: LeaseName(w.o.Namespace)},
 		Client:     w.client.CoordinationV1(),
 		LockConfig: resourcelock.ResourceLockConfig{Identity: w.o.Identity},
 	}}
@@ -144,13 +185,25 @@ var errTaken = errors.New("the Lease is another's by now")
 // Get implements resourcelock.Interface.
 func (l *toldLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	record, raw, err := l.Interface.Get(ctx)
-	if !apierrors.IsNotFound(err) {
-		l.tell(err)
-	}
 	if record != nil {
 		l.holder = record.HolderIdentity
 	}
+	switch {
+	case apierrors.IsNotFound(err):
+	case err == nil && l.foreign():
+		l.complain(fmt.Errorf("the Lease %s is held by another installation, %s: give one of the two another --namespace or another --kubernetes-home",
+			l.Describe(), installationOf(l.holder)))
+	default:
+		l.tell(err)
+	}
 	return record, raw, err
+}
+
+// foreign reports whether the last holder is of another installation, which
+// writes other Services, and will not give the Lease away.
+func (l *toldLock) foreign() bool {
+	theirs, ours := installationOf(l.holder), installationOf(l.Identity())
+	return theirs != "" && ours != "" && theirs != ours
 }
 
 // Create implements resourcelock.Interface.
@@ -171,9 +224,17 @@ func (l *toldLock) Update(ctx context.Context, r resourcelock.LeaderElectionReco
 }
 
 func (l *toldLock) tell(err error) {
+	if err == nil || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		l.complain(nil)
+		return
+	}
+	l.complain(explainWrite(err, "the Lease "+l.Describe(), "leases", "get, create and update"))
+}
+
+// complain says why nobody leads who may, nil if somebody does.
+func (l *toldLock) complain(err error) {
 	text := ""
-	if err != nil && !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
-		err = explainWrite(err, "the Lease "+l.Describe(), "leases", "get, create and update")
+	if err != nil {
 		l.w.complain(err)
 		text = err.Error()
 	}

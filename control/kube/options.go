@@ -110,12 +110,17 @@ type Options struct {
 	Home string
 	// Environments tell by namespace of Kubernetes whose it is,
 	// organisation/environment: the Services of its gateways are made there.
+	// PutPlaces says later what it is by then.
 	Environments map[string]string
 	// Watch are the namespaces of Kubernetes in which gateways are looked for
 	// that are objects; none means all.
 	Watch []string
-	// Identity names this control plane among those that want the Lease.
-	// Empty means the name of the machine and a random part.
+	// Installation is what this control plane is a part of, such as a release of
+	// Helm. One of another installation that has the Lease is no deputy: that is
+	// told to gateways. Empty means that all count as one.
+	Installation string
+	// Identity names this control plane among those of its installation that want
+	// the Lease. Empty means the name of the machine and a random part.
 	Identity string
 	// Services say what Services are like.
 	Services ServiceOptions
@@ -125,6 +130,11 @@ type Options struct {
 	Plans Plans
 	// Deployed tells where a gateway is served.
 	Deployed func(namespace, gateway string) Deployment
+	// Sure reports whether it can be told what there is not: all sources of
+	// gateways were listed, and are heard of. Until it has been so for as long as
+	// Hold says, no Service is deleted whose gateway no plan of this process has
+	// had. It must not block. Nil means that it always can.
+	Sure func() bool
 	// Leading are run while this control plane holds the Lease. Their context
 	// ends as soon as it does not, and they must return then.
 	Leading []func(context.Context)
@@ -137,11 +147,16 @@ type Options struct {
 	// is given up after two thirds of it. Zero means 15 s.
 	LeaseDuration time.Duration
 	// Hold is how long a Service stays of which no plan since the start of the
-	// process has had the gateway. Zero means 60 s.
+	// process has had the gateway, and one whose namespace,
+	// organisation/environment, has no home any more. Zero means 60 s.
 	Hold time.Duration
 	// Interval is how long it takes until it is looked again where gateways
 	// are served. Zero means 5 s.
 	Interval time.Duration
+	// Lag is how long the status of an object goes on saying that its gateway is
+	// served everywhere while some proxies are behind, and how often it says how
+	// many are: others come and go all the time. Zero means 30 s.
+	Lag time.Duration
 }
 
 func (o Options) check() error {
@@ -158,6 +173,7 @@ func (o Options) withDefaults() Options {
 		host, _ := os.Hostname()
 		o.Identity = cmp.Or(host, "control") + "_" + rand.String(8)
 	}
+	o.Identity = identityOf(o.Installation, o.Identity)
 	if o.Registry == nil {
 		o.Registry = metrics.New(metrics.Options{Shards: 1})
 	}
@@ -167,5 +183,6 @@ func (o Options) withDefaults() Options {
 	o.LeaseDuration = cmp.Or(o.LeaseDuration, 15*time.Second)
 	o.Hold = cmp.Or(o.Hold, time.Minute)
 	o.Interval = cmp.Or(o.Interval, 5*time.Second)
+	o.Lag = cmp.Or(o.Lag, 30*time.Second)
 	return o
 }

@@ -63,51 +63,61 @@ func (w *Writer) troubleOf(namespace, gateway string) string {
 	return cmp.Or(w.unseen[place], w.leaseless)
 }
 
-// unwatched notes that what a watch is of cannot be had.
-func (w *Writer) unwatched(x watch, err error) {
+// unwatched notes that gateways that are objects cannot be had.
+func (w *Writer) unwatched(err error) {
 	if apierrors.IsNotFound(err) { // it is for the source of gateways to tell
 		w.o.Log.Debug("there are no such objects in the cluster", "error", err)
 		return
 	}
 	w.complain(err)
-	if _, services := x.example.(*corev1.Service); services && err != nil {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.unseen[x.namespace] = err.Error()
-	}
 }
 
-// serviceWatches returns what is to be known of Services: all of the
-// namespaces that ours are in, since others may have their names.
-func (w *Writer) serviceWatches() []watch {
-	if w.shape.off {
-		return nil
-	}
-	var all []watch
-	for _, place := range slices.Sorted(maps.Values(w.places)) {
-		if n := len(all); n > 0 && all[n-1].namespace == place {
-			continue
-		}
-		services := w.client.CoreV1().Services(place)
-		all = append(all, watch{
-			resource: "services", namespace: place, example: &corev1.Service{},
-			lister: cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
-				ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-					return services.List(ctx, o)
-				},
-				WatchFuncWithContext: services.Watch,
-			}, w.client),
-			trim:    func(o runtime.Object) runtime.Object { return trimService(o.(*corev1.Service)) },
-			changed: w.serviceChanged,
-			listed:  func() { w.servicesListed(place) },
-		})
-	}
-	return all
-}
-
-func (w *Writer) serviceChanged(key objectKey, now runtime.Object) {
+// servicesUnseen notes that the Services of a namespace of Kubernetes cannot be
+// had.
+func (w *Writer) servicesUnseen(place string, f followed, err error) {
+	w.complain(err)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if err != nil && w.followed[place].ended == f.ended {
+		w.unseen[place] = err.Error()
+	}
+}
+
+// serviceWatch returns what is to be known of Services: all of a namespace that
+// ours are in, since others may have their names. What it tells counts while
+// current, which is called with w locked, says so.
+func (w *Writer) serviceWatch(place string, current func() bool) watch {
+	services := w.client.CoreV1().Services(place)
+	return watch{
+		resource: "services", namespace: place, example: &corev1.Service{},
+		lister: cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+				return services.List(ctx, o)
+			},
+			WatchFuncWithContext: services.Watch,
+		}, w.client),
+		trim: func(o runtime.Object) runtime.Object { return trimService(o.(*corev1.Service)) },
+		changed: func(key objectKey, now runtime.Object) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if current() {
+				w.serviceChanged(key, now)
+			}
+		},
+		listed: func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if current() {
+				w.listed[place] = true
+				w.lookAtAll()
+			}
+		},
+	}
+}
+
+// serviceChanged takes note of a Service as it is now, nil if it is no more. w is
+// locked.
+func (w *Writer) serviceChanged(key objectKey, now runtime.Object) {
 	if now == nil {
 		delete(w.services, key)
 		delete(w.went, key)
@@ -115,18 +125,17 @@ func (w *Writer) serviceChanged(key objectKey, now runtime.Object) {
 		w.services[key] = now.(*corev1.Service)
 	}
 	w.enqueue(item{serviceItem, key})
+	for f := range w.former { // where it was goes once it is here
+		w.enqueue(item{serviceItem, objectKey{f.place, key.name}})
+	}
+	if len(w.former) > 0 {
+		w.nudge()
+	}
 	for _, s := range w.spaces { // the address is told in a status
 		if want, ok := s.wants[key]; ok && isObject(want.gateway.At.Source) {
 			w.enqueue(item{statusItem, objectOf(want.gateway.At.Source)})
 		}
 	}
-}
-
-func (w *Writer) servicesListed(place string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.listed[place] = true
-	w.lookAtAll()
 }
 
 // matter is all there is to know about one Service.
@@ -141,7 +150,8 @@ type matter struct {
 	// it any more.
 	spare bool
 	// until is when that is believed: it only seems so if no plan of this
-	// process ever had the gateway, as after the loss of a store.
+	// process ever had the gateway, as after the loss of a store, or while a
+	// source cannot say what there is.
 	until time.Time
 }
 
@@ -170,7 +180,7 @@ func (w *Writer) matterOf(key objectKey) (m matter, known bool) {
 		if ours && !ok && !s.broken[m.live.Labels[labelVampLookup]] {
 			m.spare = true
 			if !w.went[key] {
-				m.until = s.since.Add(w.o.Hold)
+				m.until = w.believed(s)
 			}
 		}
 		switch {
@@ -183,7 +193,50 @@ func (w *Writer) matterOf(key objectKey) (m matter, known bool) {
 			m.rivals = append(m.rivals, want)
 		}
 	}
+	if m.live != nil && !m.spare {
+		return m, w.moved(&m, key)
+	}
 	return m, true
+}
+
+// never is when that is believed of which nobody can tell: it is looked again
+// until then.
+var never = time.Unix(1<<40, 0)
+
+// believed returns when it is believed that a namespace lacks a gateway of which
+// no plan of this process has ever had a form. w is locked.
+func (w *Writer) believed(s *space) time.Time {
+	if w.sure.IsZero() {
+		return never
+	}
+	since := s.since
+	if w.sure.After(since) {
+		since = w.sure
+	}
+	return since.Add(w.o.Hold)
+}
+
+// moved finds out whether a Service is spare as it stands where those of its
+// namespace are made no more; false if that is not known yet. w is locked.
+func (w *Writer) moved(m *matter, key objectKey) (known bool) {
+	for f, since := range w.former {
+		if f.place != key.namespace || !isOurs(m.live, f.namespace) {
+			continue
+		}
+		s, now := w.spaces[f.namespace], objectKey{w.places[f.namespace], key.name}
+		switch {
+		case s == nil:
+			return false
+		case s.broken[m.live.Labels[labelVampLookup]]:
+		case now.namespace == "": // nobody says any more where they are made
+			m.spare, m.until = true, since.Add(w.o.Hold)
+		case s.wants[now].gateway == nil:
+			m.spare, m.until = true, w.believed(s)
+		default: // it is made there first
+			m.spare = w.services[now] != nil && isOurs(w.services[now], f.namespace)
+		}
+	}
+	return true
 }
 
 // lookAtService has a Service be as it is to be.
@@ -200,7 +253,7 @@ func (w *Writer) lookAtService(ctx context.Context, key objectKey) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if w.queue != nil {
-			w.queue.AddAfter(item{serviceItem, key}, time.Until(m.until))
+			w.queue.AddAfter(item{serviceItem, key}, min(time.Until(m.until), w.o.Hold))
 		}
 		return nil
 	case m.spare: // whoever else asks for it has one made then
@@ -293,22 +346,30 @@ func (w *Writer) settle(want want, err error) error {
 
 // trouble notes why a gateway has no Service as it should, or that it has.
 func (w *Writer) trouble(want want, text string) {
+	if !w.setTrouble(want, text) || text == "" {
+		return
+	}
+	w.o.Log.Warn("a gateway has no Service as it should",
+		"gateway", want.gateway.Name, "namespace", want.namespace, "why", text)
+}
+
+// setTrouble reports whether that is news.
+func (w *Writer) setTrouble(want want, text string) bool {
 	key := gatewayKey{want.namespace, want.gateway.Name}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s := w.spaces[want.namespace]; s == nil || s.wants[want.key].gateway == nil || w.troubles[key] == text {
-		return // it is not asked for any more, or nothing new
+		return false // it is not asked for any more, or nothing new
 	}
 	if text == "" {
 		delete(w.troubles, key)
 	} else {
 		w.troubles[key] = text
-		w.o.Log.Warn("a gateway has no Service as it should",
-			"gateway", want.gateway.Name, "namespace", want.namespace, "why", text)
 	}
 	if isObject(want.gateway.At.Source) {
 		w.enqueue(item{statusItem, objectOf(want.gateway.At.Source)})
 	}
+	return true
 }
 
 // count counts a write.

@@ -184,22 +184,28 @@ func (f fate) accepted() metav1.Condition {
 	return c
 }
 
-// served says whether proxies serve the gateway.
+// The reasons of Deployed that come and go with proxies.
+const (
+	deployedServed  = "Served"
+	deployedPending = "Pending"
+)
+
+// served says whether proxies serve the gateway. How many there are is told only
+// while some are behind: each that comes would change what all objects say.
 func (f fate) served() metav1.Condition {
 	c := metav1.Condition{Type: Deployed, Status: metav1.ConditionFalse}
 	d := f.deployed
-	of := fmt.Sprintf("%d of %d proxies serve it", d.Served, d.Proxies)
 	switch {
 	case f.gateway == nil:
 		c.Reason, c.Message = "NotPlanned", "no form of it takes effect"
 	case d.Proxies == 0:
 		c.Reason, c.Message = "NoProxies", "no proxy of its namespace is connected"
 	case d.Refused != "":
-		c.Reason, c.Message = "RefusedByProxies", of+"; "+d.Refused
+		c.Reason, c.Message = "RefusedByProxies", "a proxy does not take it: "+d.Refused
 	case d.Served < d.Proxies:
-		c.Reason, c.Message = "Pending", of
+		c.Reason, c.Message = deployedPending, fmt.Sprintf("%d of %d proxies serve it", d.Served, d.Proxies)
 	default:
-		c.Status, c.Reason, c.Message = metav1.ConditionTrue, "Served", of
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, deployedServed, "all proxies of its namespace serve it"
 	}
 	return c
 }
@@ -313,6 +319,21 @@ func (s status) same(o status) bool {
 	return s.ObservedGeneration == o.ObservedGeneration && s.Port == o.Port && s.Weights == o.Weights &&
 		(s.Service == nil) == (o.Service == nil) && (s.Service == nil || *s.Service == *o.Service) &&
 		slices.Equal(s.Routes, o.Routes) && slices.EqualFunc(s.Conditions, o.Conditions, sameCondition)
+}
+
+// lags reports whether a status differs from the one before only in that some
+// proxies are behind, or in how many are.
+func (s status) lags(before status) bool {
+	now, was := meta.FindStatusCondition(s.Conditions, Deployed), meta.FindStatusCondition(before.Conditions, Deployed)
+	if now == nil || was == nil || now.Reason != deployedPending || was.Reason != deployedServed && was.Reason != deployedPending ||
+		now.ObservedGeneration != was.ObservedGeneration {
+		return false
+	}
+	s.Conditions = slices.Clone(s.Conditions)
+	meta.RemoveStatusCondition(&s.Conditions, Deployed)
+	before.Conditions = slices.Clone(before.Conditions)
+	meta.RemoveStatusCondition(&before.Conditions, Deployed)
+	return s.same(before)
 }
 
 func sameCondition(a, b metav1.Condition) bool {

@@ -3,7 +3,9 @@
 package kube_test
 
 import (
+	"encoding/json"
 	"maps"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -63,7 +65,7 @@ func TestStatusSaysWhatBecameOfAnObject(t *testing.T) {
 		{
 			"what is served everywhere is good", both,
 			kube.Fate{Planned: good, Gateway: served("blue", 90, "green", 10), Deployed: serving, Address: address, Services: true},
-			"90%/90%, 10%/10%", "Accepted=True/Accepted Deployed=True/Served Exposed=True/ServiceMade", "2 of 2 proxies",
+			"90%/90%, 10%/10%", "Accepted=True/Accepted Deployed=True/Served Exposed=True/ServiceMade", "all proxies of its namespace",
 		},
 		{
 			"weights that are in effect differ from those asked for", both,
@@ -116,7 +118,7 @@ func TestStatusSaysWhatBecameOfAnObject(t *testing.T) {
 		{
 			"a proxy that refuses says why", both,
 			kube.Fate{Planned: good, Gateway: served("blue", 100), Deployed: kube.Deployment{Proxies: 3, Served: 2, Refused: "edge: port 80 is taken"}},
-			"90%/100%, 10%/0%", "Accepted=True/Accepted Deployed=False/RefusedByProxies", "edge: port 80 is taken",
+			"90%/100%, 10%/0%", "Accepted=True/Accepted Deployed=False/RefusedByProxies", "a proxy does not take it: edge: port 80 is taken",
 		},
 		{
 			"a Service that cannot be made is told", both,
@@ -208,4 +210,41 @@ func TestStatusOfOddObjects(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An object may hold anything where its schema is another's: what is kept of it
+// says the same as all of it, and a status is written once.
+func FuzzStatus(f *testing.F) {
+	for _, text := range []string{
+		`{}`, `{"spec": {"routes": [{"name": "a", "weight": "10%"}, {"name": "a"}, {"weight": 3}, "x", null]}}`,
+		`{"metadata": {"name": "shop", "namespace": "shops", "uid": "u", "generation": 3}, "status": {"conditions": [{"type": "Accepted", "status": "True", "reason": "x"}]}}`,
+		`{"metadata": {"generation": 3}, "status": {"observedGeneration": 3, "routes": [{"name": "a", "instances": 1}], "service": {"host": "h", "port": "80/http"}, "weights": 3}}`,
+		`{"metadata": {"generation": "x", "name": 3}, "spec": [], "status": ""}`, `{"spec": {"routes": {"a": {}}}, "status": {"conditions": {}}}`,
+	} {
+		f.Add([]byte(text), 1, 2)
+	}
+	f.Fuzz(func(t *testing.T, text []byte, servedBy, proxies int) {
+		var o map[string]any
+		if json.Unmarshal(text, &o) != nil || o == nil {
+			return
+		}
+		if whole, cut := kube.ReadObjects(o); !reflect.DeepEqual(whole, cut) {
+			t.Errorf("of %s is kept %+v, want %+v", text, cut, whole)
+		}
+		if m, ok := o["metadata"]; ok {
+			if _, ok := m.(map[string]any); !ok {
+				return // no API server has such an object
+			}
+		}
+		fate := kube.Fate{Planned: good, Gateway: served("a", 90, "b", 10), Deployed: kube.Deployment{Proxies: proxies, Served: servedBy}, Address: address, Services: true}
+		patch, _, conditions, _ := kube.Status(o, fate)
+		for _, c := range conditions {
+			if (c.Type == kube.Accepted || c.Type == kube.Deployed || c.Type == kube.Exposed) && (c.Reason == "" || len(c.Message) > 32768) {
+				t.Errorf("the condition is %+v", c)
+			}
+		}
+		if _, _, _, changed := kube.Status(kube.StatusOf(o, patch), fate); changed {
+			t.Errorf("%s is written again after %s", text, patch)
+		}
+	})
 }

@@ -5,6 +5,7 @@ package kube
 import (
 	"context"
 	"slices"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,9 +26,9 @@ var (
 	gatewayResource = gatewayVersion.WithResource(kubernetes.GatewayResource)
 )
 
-// watches returns all that is to be known of the cluster.
+// watches returns what is to be known of gateways that are objects.
 func (w *Writer) watches() []watch {
-	all := w.serviceWatches()
+	var all []watch
 	places := w.o.Watch
 	if len(places) == 0 {
 		places = []string{metav1.NamespaceAll}
@@ -55,6 +56,7 @@ func (w *Writer) objectChanged(key objectKey, now runtime.Object) {
 	if now == nil {
 		delete(w.objects, key)
 		delete(w.waiting, key)
+		delete(w.lagging, key)
 		return
 	}
 	w.objects[key] = readObject(now.(*unstructured.Unstructured))
@@ -84,15 +86,41 @@ func (w *Writer) lookAtStatus(ctx context.Context, key objectKey) error {
 	next := object.next(f)
 	w.tell(object, next)
 	if next.same(object.status) {
+		w.mu.Lock()
+		delete(w.lagging, key)
+		w.mu.Unlock()
+		return nil
+	}
+	if w.waits(key, object, next) {
 		return nil
 	}
 	return w.writeStatus(ctx, object, next)
 }
 
+// waits reports whether a status that differs from the one that is written is
+// not worth a write yet: proxies come and go, and behind each may be ten thousand
+// objects. It is looked at again soon.
+func (w *Writer) waits(key objectKey, o *gatewayObject, next status) bool {
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	since, lags := w.lagging[key]
+	if w.objects[key] == nil || !next.lags(o.status) || lags && now.Sub(since) >= w.o.Lag {
+		delete(w.lagging, key)
+		return false
+	}
+	if !lags {
+		w.lagging[key] = now
+	}
+	return true
+}
+
 // fateOf returns what became of an object in its present form; false if that is
 // not known yet.
 func (w *Writer) fateOf(o *gatewayObject) (f fate, known bool) {
+	w.mu.Lock()
 	namespace, source := w.spaceNameOf(o.key.namespace), sourcePrefix+o.key.String()
+	w.mu.Unlock()
 	f.planned, known = w.o.Plans.Object(namespace, source)
 	if !known || f.planned.Generation != 0 && f.planned.Generation != o.generation {
 		return f, false

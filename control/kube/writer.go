@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,14 +49,23 @@ type Writer struct {
 	shape  shape
 	client clients.Interface
 	custom dynamic.Interface
-	places map[string]string // namespaces of Kubernetes, by organisation/environment
-	wake   chan struct{}     // holds a token if a plan was put
-	glance chan struct{}     // holds a token if statuses are to be looked at
+	wake   chan struct{} // holds a token if something was put
+	glance chan struct{} // holds a token if statuses are to be looked at
 	events *Events
 
-	mu        sync.Mutex // guards the fields below
+	putting   sync.Mutex // guards the fields below, and is never held for long
 	put       map[string]planner.Plan
-	spaces    map[string]*space // by organisation/environment
+	putPlaces *kubernetes.Places // nil if there are no others
+
+	mu        sync.Mutex               // guards the fields below
+	places    map[string]string        // namespaces of Kubernetes, by organisation/environment
+	whose     map[string]string        // organisation/environment, by namespace of Kubernetes
+	former    map[formerHome]time.Time // until when they were homes
+	followed  map[string]followed      // by namespace of Kubernetes
+	ending    map[string]chan struct{} // of those that are followed no more
+	sure      time.Time                // since when plans lack what there is not; zero while they may lack more
+	lagging   map[objectKey]time.Time  // since when the status of an object is not what it is to be
+	spaces    map[string]*space        // by organisation/environment
 	services  map[objectKey]*corev1.Service
 	objects   map[objectKey]*gatewayObject
 	ingresses map[objectKey]kubernetes.IngressObject // that are served
@@ -80,6 +90,7 @@ type space struct {
 	wants         map[objectKey]want
 	bySource      map[string]*routing.Gateway // by the key of the object that asks for it
 	ingressFaults map[string][]*routing.Fault // by the key that they are of
+	placeFaults   map[string][]*routing.Fault // by the key of the namespace of Kubernetes
 	broken        map[string]bool             // lookup names of gateways that have no form
 }
 
@@ -92,9 +103,10 @@ type item struct {
 type itemKind uint8
 
 const (
-	serviceItem itemKind = iota // the Service of a name
-	statusItem                  // the status of an object that is a gateway
-	ingressItem                 // an Ingress
+	serviceItem   itemKind = iota // the Service of a name
+	statusItem                    // the status of an object that is a gateway
+	ingressItem                   // an Ingress
+	namespaceItem                 // a namespace of Kubernetes
 )
 
 // New returns a Writer that writes once Run does. It asks nothing of the API
@@ -110,15 +122,19 @@ func New(o Options) (*Writer, error) {
 	}
 	w := &Writer{
 		o: o, shape: s, client: o.Client.API, custom: o.Client.Dynamic,
-		places: map[string]string{o.Namespace: o.Home}, wake: make(chan struct{}, 1), glance: make(chan struct{}, 1),
-		put: make(map[string]planner.Plan), spaces: make(map[string]*space),
+		wake: make(chan struct{}, 1), glance: make(chan struct{}, 1),
+		put: make(map[string]planner.Plan), whose: o.Environments,
+		former: make(map[formerHome]time.Time), followed: make(map[string]followed), ending: make(map[string]chan struct{}),
+		lagging: make(map[objectKey]time.Time), spaces: make(map[string]*space),
 		services: make(map[objectKey]*corev1.Service), objects: make(map[objectKey]*gatewayObject),
 		ingresses: make(map[objectKey]kubernetes.IngressObject),
 		listed:    make(map[string]bool), unseen: make(map[string]string), went: make(map[objectKey]bool), troubles: make(map[gatewayKey]string), waiting: make(map[objectKey]bool), said: make(map[string]time.Time),
 	}
+	homes := make(map[string]string)
 	for place, namespace := range o.Environments {
-		w.places[namespace] = place
+		homes[namespace] = place
 	}
+	w.places = w.homesOf(kubernetes.Places{Homes: homes})
 	w.events = newEvents(w)
 	return w, nil
 }
@@ -126,9 +142,14 @@ func New(o Options) (*Writer, error) {
 // Put hands over the newest plan of a namespace. It does not block: of several
 // that wait, the newest counts.
 func (w *Writer) Put(plan planner.Plan) {
-	w.mu.Lock()
+	w.putting.Lock()
 	w.put[plan.Namespace] = plan
-	w.mu.Unlock()
+	w.putting.Unlock()
+	w.nudge()
+}
+
+// nudge has what was put taken in.
+func (w *Writer) nudge() {
 	select {
 	case w.wake <- struct{}{}:
 	default: // a token that is there says the same
@@ -147,9 +168,9 @@ func (w *Writer) Run(ctx context.Context) error {
 	ctx = klog.NewContext(ctx, logr.Discard())
 	g, ctx := errgroup.WithContext(ctx)
 	for _, x := range w.watches() {
-		g.Go(func() error { return x.run(ctx, func(err error) { w.unwatched(x, err) }) })
+		g.Go(func() error { return x.run(ctx, w.unwatched) })
 	}
-	g.Go(func() error { return w.digest(ctx) })
+	g.Go(func() error { return w.digest(ctx, g) })
 	g.Go(func() error { return w.compete(ctx) })
 	return g.Wait()
 }
@@ -163,7 +184,7 @@ func (w *Writer) Leading() bool {
 
 // lead looks at everything once, and then at what changes, while t lasts.
 func (w *Writer) lead(ctx context.Context, t term) {
-	w.o.Log.InfoContext(ctx, "this control plane writes to Kubernetes", "lease", w.o.Home+"/"+LeaseName)
+	w.o.Log.InfoContext(ctx, "this control plane writes to Kubernetes", "lease", w.o.Home+"/"+LeaseName(w.o.Namespace))
 	w.o.Registry.KubernetesLeader().Set(1)
 	queue := workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[item](firstRetry, lastRetry))
 	w.mu.Lock()
@@ -187,6 +208,8 @@ func (w *Writer) lead(ctx context.Context, t term) {
 	parts.Wait()
 	w.mu.Lock()
 	clear(w.troubles) // whoever leads next knows better
+	clear(w.lagging)
+	w.sure = time.Time{}
 	w.mu.Unlock()
 	w.o.Registry.KubernetesLeader().Set(0)
 	w.o.Log.InfoContext(ctx, "this control plane writes to Kubernetes no more")
@@ -218,6 +241,9 @@ func (w *Writer) look(ctx context.Context, it item) error {
 		return w.lookAtService(ctx, it.key)
 	case ingressItem:
 		return w.lookAtIngress(ctx, it.key)
+	case namespaceItem:
+		w.lookAtNamespace(it.key)
+		return nil
 	default:
 		return w.lookAtStatus(ctx, it.key)
 	}
@@ -235,6 +261,7 @@ func (w *Writer) Look() {
 // lookAgain looks where gateways are served: soon after it was said to have
 // changed, and now and then, as not all of it is said.
 func (w *Writer) lookAgain(ctx context.Context) {
+	w.ask()
 	w.findAddresses(ctx)
 	again := time.NewTicker(w.o.Interval)
 	defer again.Stop()
@@ -257,8 +284,22 @@ func (w *Writer) lookAgain(ctx context.Context) {
 			w.enqueue(item{statusItem, key})
 		}
 		w.mu.Unlock()
+		w.ask()
 		w.findAddresses(ctx)
 		rest.Reset(restAfterLook)
+	}
+}
+
+// ask asks whether what plans lack is not there, rather than not known.
+func (w *Writer) ask() {
+	sure := w.o.Sure == nil || w.o.Sure()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case !sure:
+		w.sure = time.Time{}
+	case w.sure.IsZero():
+		w.sure = time.Now()
 	}
 }
 
@@ -271,13 +312,11 @@ func (w *Writer) enqueue(it item) {
 
 // lookAtAll enqueues all there is. w is locked.
 func (w *Writer) lookAtAll() {
+	w.lookAtServices()
 	for _, s := range w.spaces {
-		for key := range s.wants {
-			w.enqueue(item{serviceItem, key})
+		for source := range s.placeFaults {
+			w.enqueue(item{namespaceItem, objectKey{name: source[len(namespacePrefix):]}})
 		}
-	}
-	for key := range w.services {
-		w.enqueue(item{serviceItem, key})
 	}
 	for key := range w.objects {
 		w.enqueue(item{statusItem, key})
@@ -287,28 +326,37 @@ func (w *Writer) lookAtAll() {
 	}
 }
 
-// digest takes plans in as they are put.
-func (w *Writer) digest(ctx context.Context) error {
+// digest takes in what is put, and watches the Services that this concerns.
+func (w *Writer) digest(ctx context.Context, g *errgroup.Group) error {
 	for {
+		w.leave()
+		w.follow(ctx, g)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-w.wake:
 		}
-		w.mu.Lock()
-		plans := w.put
-		w.put = make(map[string]planner.Plan)
-		for _, name := range slices.Sorted(maps.Keys(plans)) {
-			w.take(plans[name])
+		w.putting.Lock()
+		plans, places := w.put, w.putPlaces
+		w.put, w.putPlaces = make(map[string]planner.Plan), nil
+		w.putting.Unlock()
+		if places != nil {
+			w.move(*places)
 		}
-		w.mu.Unlock()
+		for _, name := range slices.Sorted(maps.Keys(plans)) {
+			// With 10,000 gateways this takes a while, so w is not locked.
+			next := w.spaceOf(plans[name])
+			w.mu.Lock()
+			w.take(next)
+			w.mu.Unlock()
+		}
 	}
 }
 
 // take takes a plan in and enqueues what differs from the one before. w is
 // locked.
-func (w *Writer) take(plan planner.Plan) {
-	next := w.spaceOf(plan)
+func (w *Writer) take(next *space) {
+	plan := next.plan
 	before := w.spaces[plan.Namespace]
 	if before == nil {
 		before = &space{}
@@ -357,6 +405,9 @@ func (w *Writer) takeObjects(before, next *space) {
 	}
 	if !slices.Equal(before.plan.Faults, next.plan.Faults) {
 		w.lookAtIngresses(next.plan.Namespace)
+		for source := range next.placeFaults {
+			w.enqueue(item{namespaceItem, objectKey{name: source[len(namespacePrefix):]}})
+		}
 		for _, f := range slices.Concat(before.plan.Faults, next.plan.Faults) {
 			if isObject(f.At.Source) {
 				differ[objectOf(f.At.Source)] = true
@@ -368,12 +419,12 @@ func (w *Writer) takeObjects(before, next *space) {
 	}
 }
 
-// spaceOf returns what a plan comes to.
+// spaceOf returns what a plan comes to. Only who writes places calls it.
 func (w *Writer) spaceOf(plan planner.Plan) *space {
 	s := &space{
 		plan: plan, wants: make(map[objectKey]want),
 		bySource: make(map[string]*routing.Gateway), broken: make(map[string]bool),
-		ingressFaults: make(map[string][]*routing.Fault),
+		ingressFaults: make(map[string][]*routing.Fault), placeFaults: make(map[string][]*routing.Fault),
 	}
 	place, placed := w.places[plan.Namespace]
 	for _, g := range plan.Table.Gateways {
@@ -389,6 +440,9 @@ func (w *Writer) spaceOf(plan planner.Plan) *space {
 		if isIngress(f.At.Source) {
 			s.ingressFaults[f.At.Source] = append(s.ingressFaults[f.At.Source], f)
 		}
+		if strings.HasPrefix(f.At.Source, namespacePrefix) {
+			s.placeFaults[f.At.Source] = append(s.placeFaults[f.At.Source], f)
+		}
 	}
 	for _, name := range plan.Table.Broken {
 		s.broken[routing.GatewayID(name)] = true
@@ -396,9 +450,10 @@ func (w *Writer) spaceOf(plan planner.Plan) *space {
 	return s
 }
 
-// spaceNameOf returns whose objects those of a namespace of Kubernetes are.
+// spaceNameOf returns whose objects those of a namespace of Kubernetes are. w is
+// locked.
 func (w *Writer) spaceNameOf(place string) string {
-	if name, ok := w.o.Environments[place]; ok {
+	if name, ok := w.whose[place]; ok {
 		return name
 	}
 	return w.o.Namespace
@@ -413,15 +468,21 @@ func (w *Writer) complain(err error) {
 
 // complainOf logs what goes wrong with something, once a minute.
 func (w *Writer) complainOf(text string, err error) {
-	now := time.Now()
+	if w.says(text, time.Now()) {
+		w.o.Log.Warn("Kubernetes cannot be followed as it should be", "error", err)
+	}
+}
+
+// says reports whether a text is to be logged now.
+func (w *Writer) says(text string, now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if now.Sub(w.said[text]) < complainEvery {
-		return
+		return false
 	}
 	maps.DeleteFunc(w.said, func(_ string, at time.Time) bool { return now.Sub(at) >= complainEvery })
 	w.said[text] = now
-	w.o.Log.Warn("Kubernetes cannot be followed as it should be", "error", err)
+	return true
 }
 
 // explainWrite says what a write lacks.

@@ -39,3 +39,21 @@ func (s *Source) Watches() []Watch {
 	}
 	return all
 }
+
+// Sure reports whether it can be told which gateways there are not: all objects
+// that hold some were listed, and are heard of.
+func (s *Source) Sure() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.groups {
+		if !g.asks {
+			continue
+		}
+		for _, w := range g.watched {
+			if !w.settled() || !w.sure() {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/sluice-mesh/sluice/discovery"
+	"github.com/sluice-mesh/sluice/routing"
 )
 
 // newGroup returns a group of which nothing is watched yet.
@@ -32,6 +33,9 @@ func (s *Source) namespaces() *group {
 	g.take = p.news.take
 	if !s.labels() {
 		return g
+	}
+	p.warn = func(f *routing.Fault) {
+		s.o.Log.Warn("a Kubernetes namespace is not that of the environment that it should be", "error", f)
 	}
 	w := newWatched(s, resource{name: "namespaces"}, metav1.NamespaceAll, s.o.Client.Metadata.Resource(namespaces), metav1.ListOptions{},
 		&metav1.PartialObjectMetadata{}, readNamespace, newShelf(p.set, unheld))
@@ -101,6 +105,7 @@ func (w waiting) take() []discovery.Update {
 // configMaps is the group of the artifacts in ConfigMaps.
 func (s *Source) configMaps() *group {
 	g := newGroup("configmaps/")
+	g.asks = true
 	m := newConfigMaps()
 	news := make(waiting)
 	only := metav1.ListOptions{LabelSelector: LabelGateways + "=true"}
@@ -123,6 +128,7 @@ func readConfigMap(c *corev1.ConfigMap) *corev1.ConfigMap {
 // gateways is the group of the objects that are gateways.
 func (s *Source) gateways() *group {
 	g := newGroup(GatewayResource + "/")
+	g.asks = true
 	objects := gatewayObjects{make(texts)}
 	news := make(waiting)
 	at := schema.GroupVersionResource{Group: GatewayGroup, Version: GatewayVersion, Resource: GatewayResource}

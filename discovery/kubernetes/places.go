@@ -43,6 +43,7 @@ type places struct {
 	own   string            // whose all is that stands nowhere else
 	named map[string]string // by Kubernetes namespace; what it says wins
 	show  func(Places)      // is called with what is, whenever it is another
+	warn  func(*routing.Fault)
 
 	known map[string]*labelled
 	gone  map[string]bool // those of known that are no more, in which something stands
@@ -69,7 +70,7 @@ func newPlaces(own string, named map[string]string, show func(Places)) *places {
 		show = func(Places) {}
 	}
 	p := &places{
-		own: own, named: named, show: show, known: make(map[string]*labelled), gone: make(map[string]bool),
+		own: own, named: named, show: show, warn: func(*routing.Fault) {}, known: make(map[string]*labelled), gone: make(map[string]bool),
 		only: make(map[string]bool), wrong: make(map[string]bool), news: make(waiting),
 	}
 	p.now = p.compute()
@@ -155,6 +156,7 @@ func (p *places) tellFault(place string, f *routing.Fault) {
 	switch {
 	case f != nil:
 		p.wrong[place] = true
+		p.warn(f)
 		p.news.add(discovery.Update{Key: namespaceKey(place), Faults: []*routing.Fault{f}})
 	case p.wrong[place]:
 		delete(p.wrong, place)

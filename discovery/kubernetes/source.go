@@ -42,6 +42,7 @@ type Source struct {
 // remembered.
 type group struct {
 	prefixes []string // of its keys
+	asks     bool     // it says which gateways are asked for, as people wrote them
 	watched  []*watched
 	// take returns what is to be told since it was called last, sorted by
 	// key. It is called after every change of any group.

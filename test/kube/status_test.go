@@ -333,7 +333,7 @@ func steal(tb testing.TB, b *bed.Bed, ns, thief string) {
 	tb.Helper()
 	leases := b.Client.CoordinationV1().Leases(ns)
 	b.Eventually(tb, "the theft", func(ctx context.Context) error {
-		lease, err := leases.Get(ctx, kube.LeaseName, metav1.GetOptions{})
+		lease, err := leases.Get(ctx, kube.LeaseName("default/default"), metav1.GetOptions{})
 		if err != nil {
 			return err
 		}

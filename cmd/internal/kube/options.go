@@ -33,6 +33,12 @@ type Options struct {
 	// Environments are ORGANISATION/ENVIRONMENT=NAMESPACE each: what stands in
 	// that Kubernetes namespace belongs to the namespace before it.
 	Environments []string
+	// NamespaceLabels has labels of Kubernetes namespaces say what Environments
+	// do not.
+	NamespaceLabels bool
+	// Installation tells this process from those of others in Home; may be
+	// empty.
+	Installation string
 	// Home is the Kubernetes namespace of what is made for the namespace of
 	// all others; empty means that of the pod, or of the context.
 	Home string
@@ -57,6 +63,8 @@ func (o *Options) Flags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Context, "kube-context", "", "context of the kubeconfig file; implies --kubernetes")
 	flags.StringSliceVar(&o.Namespaces, "kubernetes-namespaces", nil, "Kubernetes namespaces that are watched, separated by commas (default all)")
 	flags.StringArrayVar(&o.Environments, "kubernetes-environment", nil, "ORGANISATION/ENVIRONMENT=NAMESPACE: what stands in that Kubernetes namespace belongs to that environment, and its Services are made there; may be repeated")
+	flags.BoolVar(&o.NamespaceLabels, "kubernetes-namespace-labels", false, "what stands in a Kubernetes namespace with the label "+kubernetes.LabelEnvironment+": ORGANISATION.ENVIRONMENT belongs to that environment: who may label namespaces decides that")
+	flags.StringVar(&o.Installation, "kubernetes-installation", "", "name of what this control plane is a part of, such as a release of Helm: another one that has the lease is told of then")
 	flags.StringVar(&o.Home, "kubernetes-home", "", "Kubernetes namespace in which Services and the lease are made (default that of the pod, or of the context)")
 	flags.StringVar(&o.Services.Type, "service-type", kube.NodePort, "type of the Services of gateways: NodePort, ClusterIP, LoadBalancer, or none to make none")
 	flags.StringVar(&o.Services.Selector, "service-selector", kube.DefaultSelector, "labels of the pods of the proxies, to which the Services lead")
@@ -74,7 +82,7 @@ func (o *Options) Enabled() bool { return o.On || o.File != "" || o.Context != "
 // cluster; empty if none was.
 func (o *Options) Writing() string {
 	for _, called := range []string{
-		"kubernetes-home", "service-type", "service-selector", "service-internal-traffic-policy",
+		"kubernetes-home", "kubernetes-installation", "service-type", "service-selector", "service-internal-traffic-policy",
 		"ingress-status-address", "ingress-status-service",
 	} {
 		if o.flags != nil && o.flags.Changed(called) {
@@ -91,11 +99,14 @@ type Cluster struct {
 	// Namespaces are those Kubernetes namespaces that are watched; none means
 	// all.
 	Namespaces []string
-	// Environments tell by Kubernetes namespace whose is what stands in it.
+	// Environments tell by Kubernetes namespace whose is what stands in it, as
+	// flags say.
 	Environments map[string]string
 
-	home     string
-	services kube.ServiceOptions
+	labels       bool
+	installation string
+	home         string
+	services     kube.ServiceOptions
 
 	ingressClass string
 	secrets      bool
@@ -106,7 +117,7 @@ type Cluster struct {
 // Wrong flags are errors that name them.
 func (o *Options) Open() (*Cluster, error) {
 	if !o.Enabled() {
-		if len(o.Namespaces)+len(o.Environments) > 0 || o.Home != "" {
+		if o.first() != "" {
 			return nil, fmt.Errorf("%s: of which cluster? add --kubernetes, or name a file by --kubeconfig", o.first())
 		}
 		return nil, nil
@@ -119,6 +130,12 @@ func (o *Options) Open() (*Cluster, error) {
 		if !dnsLabel.MatchString(ns) {
 			return nil, fmt.Errorf("--kubernetes-namespaces, --kubernetes-home: %q is no name of a Kubernetes namespace", ns)
 		}
+	}
+	if o.NamespaceLabels && len(o.Namespaces) > 0 {
+		return nil, errors.New("--kubernetes-namespace-labels: the labels of namespaces are read of all or of none: leave --kubernetes-namespaces out, or use --kubernetes-environment")
+	}
+	if len(validation.IsDNS1123Subdomain(cmp.Or(o.Installation, "none"))) > 0 {
+		return nil, fmt.Errorf("--kubernetes-installation: %q is no name that an object may have, such as sluice", o.Installation)
 	}
 	if err := errors.Join(o.Services.Check(), o.Ingress.Check()); err != nil {
 		return nil, err
@@ -133,20 +150,25 @@ func (o *Options) Open() (*Cluster, error) {
 	namespaces := slices.Sorted(slices.Values(o.Namespaces))
 	return &Cluster{
 		Client: client, Namespaces: slices.Compact(namespaces), Environments: environments,
-		home: cmp.Or(o.Home, client.Home), services: o.Services,
+		labels: o.NamespaceLabels, installation: o.Installation, home: cmp.Or(o.Home, client.Home), services: o.Services,
 		ingressClass: o.IngressClass, secrets: o.Secrets, ingress: o.Ingress,
 	}, nil
 }
 
-// first names the first flag that says something of a cluster.
+// first names the first flag that says something of a cluster; empty if none
+// does.
 func (o *Options) first() string {
 	switch {
 	case len(o.Namespaces) > 0:
 		return "--kubernetes-namespaces"
 	case len(o.Environments) > 0:
 		return "--kubernetes-environment"
+	case o.NamespaceLabels:
+		return "--kubernetes-namespace-labels"
+	case o.Home != "":
+		return "--kubernetes-home"
 	}
-	return "--kubernetes-home"
+	return ""
 }
 
 // dnsLabel is what a Kubernetes namespace may be called.
@@ -178,21 +200,14 @@ func (o *Options) environments() (map[string]string, error) {
 	return environments, nil
 }
 
-// Home returns the Kubernetes namespace in which is made what a namespace,
-// organisation/environment, needs.
-func (c *Cluster) Home(namespace string) string {
-	for place, of := range c.Environments {
-		if of == namespace {
-			return place
-		}
-	}
-	return c.home
-}
+// Labels reports whether labels of Kubernetes namespaces say whose is what
+// stands in them.
+func (c *Cluster) Labels() bool { return c.labels }
 
 // Writer returns the options of what is written to the cluster.
 func (c *Cluster) Writer() kube.Options {
 	return kube.Options{
-		Client: c.Client, Home: c.home, Environments: c.Environments, Watch: c.Namespaces, Services: c.services,
+		Client: c.Client, Home: c.home, Installation: c.installation, Environments: c.Environments, Watch: c.Namespaces, Services: c.services,
 		Ingress: c.ingress,
 	}
 }

@@ -13,15 +13,19 @@ import (
 type Source struct {
 	*watched.Source
 
+	sure      func() bool
 	ingresses *ingresses
+	places    *places
 }
 
 // Source returns what the cluster says: what stands in no environment is of a
 // namespace. It is remembered in a file; empty means that it is not.
 func (c *Cluster) Source(namespace, file string, log *slog.Logger) *Source {
 	i := &ingresses{known: make(map[string]kubernetes.IngressObject)}
+	p := new(places)
 	s := kubernetes.New(kubernetes.Options{
 		Client: c.Client, Namespaces: c.Namespaces, Environments: c.Environments, File: file, Log: log,
+		Namespace: namespace, NamespaceLabels: c.labels, Places: p.put,
 		IngressClass: c.ingressClass, WithoutSecrets: !c.secrets, Ingress: i.put,
 	})
 	watches := func() (all []watched.Watch) {
@@ -30,5 +34,9 @@ func (c *Cluster) Source(namespace, file string, log *slog.Logger) *Source {
 		}
 		return all
 	}
-	return &Source{watched.New(namespace, kubernetes.Origin, s, watches), i}
+	return &Source{watched.New(namespace, kubernetes.Origin, s, watches), s.Sure, i, p}
 }
+
+// Sure reports whether it can be told which gateways the cluster does not ask
+// for.
+func (s *Source) Sure() bool { return s.sure() }

@@ -19,11 +19,19 @@ func (p *Plane) openKubernetes() (err error) {
 	}
 	o := p.o.Cluster.Writer()
 	o.Namespace, o.Plans, o.Deployed, o.Registry, o.Log = p.o.Namespace, p.planner, p.deployed, p.registry, p.log
+	o.Sure = p.sure
 	if p.writer, err = kube.New(o); err != nil {
 		return err
 	}
+	p.cluster.Places(p.writer.PutPlaces)
 	p.cluster.Ingresses(p.writer.PutIngress)
 	return nil
+}
+
+// sure reports whether it can be told which gateways there are not: all sources
+// were listed, and are heard of.
+func (p *Plane) sure() bool {
+	return isClosed(p.source.over) && p.cluster.Sure() && (p.marathon == nil || p.marathon.Stale() == "")
 }
 
 // writeKubernetes writes to the cluster until ctx ends.

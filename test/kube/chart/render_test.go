@@ -122,6 +122,18 @@ func TestValuesChangeWhatIsInstalled(t *testing.T) {
 			nil,
 		},
 		{
+			"labels of namespaces count if that is asked for, and take a right",
+			[]string{"watch.namespaceLabels=true"},
+			[]string{"- --kubernetes-namespace-labels\n", "resources: [namespaces], verbs: [list, watch]"},
+			nil,
+		},
+		{
+			"labels of namespaces do not count else",
+			nil,
+			[]string{"- --kubernetes-installation=sluice\n"},
+			[]string{"--kubernetes-namespace-labels", "resources: [namespaces]"},
+		},
+		{
 			"proxies alone follow another installation",
 			[]string{"control.enabled=false", "proxy.control={sluice-control.mesh.svc:8091}", "proxy.namespaces={acme/prod}"},
 			[]string{"--control=sluice-control.mesh.svc:8091", "- --namespace=acme/prod"},
@@ -186,6 +198,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{"a type of Service that does not exist", "gatewayServices.type=Port", "/gatewayServices/type"},
 		{"a name that no namespace has", "watch.namespaces={Shop}", "/watch/namespaces/0"},
 		{"credentials for half an environment", "credentials.sidecars.web=default", "/credentials/sidecars/web"},
+		{"labels of namespaces of which most are not seen", "watch.namespaceLabels=true,watch.namespaces={shop}", "leave watch.namespaces out"},
 		{"half an environment", "watch.environments.acme=shop", "'acme' does not match pattern"},
 		{"a time without a unit", "proxy.drain=30", "/proxy/drain"},
 		{"an address without a port", "proxy.control={control.example}", "/proxy/control/0"},
