@@ -55,7 +55,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use or refused files, 3 something differs
   sluice validate gateways/      # check them without serving
   sluice explain GET http://shop.example/cart -f gateways/   # who takes this?`,
 	})
-	root.AddCommand(newBench(), newControl(), newExplain(), newLab(), newPKI(), edge.Command("proxy", "sluice proxy"), newRun(), newValidate(), newVersion())
+	root.AddCommand(newBench(), newControl(), newExplain(), newLab(), newMigrate(), newPKI(), edge.Command("proxy", "sluice proxy"), newRun(), newValidate(), newVersion())
 	addGroup(root, "Ask and change a control plane:", newApply(), newBackup(), newConfig(), newDelete(), newDiff(), newEvents(),
 		newGet(), newHistory(), newRestore(), newRollback(), newWeight())
 	addGroup(root, "As Vamp's client has them:", newDescribe(), newEmit(), newList(), newUpdateGateway())

@@ -44,7 +44,7 @@ type LabelReport struct {
 	App    string `json:"app"`            // its id
 	Port   *int   `json:"port,omitempty"` // which one of the app, counted from 0; nil if it is of none
 	Label  string `json:"label"`
-	Value  string `json:"value,omitempty"`
+	Value  string `json:"value,omitempty"` // empty if it may be what lets somebody in
 	Result Result `json:"result"`
 	Note   string `json:"note,omitempty"` // how, or why not, and what to do instead
 }
@@ -123,7 +123,9 @@ func report(apps map[string]*app, faults []*routing.Fault, o MigrateOptions) *Re
 func (rep *Report) app(a *app, read *lbApp, l *labels) {
 	values := make(map[string]string, len(a.labels))
 	for _, label := range a.labels {
-		values[label.Name] = label.Value
+		if !strings.Contains(strings.ToLower(label.Name), "auth") { // what lets somebody in is not shown
+			values[label.Name] = label.Value
+		}
 	}
 	for _, n := range read.notes {
 		row := LabelReport{App: a.id, Label: n.label, Value: values[n.label], Result: n.result, Note: n.note}
