@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -158,7 +159,7 @@ func (c *client) one(ctx context.Context, id string, read func(io.Reader) error)
 
 // stream begins a stream of events, which lasts until it is closed.
 func (c *client) stream(ctx context.Context) (s *body, err error) {
-	q := url.Values{"plan-format": {"light"}, "event_type": append(append([]string(nil), appEvents...), deploymentEvents...)}
+	q := url.Values{"plan-format": {"light"}, "event_type": slices.Concat([]string{attachedEvent}, appEvents, deploymentEvents)}
 	err = c.each(ctx, func(base *url.URL) (err error) {
 		s, err = c.open(ctx, base, "/v2/events", q.Encode(), "text/event-stream")
 		return err

@@ -62,7 +62,10 @@ func drips(w http.ResponseWriter, r *http.Request) {
 	for r.Context().Err() == nil {
 		fmt.Fprint(w, " ")
 		_ = http.NewResponseController(w).Flush()
-		time.Sleep(time.Second)
+		select {
+		case <-r.Context().Done():
+		case <-time.After(time.Second):
+		}
 	}
 }
 

@@ -120,8 +120,11 @@ func (e *eventReader) readLine() error {
 	}
 }
 
-// The events that are asked for: those after which tasks, their health, or
-// labels may differ.
+// attachedEvent is the first event of a stream.
+const attachedEvent = "event_stream_attached"
+
+// The other events that are asked for: those after which tasks, their health,
+// or labels may differ.
 var (
 	appEvents = []string{
 		"api_post_event", "app_terminated_event", "status_update_event",
@@ -135,6 +138,7 @@ var (
 // news is what may have changed, as events say.
 type news struct {
 	all         bool     // nothing says what
+	attached    bool     // no event is missed from now on
 	apps        []string // their ids
 	born        []string // those of them that may be new
 	deployments []deployment
@@ -188,6 +192,8 @@ func (n *news) read(e event) {
 
 func (n *news) note(p *payload) {
 	switch {
+	case p.EventType == attachedEvent:
+		n.attached = true
 	case slices.Contains(appEvents, p.EventType):
 		id := p.app()
 		if !isID(id) {

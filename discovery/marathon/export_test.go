@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 )
 
 // Event is one event as it was read.
@@ -108,3 +109,14 @@ func (c Client) FirstEvent(ctx context.Context) (Event, error) {
 
 // Idle closes connections on which nothing happens.
 func (c Client) Idle() { c.c.trust.client().CloseIdleConnections() }
+
+// Rewrite reads the text of a file that remembers and writes it again.
+func Rewrite(text string) (string, error) {
+	m, err := parseArchive(strings.NewReader(text))
+	if err != nil {
+		return "", err
+	}
+	var again strings.Builder
+	err = m.encode(&again)
+	return again.String(), err
+}

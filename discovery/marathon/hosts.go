@@ -50,12 +50,17 @@ func (h *hosts) address(host string) (netip.Addr, bool) {
 	e, ok := h.known[host]
 	if !ok {
 		h.known[host] = hostEntry{}
-		select {
-		case h.wake <- struct{}{}:
-		default:
-		}
+		h.nudge()
 	}
 	return e.addr, e.addr.IsValid()
+}
+
+// nudge wakes run. A token that is there already says the same.
+func (h *hosts) nudge() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
 }
 
 // prepare looks up those of the hosts of which nothing is known, for as long as
@@ -73,6 +78,7 @@ func (h *hosts) prepare(ctx context.Context, names []string) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	h.find(ctx, fresh)
+	h.nudge() // as it is known now when to ask again
 }
 
 // run asks again in time until ctx ends, and tells whenever an address is
@@ -194,4 +200,5 @@ func (h *hosts) recall(all map[string]netip.Addr) {
 			h.known[host] = hostEntry{addr: addr}
 		}
 	}
+	h.nudge()
 }

@@ -14,8 +14,9 @@ import (
 // network is a network in memory, on which a clock that is played with has no
 // effect but the one that is tested.
 type network struct {
-	mu    sync.Mutex // guards hosts
+	mu    sync.Mutex // guards the fields below
 	hosts map[string]*listener
+	tries int // how often nobody listened
 }
 
 // listener takes connections to one address.
@@ -54,10 +55,10 @@ func (n *network) serve(t *testing.T, address string, h http.Handler) (stop func
 	}
 	n.hosts[address] = l
 	n.mu.Unlock()
-	var running sync.WaitGroup
+	var running sync.RWMutex // is held for reading by those that answer
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		running.Add(1)
-		defer running.Done()
+		running.RLock()
+		defer running.RUnlock()
 		h.ServeHTTP(w, r)
 	})}
 	ended := make(chan struct{})
@@ -73,7 +74,8 @@ func (n *network) serve(t *testing.T, address string, h http.Handler) (stop func
 		n.mu.Unlock()
 		_ = server.Close()
 		<-ended
-		running.Wait()
+		running.Lock() // so that none answers after the end
+		defer running.Unlock()
 	})
 	t.Cleanup(stop)
 	return stop
@@ -83,6 +85,9 @@ func (n *network) serve(t *testing.T, address string, h http.Handler) (stop func
 func (n *network) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	n.mu.Lock()
 	l := n.hosts[address]
+	if l == nil {
+		n.tries++
+	}
 	n.mu.Unlock()
 	if l == nil {
 		return nil, errRefused

@@ -23,6 +23,9 @@ const (
 	// firstAsk is how long the first snapshot waits for the stream of events,
 	// after which it would have to be made again.
 	firstAsk = time.Second
+	// attachWait is how long a stream may take to tell that it has begun. Some
+	// do not.
+	attachWait = time.Second
 	// pollEvery is how often everything is asked for while events cannot be had.
 	pollEvery = 30 * time.Second
 	// minWait and maxWait bound the bound below which attempts wait, and goodLife
@@ -79,6 +82,9 @@ func newAgenda(o Options, now time.Time) agenda {
 
 // note takes note of what events say.
 func (a *agenda) note(n *news, now time.Time) {
+	if n.attached {
+		a.attached(now)
+	}
 	if n.all {
 		a.wantAll(now)
 	}
@@ -146,13 +152,19 @@ func (a *agenda) wanted(now time.Time) {
 	a.wants.last = now
 }
 
-// hearing takes note that a stream of events has begun, before which anything
-// may have happened.
+// hearing takes note that a stream of events is about to begin: Marathon answers
+// before it listens for them itself, which its first event tells.
 func (a *agenda) hearing(now time.Time) {
 	a.deaf = false
+	a.nextAll = earlier(a.nextAll, now.Add(attachWait))
+	a.notYet = time.Time{} // somebody answers
+}
+
+// attached takes note that no event is missed from now on. Anything may have
+// happened before.
+func (a *agenda) attached(now time.Time) {
 	a.wantAll(now)
 	a.wants.soon = true
-	a.notYet = time.Time{} // somebody answers
 }
 
 // deafen takes note that there is no stream of events, so that everything is asked
