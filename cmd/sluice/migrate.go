@@ -34,7 +34,7 @@ func newMigrate() *cobra.Command {
 		Use:   "migrate",
 		Short: "Tell what becomes of what another load balancer was told",
 		Args:  arguments(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(*cobra.Command, []string) error {
 			return usagef("from what? 'sluice migrate marathon' reads the labels of apps")
 		},
 	}
