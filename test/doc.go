@@ -42,7 +42,7 @@
 //	refuses HOST:PORT                waits until nothing listens there
 //	exit-code CODE PROGRAM ARG...
 //	printed REGEXP                   waits until the binary printed it
-//	try N                            runs the Nth thing that the binary printed to try
+//	try [-until REGEXP] N            runs the Nth thing that the binary printed to try
 //	visitors NAME N URL LABEL=COUNT...          new browsers with cookie jars
 //	revisit [-moved LABEL] NAME TIMES URL       they come again, and stay
 //	bulk MIB MORE URL                moves content up and down in no MORE MiB of memory

@@ -30,17 +30,28 @@ func cmdPrinted(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // cmdTry runs the commands below the Nth of the things to try that the binary
-// printed, as a user would paste them, and prints what they print: try N.
+// printed, as a user would paste them, and prints what they print: try [-until
+// REGEXP] N. With -until it does so again until the output matches.
 func cmdTry(ts *testscript.TestScript, neg bool, args []string) {
 	b := bedOf(ts)
+	pattern := regexp.MustCompile("")
+	if len(args) == 3 && args[0] == "-until" {
+		pattern, args = compile(ts, args[1]), args[2:]
+	}
 	if neg || len(args) != 1 || b.sluice == nil {
-		ts.Fatalf("usage: try N, after sluice-up")
+		ts.Fatalf("usage: try [-until REGEXP] N, after sluice-up")
 	}
 	lines := commandsOf(b.sluice.out.String(), args[0])
 	if len(lines) == 0 {
 		ts.Fatalf("no commands below %s. in:\n%s", args[0], b.sluice.out)
 	}
-	ts.Check(ts.Exec("sh", "-e", "-c", strings.Join(lines, "\n")))
+	ts.Check(b.poll(func(context.Context) error {
+		ts.Check(ts.Exec("sh", "-e", "-c", strings.Join(lines, "\n")))
+		if out := ts.ReadFile("stdout"); !pattern.MatchString(out) {
+			return fmt.Errorf("the output does not match %q:\n%s", pattern, out)
+		}
+		return nil
+	}))
 }
 
 // commandsOf returns the indented lines below the line that begins with a
@@ -74,7 +85,7 @@ func ensureCurl() error {
 }
 
 // curl does what the printed lines need of it: curl -s [-X METHOD] [-H FIELD]
-// URL. It returns the exit code.
+// [-d BODY] URL. It returns the exit code.
 func curl(args []string) int {
 	if err := fetch(args, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "curl:", err)
@@ -84,7 +95,7 @@ func curl(args []string) int {
 }
 
 func fetch(args []string, w io.Writer) error {
-	method, fields, url := http.MethodGet, http.Header{}, ""
+	method, fields, body, url := http.MethodGet, http.Header{"Accept": {"*/*"}}, "", ""
 	for ; len(args) > 0; args = args[1:] {
 		switch {
 		case args[0] == "-s":
@@ -94,6 +105,8 @@ func fetch(args []string, w io.Writer) error {
 			name, value, _ := strings.Cut(args[1], ":")
 			fields.Add(name, strings.TrimSpace(value))
 			args = args[1:]
+		case args[0] == "-d" && len(args) > 1:
+			body, args = args[1], args[1:]
 		case !strings.HasPrefix(args[0], "-") && url == "":
 			url = args[0]
 		default:
@@ -102,7 +115,7 @@ func fetch(args []string, w io.Writer) error {
 	}
 	// The real one takes a % that is followed by no two digits as it stands.
 	url = loneSign.ReplaceAllString(url, "%25$1")
-	r, err := http.NewRequestWithContext(context.Background(), method, url, http.NoBody)
+	r, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -43,6 +44,8 @@ type labFlags struct {
 	knobs string
 	load  float64
 	print bool
+
+	marathon labMarathonFlags
 }
 
 func newLab() *cobra.Command {
@@ -53,12 +56,20 @@ func newLab() *cobra.Command {
 		Long: `Lab starts, in one process, a small shop in two versions with two instances
 each, a gateway that sends nine requests in ten to the old version and one in
 ten to the new one, and gentle customers. It prints what to try. Ctrl-C ends
-it.`,
+it.
+
+With --marathon there is a Marathon as well, made for trying things: the
+versions are two of its apps, their tasks processes of this machine, and a
+control plane watches it. Apps may be deployed there as on any Marathon.`,
 		Example: `  sluice lab
   sluice lab --port 9100 --load 0
-  sluice lab --print > shop.yaml   # its gateways, as a file to begin with`,
+  sluice lab --print > shop.yaml   # its gateways, as a file to begin with
+  sluice lab --marathon            # the same for those who run a Marathon`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.marathon.on && !cmd.Flags().Changed("port") {
+				f.port = marathonPort
+			}
 			if err := f.check(); err != nil {
 				return err
 			}
@@ -69,11 +80,15 @@ it.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&f.port, "port", 9050, "port of the gateway")
+	flags.IntVar(&f.port, "port", 9050, "port of the gateway; with --marathon "+strconv.Itoa(marathonPort)+" if it is not given")
 	flags.StringVar(&f.knobs, "knobs", "127.0.0.1:9051", "address of the knobs that slow or break a version")
 	flags.Float64Var(&f.load, "load", 20, "requests a second by the built-in customers; 0 for none")
 	flags.BoolVar(&f.print, "print", false, "print the gateways as YAML and end")
+	flags.BoolVar(&f.marathon.on, "marathon", false, "have versions be apps of a Marathon")
+	flags.StringVar(&f.marathon.listen, "marathon-listen", "127.0.0.1:8081", "address of that Marathon, on this machine; with --marathon")
+	flags.StringVar(&f.marathon.api, "api", "127.0.0.1:8090", "address of the API of the control plane, on this machine; with --marathon")
 	f.mesh.Flags(cmd, "127.0.0.1")
+	cmd.AddCommand(newLabTask())
 	return cmd
 }
 
@@ -84,7 +99,7 @@ func (f *labFlags) check() error {
 	if !(f.load >= 0 && f.load <= 1000) {
 		return usagef("--load: %g is not a gentle load; 0 to 1000 requests a second", f.load)
 	}
-	return f.mesh.Check()
+	return cmp.Or(f.marathon.check(), f.mesh.Check())
 }
 
 // labVersion is a version of the shop in the lab's gateways.
@@ -108,6 +123,13 @@ func labGateways(port int, note string, versions []labVersion) ([]byte, error) {
 // printYAML prints the gateways with addresses that stand for those of
 // instances, which the lab learns only when it starts.
 func (f *labFlags) printYAML(w io.Writer) error {
+	if f.marathon.on {
+		text, err := labMarathonText("Their routes are found where a Marathon is watched.", f.port, f.port+1)
+		if err == nil {
+			_, err = w.Write(text)
+		}
+		return err
+	}
 	var versions []labVersion
 	port := 9061
 	for _, v := range shop.Versions() {
@@ -141,6 +163,9 @@ func (f *labFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return taken("--port", gateway, err)
 	}
 	_ = ln.Close()
+	if f.marathon.on {
+		return f.runMarathon(ctx, stdout, log, signals)
+	}
 	s, err := shop.Open(ctx, shop.Options{Control: f.knobs})
 	if err != nil {
 		return taken("--knobs", f.knobs, err)
@@ -197,7 +222,10 @@ func (f *labFlags) open(ctx context.Context, s *shop.Shop, log *slog.Logger) (*m
 
 // reachable returns the address by which the lab's gateway is reached from
 // this machine.
-func (f *labFlags) reachable() string {
+func (f *labFlags) reachable() string { return f.address(f.port) }
+
+// address returns the address by which a port is reached from this machine.
+func (f *labFlags) address(port int) string {
 	host := f.mesh.GatewayAddress
 	switch host {
 	case "0.0.0.0":
@@ -205,7 +233,7 @@ func (f *labFlags) reachable() string {
 	case "::":
 		host = "::1"
 	}
-	return net.JoinHostPort(host, strconv.Itoa(f.port))
+	return net.JoinHostPort(host, strconv.Itoa(port))
 }
 
 // freePorts returns n different ports of an IP address that are free now,

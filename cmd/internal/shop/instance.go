@@ -72,8 +72,12 @@ func (in *Instance) troubled(next http.HandlerFunc) http.Handler {
 func (in *Instance) page(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
+	look := in.Version
+	if pages.Lookup(look+".html") == nil {
+		look = Versions()[len(Versions())-1]
+	}
 	// A failed write is the reader's: it has gone away.
-	_ = pages.ExecuteTemplate(w, in.Version+".html", page{Version: in.Version, Instance: in.Name, Goods: goods})
+	_ = pages.ExecuteTemplate(w, look+".html", page{Version: in.Version, Instance: in.Name, Goods: goods})
 }
 
 // seen is what an instance saw of a request: it shows what a gateway adds.

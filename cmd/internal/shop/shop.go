@@ -87,18 +87,40 @@ func (s *Shop) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// serve serves until ctx ends, then closes every connection at once.
 func serve(ctx context.Context, ln net.Listener, h http.Handler) error {
+	return serveUntil(ctx, ctx, ln, h, (*http.Server).Close)
+}
+
+// outTime is how long serveOut waits for requests in flight.
+const outTime = 10 * time.Second
+
+// serveOut serves until ctx ends, then lets requests in flight end.
+func serveOut(ctx context.Context, ln net.Listener, h http.Handler) error {
+	requests := context.WithoutCancel(ctx)
+	return serveUntil(ctx, requests, ln, h, func(srv *http.Server) error {
+		ctx, cancel := context.WithTimeout(requests, outTime)
+		defer cancel()
+		err := srv.Shutdown(ctx)
+		_ = srv.Close()
+		return err
+	})
+}
+
+// serveUntil serves until ctx ends and end has returned. The contexts of requests
+// are made of base.
+func serveUntil(ctx, base context.Context, ln net.Listener, h http.Handler, end func(*http.Server) error) error {
 	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		BaseContext:       func(net.Listener) context.Context { return base },
 	}
 	stopped := make(chan struct{})
 	cancel := context.AfterFunc(ctx, func() {
 		defer close(stopped)
-		_ = srv.Close()
+		_ = end(srv)
 	})
 	err := srv.Serve(ln)
 	if !cancel() {
