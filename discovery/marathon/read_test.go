@@ -311,7 +311,10 @@ func answers(tb testing.TB) (all [][]byte) {
 // with fewer apps or tasks.
 func TestAnAnswerThatIsCutAnywhereIsAnError(t *testing.T) {
 	for _, answer := range answers(t) {
-		for cut := range answer {
+		for cut := 0; cut < len(answer); cut++ {
+			if cut > 500 && cut < len(answer)-100 {
+				cut += 4 // which end up everywhere, over all answers
+			}
 			if apps, _, err := readApps(bytes.NewReader(answer[:cut]), 1<<20); !errors.Is(err, errCut) {
 				t.Fatalf("of %q, cut after %d of %d bytes, %d apps are read: %v", answer, cut, len(answer), len(apps), err)
 			}
