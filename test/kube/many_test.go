@@ -22,10 +22,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sluice-mesh/sluice/routing"
 	"github.com/sluice-mesh/sluice/test/kube/bed"
 )
 
-var manyPods = flag.Int("many.pods", 1000, "pods from which a control plane makes its first table")
+var manyPods = flag.Int("many.pods", 1200, "pods from which a control plane makes its first table")
 
 const (
 	manyNode     = "many"
@@ -91,7 +92,7 @@ func (c *crowded) pod(ctx context.Context, i int) error {
 	pods := c.b.Client.CoreV1().Pods(c.ns)
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "many-" + strconv.Itoa(i), Labels: map[string]string{
-			"app": app(i), "version": "1.0." + strconv.Itoa(i%2), "topology.kubernetes.io/zone": "zone-a",
+			"app": app(i), "version": "1.0." + strconv.Itoa(i%2), "number": strconv.Itoa(i), "topology.kubernetes.io/zone": "zone-a",
 		}},
 		Spec: corev1.PodSpec{
 			NodeName: manyNode, TerminationGracePeriodSeconds: &none, AutomountServiceAccountToken: &no,
@@ -218,6 +219,23 @@ func TestManyPodsMakeATable(t *testing.T) { //nolint:paralleltest // it measures
 		return err
 	})
 	t.Logf("a pod has another route %v after its label was changed", time.Since(began).Round(time.Millisecond))
+
+	// A selector that would make a route of each is refused, with their number.
+	if c.pods > routing.MaxGroups {
+		b.Apply(t, c.ns, `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: each, labels: {sluice.dev/gateways: "true"}}
+data: {each.yaml: "{name: each, port: 19999, selector: label(number)((.*))}"}
+`)
+		b.Eventually(t, "the fault of the gateway", func(ctx context.Context) error {
+			text, err := fetch(ctx, "http://"+s.api+"/api/v1/status")
+			if err == nil && !strings.Contains(text, fmt.Sprintf("the selector finds %d groups", c.pods)) {
+				err = fmt.Errorf("the status is %.2000s", text)
+			}
+			return err
+		})
+	}
 
 	rss, most := memory(t, s.cmd.Process.Pid, "VmRSS"), memory(t, s.cmd.Process.Pid, "VmHWM")
 	t.Logf("sluice control has %d MB, %d MB at most; %d MB without any pod", rss>>20, most>>20, before>>20)
