@@ -5,6 +5,7 @@ package marathon
 import (
 	"cmp"
 	"crypto/sha256"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -213,6 +214,9 @@ func (l *labels) settle(alive func(a *app, t *task) bool) (stirred []string) {
 			}
 		}
 		l.stale[group] = true // another app may be the older one
+		for id := range l.members[group] {
+			l.tellApp(id) // it may be one of too many
+		}
 	}
 	clear(l.unsettled)
 	for id := range l.atRest { // of those that have left their group
@@ -328,7 +332,11 @@ func (l *labels) link(space string, o *offer) {
 	if o.service == 0 {
 		o.service = cmp.Or(o.listen, l.invent(space, o))
 	}
-	if o.hostsOnly || o.closed || o.listening() == 0 {
+	if o.hostsOnly || o.closed {
+		return
+	}
+	if o.listening() == 0 {
+		l.tellApp(o.ids[0])
 		return
 	}
 	at := nameIn{space, strconv.Itoa(o.listening())}
@@ -462,6 +470,15 @@ func (l *labels) faultsOf(id, key string) []*routing.Fault {
 	var faults []*routing.Fault
 	warn := func(code, path, problem string) {
 		faults = append(faults, &routing.Fault{Code: code, At: routing.Position{Source: key}, Path: path, Problem: problem, Severity: routing.Warning})
+	}
+	if n := len(l.members[l.group(id)]); n > 2 {
+		warn(codeColours, lbDeploymentGroup, fmt.Sprintf("the deployment group has %d apps, not two: the tasks of all of them serve, with the labels of the oldest", n))
+	}
+	for _, o := range l.linked[l.owner(id)] {
+		if o.listening() == 0 && !o.hostsOnly && !o.closed && o.ids[0] == id {
+			warn(codeNoPort, lbPrefix+strconv.Itoa(o.index)+"_"+labelPort,
+				fmt.Sprintf("the port has no service port, and all of %d to %d are taken, so it is offered by its hosts alone; write one", firstInvented, lastInvented))
+		}
 	}
 	if !selectable(id) {
 		warn(codeAppID, "id", "no selector can ask for "+quoted(id)+", so its labels make no gateways")

@@ -4,8 +4,6 @@ package marathon
 
 import (
 	"cmp"
-	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -124,13 +122,4 @@ func rests(apps []painted, alive func(a *app, t *task) bool) map[string]bool {
 // one are asked for, and target of both.
 func tooMany(tasks, healthy, instances, target int) int {
 	return min(tasks, healthy, max(0, healthy+instances-target))
-}
-
-// crowd says what is wrong with a deployment group of more than two apps; empty
-// if nothing is.
-func crowd(group string, ids map[string]bool) string {
-	if len(ids) <= 2 {
-		return ""
-	}
-	return fmt.Sprintf("the deployment group %s has %d apps, %s among them: all of their tasks serve", group, len(ids), slices.Min(slices.Collect(maps.Keys(ids))))
 }

@@ -320,3 +320,41 @@ func answer(table *routing.Table, d *routing.Decision) string {
 	}
 	return "unknown"
 }
+
+func TestServicePortsThatAreMadeUpStayAndRunOut(t *testing.T) {
+	l := newLabels(labelOptions{groups: []string{allGroups}})
+	nameless := func(n int) *app {
+		return &app{id: fmt.Sprintf("/app-%d", n), spec: &spec{mode: modeContainer, ports: []port{{number: 80, tcp: true}}}}
+	}
+	ports := make(map[string]string) // by app
+	places := lastInvented - firstInvented + 1
+	for n := range places {
+		l.put(nameless(n))
+		for _, u := range l.take() {
+			if len(u.Documents) != 1 {
+				t.Fatalf("app %d: %v", n, u)
+			}
+			ports[fmt.Sprintf("/app-%d", n)] = u.Key
+		}
+	}
+	if len(ports) != places {
+		t.Fatalf("%d of %d apps have a port", len(ports), places)
+	}
+	l.put(nameless(places))
+	if told := l.take(); len(told) != 1 || len(told[0].Faults) != 1 || told[0].Faults[0].Code != codeNoPort {
+		t.Errorf("one too many is told as %v", told)
+	}
+	again := nameless(7)
+	again.labels = []routing.Label{{Name: "HAPROXY_0_MODE", Value: "http"}}
+	l.put(again)
+	if told := l.take(); len(told) != 1 || told[0].Key != ports["/app-7"] {
+		t.Errorf("an app that changed is told at %v, want %s", told, ports["/app-7"])
+	}
+	l.remove("/app-3")
+	l.remove(fmt.Sprintf("/app-%d", places))
+	l.take()
+	l.put(nameless(places))
+	if told := l.take(); len(told) != 1 || told[0].Key != ports["/app-3"] {
+		t.Errorf("what has become free is not used: %v, want %s", told, ports["/app-3"])
+	}
+}
