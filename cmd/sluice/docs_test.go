@@ -29,10 +29,16 @@ const repository = "../.."
 // their place, so that they run beside each other and beside a lab.
 var storyPorts = []string{"8090", "8091", "8092", "8093", "8094", "8095", "8096", "8097", "9050", "9051", "9060", "9061", "9062", "9001", "9002"}
 
+// labPorts are further ones, which stand in documents as ports of containers, too:
+// there they stay.
+var labPorts = []string{"8080", "8081"}
+
 // block is a fenced block of a document, with the mark in the comment before
 // it: what the test does with it.
 //
 //	<!-- run: lab -->      a lab, until the end of the document
+//	<!-- run: lab marathon -->  the lab with a Marathon, until the end of the
+//	                       document; the commands behind it ask its control plane
 //	<!-- run: serve -->    another process with its admin server on 8093,
 //	                       until the end of the document
 //	<!-- run: control -->  a control plane, until the end of the document; the
@@ -73,7 +79,7 @@ func blocks(document string) []block {
 // TestDocuments runs what the documents tell a reader to run.
 func TestDocuments(t *testing.T) {
 	needs(t, "curl")
-	for _, name := range []string{"README.md", "docs/getting-started.md", "docs/tls.md", "docs/http2.md", "docs/security.md", "docs/cli.md", "docs/control-plane.md", "docs/rest-api.md"} {
+	for _, name := range []string{"README.md", "docs/getting-started.md", "docs/tls.md", "docs/http2.md", "docs/security.md", "docs/cli.md", "docs/control-plane.md", "docs/rest-api.md", "docs/marathon.md"} {
 		t.Run(name, func(t *testing.T) {
 			if name == "docs/tls.md" || name == "docs/http2.md" {
 				needs(t, "openssl")
@@ -109,6 +115,8 @@ func tell(t *testing.T, name string) {
 			s.save(b)
 		case b.mark == "run: lab":
 			s.lab()
+		case b.mark == "run: lab marathon":
+			s.labMarathon()
 		case b.mark == "run: serve":
 			s.serve(b)
 		case b.mark == "run: control":
@@ -146,11 +154,15 @@ type story struct {
 func newStory(t *testing.T) *story {
 	t.Helper()
 	s := &story{t: t, dir: t.TempDir(), ports: make(map[string]string), going: make(map[string]*exec.Cmd)}
-	free, err := freeport.Take(t.Context(), len(storyPorts))
+	free, err := freeport.Take(t.Context(), len(storyPorts)+len(labPorts))
 	if err != nil {
 		t.Fatal(err)
 	}
 	pairs := []string{" 0.0.0.0:", " 127.0.0.1:"} // tests are reached by this machine alone
+	for i, port := range labPorts {
+		s.ports[port] = strconv.Itoa(free[len(storyPorts)+i])
+		pairs = append(pairs, "127.0.0.1:"+port, "127.0.0.1:"+s.ports[port])
+	}
 	for i, port := range storyPorts {
 		s.ports[port] = strconv.Itoa(free[i])
 		pairs = append(pairs, port, s.ports[port])
@@ -243,6 +255,16 @@ func (s *story) lab() {
 	s.labbed = true
 	s.start("exec bin/sluice lab --load 0 --port "+s.ports["9050"]+" --knobs 127.0.0.1:"+s.ports["9051"]+
 		" --admin 127.0.0.1:"+s.ports["8092"], readyURL(s.ports["8092"]))
+}
+
+// labMarathon starts the lab with a Marathon.
+func (s *story) labMarathon() {
+	s.t.Helper()
+	api := "127.0.0.1:" + s.ports["8090"]
+	s.env = append(os.Environ(), "SLUICE_HOST=http://"+api)
+	gateway := "127.0.0.1:" + s.ports["8080"]
+	s.start("exec bin/sluice lab --marathon --load 0 --port "+s.ports["8080"]+" --marathon-listen 127.0.0.1:"+s.ports["8081"]+
+		" --api "+api+" --admin 127.0.0.1:"+s.ports["8092"], "http://"+gateway+"/version")
 }
 
 // serve starts a command that goes on until the document ends.
