@@ -39,6 +39,7 @@ type ingresses struct {
 	lists   []*watched               // those of Secrets
 	listed  int                      // how many of them were listed when it was read
 	served  map[name]bool            // Secrets that hosts named before the start
+	absent  map[name]bool            // those of them whose absence is held back
 
 	stale bool             // something has changed since it was read
 	ways  uint64           // those of the cluster when it was read
@@ -96,7 +97,7 @@ func newIngresses(c *cluster, p *places, class string, show func(IngressObject, 
 	return &ingresses{
 		cluster: c, places: p, class: class, show: show,
 		objects: make(map[name]*networkingv1.Ingress), classes: make(map[name]*ingressClass),
-		secrets: make(map[name]*tlsSecret), held: make(map[name]*discovery.Held), served: make(map[name]bool),
+		secrets: make(map[name]*tlsSecret), held: make(map[name]*discovery.Held), served: make(map[name]bool), absent: make(map[name]bool),
 		seen: make(map[lookUp]found), texts: make(texts), told: make(map[string]fared),
 		shown: make(map[name]IngressObject), news: make(waiting),
 	}
@@ -169,6 +170,7 @@ func (x *ingresses) setSecret(n name, s *tlsSecret) {
 	if s == nil {
 		delete(x.secrets, n)
 		delete(x.served, n)
+		delete(x.absent, n)
 		x.stale = true
 		if was != nil && was.Secret != nil {
 			x.news.add(discovery.Update{Key: key, Gone: true})
@@ -202,6 +204,20 @@ func (x *ingresses) withhold(n name, held *discovery.Held) {
 	}
 }
 
+// withholdSecret takes note that the absence of a Secret is held back, nil that it
+// is not any more.
+func (x *ingresses) withholdSecret(n name, held *discovery.Held) {
+	if x.secrets[n] != nil {
+		return // it is served as it was seen
+	}
+	x.stale = true
+	if held == nil {
+		delete(x.absent, n)
+	} else {
+		x.absent[n] = true
+	}
+}
+
 // ports implements surroundings.
 func (x *ingresses) ports(service name, port networkingv1.ServiceBackendPort) (numbers []int, is bool) {
 	f := x.find(lookUp{service, port})
@@ -222,6 +238,8 @@ func (x *ingresses) secret(n name) *tlsSecret {
 	switch {
 	case s == nil && slices.ContainsFunc(x.lists, func(w *watched) bool { return !w.listed && w.covers(n.namespace) }):
 		return &tlsSecret{problem: "cannot be seen: Secrets of its namespace could not be listed since the start", filed: true}
+	case s == nil && x.absent[n] && x.served[n]:
+		return &tlsSecret{problem: "is in no list since the start, where there is none at all: that is held back", filed: true}
 	case s == nil:
 		delete(x.served, n)
 	case s.Secret == nil && x.served[n]:

@@ -279,7 +279,7 @@ func named(u discovery.Update) string {
 // as long as nobody can say that they are no more.
 func TestSecretsThatServedStayNamedAfterAStart(t *testing.T) {
 	t.Parallel()
-	good := tlsSecret(t, "tls", "a.test")
+	good, other := tlsSecret(t, "tls", "a.test"), tlsSecret(t, "other", "a.test")
 	broken := good.DeepCopy()
 	delete(broken.Data, "tls.key")
 	for _, tt := range []struct {
@@ -296,7 +296,9 @@ func TestSecretsThatServedStayNamedAfterAStart(t *testing.T) {
 		{"Secrets are not listed yet", true, http.StatusServiceUnavailable, good, true, "", 0},
 		{"the Secret is broken", true, 0, broken, true, "has no tls.key", routing.Warning},
 		{"it is broken, and nothing is remembered", false, 0, broken, false, "has no tls.key", routing.Refused},
-		{"it is no more", true, 0, nil, false, "there is no Secret", routing.Refused},
+		{"it is no more", true, 0, other, false, "there is no Secret", routing.Refused},
+		{"there are none at all", true, 0, nil, true, "that is held back", routing.Warning},
+		{"there are none, and nothing is remembered", false, 0, nil, false, "there is no Secret", routing.Refused},
 		{"it is as it was", true, 0, good, true, "", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -328,6 +330,54 @@ func TestSecretsThatServedStayNamedAfterAStart(t *testing.T) {
 			case tt.fault == "" || len(faults) != 1 || faults[0].Severity != tt.serious || !strings.Contains(faults[0].Error(), tt.fault):
 				t.Errorf("the Ingress is told %v, want one about %q, %v", faults, tt.fault, tt.serious)
 			}
+		})
+	}
+}
+
+// That there are no Secrets after a start is believed in time, or when it is
+// confirmed, and not at all once there are some.
+func TestAnEmptyListOfSecretsAfterAStartIsHeldBack(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		hold  time.Duration
+		then  func(w *watching, s *server)
+		named string
+	}{
+		{"its time is over", 50 * time.Millisecond, func(*watching, *server) {}, ""},
+		{"it is confirmed", time.Hour, func(w *watching, _ *server) { w.source.Confirm() }, ""},
+		{"they come back", time.Hour, func(_ *watching, s *server) { s.put(tlsSecret(t, "tls", "a.test")) }, "secret:shop/tls"},
+		{"others come, and all are listed anew", time.Hour, func(_ *watching, s *server) {
+			s.put(tlsSecret(t, "other", "a.test"))
+			s.expire()
+		}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t)
+			s.put(serviceNamed("web"))
+			s.put(endpointSlice("web", 8080))
+			s.put(parsed(t, secured(ingress("a", "sluice", "a.test", "Prefix / web"), "tls: []")))
+			s.put(tlsSecret(t, "tls", "a.test"))
+			file := filepath.Join(t.TempDir(), "memory.json")
+			listed(t, kubernetes.Options{Client: s.client(t), File: file})
+			s.forget("secrets")
+			w := begin(t, kubernetes.Options{Client: s.client(t), File: file, Hold: tt.hold})
+			if tt.hold == time.Hour {
+				w.await("the held absence", func() bool {
+					faults := w.state["ingresses/shop/a"].Faults
+					return len(faults) == 1 && strings.Contains(faults[0].Error(), "that is held back")
+				})
+				w.watches("secrets", "held back", func(one kubernetes.Watch) bool { return one.Held == 1 })
+			}
+			tt.then(w, s)
+			w.await("what becomes of it", func() bool {
+				faults := w.state["ingresses/shop/a"].Faults
+				if held := len(faults) > 0 && strings.Contains(faults[0].Error(), "that is held back"); held {
+					return false
+				}
+				return named(w.state["ingresses/-/a.test"]) == tt.named && (tt.named == "") == (len(faults) > 0)
+			})
 		})
 	}
 }

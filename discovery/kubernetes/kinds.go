@@ -157,25 +157,40 @@ func (s *Source) ingresses(instances *group) *group {
 	g := newGroup("ingresses/", "secrets/")
 	g.after = instances
 	x := newIngresses(s.cluster, s.places, s.o.IngressClass, s.o.Ingress)
-	nothing := func(name, *discovery.Held) {}
 	if s.o.IngressClass != NoIngress {
 		g.watched = append(g.watched, newWatched(s, resource{"networking.k8s.io", "ingressclasses"}, metav1.NamespaceAll, s.o.Client.API.NetworkingV1().IngressClasses(), metav1.ListOptions{},
-			&networkingv1.IngressClass{}, readClass, newShelf(x.setClass, nothing)))
+			&networkingv1.IngressClass{}, readClass, newShelf(x.setClass, unheld)))
 	}
 	// Others than those with a certificate are not even sent here.
 	only := metav1.ListOptions{FieldSelector: "type=" + string(corev1.SecretTypeTLS)}
+	var expected []func(n name)
 	s.eachNamespace(func(ns string) {
 		if s.o.IngressClass != NoIngress {
 			g.watched = append(g.watched, newWatched(s, resource{"networking.k8s.io", "ingresses"}, ns, s.o.Client.API.NetworkingV1().Ingresses(ns), metav1.ListOptions{},
 				&networkingv1.Ingress{}, readIngress, newShelf(x.setIngress, x.withhold)))
 		}
 		if !s.o.WithoutSecrets {
-			x.lists = append(x.lists, newWatched(s, resource{name: "secrets"}, ns, s.o.Client.API.CoreV1().Secrets(ns), only,
-				&corev1.Secret{}, readSecret, newShelf(x.setSecret, nothing)))
+			on := newShelf(x.setSecret, x.withholdSecret)
+			w := newWatched(s, resource{name: "secrets"}, ns, s.o.Client.API.CoreV1().Secrets(ns), only,
+				&corev1.Secret{}, readSecret, on)
+			x.lists = append(x.lists, w)
+			expected = append(expected, func(n name) {
+				if w.covers(n.namespace) {
+					on.expect(n)
+				}
+			})
 		}
 	})
 	g.watched = append(g.watched, x.lists...)
-	g.take, g.text, g.recall = x.take, x.texts.data, x.recall
+	g.take, g.text = x.take, x.texts.data
+	g.recall = func(docs []*routing.Document) {
+		x.recall(docs)
+		for n := range x.served { // a list without it may be empty by mistake
+			for _, expect := range expected {
+				expect(n)
+			}
+		}
+	}
 	return g
 }
 

@@ -29,6 +29,10 @@ func newShelf[T any](change func(name, *T), withhold func(name, *discovery.Held)
 	}
 }
 
+// expect has an object count as known that was there before the start, so that a
+// first list without any is not believed at once.
+func (s *shelf[T]) expect(n name) { s.known[n] = true }
+
 // put takes note of an object that was added or has changed.
 func (s *shelf[T]) put(n name, object *T) {
 	s.known[n] = true
