@@ -215,9 +215,19 @@ func TestSecretsWithoutDataDirectoryLeaveNothing(t *testing.T) {
 	end := run(t, e.Run)
 	p := certs.New(t).Issue(t, "shop.example")
 	e.Node().PutSecrets(secretUpdate(p).Secrets)
-	found, err := filepath.Glob(filepath.Join(tmp, "sluice-secrets-*", "shop", "web", "pair.pem"))
-	if err != nil || len(found) != 1 {
-		t.Errorf("the files of Secrets are %q (%v), want one", found, err)
+	late, again := time.After(patience), time.NewTicker(10*time.Millisecond)
+	defer again.Stop()
+	for found := 0; found != 1; {
+		files, err := filepath.Glob(filepath.Join(tmp, "sluice-secrets-*", "shop", "web", "pair.pem"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = len(files)
+		select {
+		case <-again.C:
+		case <-late:
+			t.Fatalf("the files of Secrets are %q, want one", files)
+		}
 	}
 	end()
 	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {

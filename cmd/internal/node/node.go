@@ -22,7 +22,6 @@ import (
 	"github.com/sluice-mesh/sluice/proxy/admin"
 	"github.com/sluice-mesh/sluice/proxy/http1"
 	"github.com/sluice-mesh/sluice/proxy/live"
-	"github.com/sluice-mesh/sluice/proxy/tlsconf"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
@@ -98,9 +97,9 @@ type Node struct {
 	server   *proxy.Server
 	admin    *admin.Server
 	compile  routing.CompileOptions
-	secrets  *tlsconf.Secrets // nil if none may come
-	passing  string           // their folder, if it goes with the process
-	first    chan struct{}    // closed when the first table was published
+	secrets  *secretFiles  // nil if none may come
+	passing  string        // their folder, if it goes with the process
+	first    chan struct{} // closed when the first table was published
 
 	publishing sync.Mutex // held while a table is compiled and handed over
 
@@ -243,6 +242,7 @@ type Outcome struct {
 
 // PublishTable compiles a table after the one before and serves it.
 func (n *Node) PublishTable(t *routing.Table) Outcome {
+	n.awaitSecrets(slices.Values(t.Gateways))
 	n.publishing.Lock()
 	defer n.publishing.Unlock()
 	before, _ := n.last()
@@ -254,6 +254,7 @@ func (n *Node) PublishTable(t *routing.Table) Outcome {
 // Publish serves a snapshot. faults are all that there are of it at the time.
 // A snapshot that is the one before only brings them.
 func (n *Node) Publish(s *routing.Snapshot, faults []*routing.Fault) {
+	n.awaitSecrets(asked(s))
 	n.publishing.Lock()
 	defer n.publishing.Unlock()
 	n.serve(s, faults)
