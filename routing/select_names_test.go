@@ -230,3 +230,43 @@ func FuzzNames(f *testing.F) {
 		}
 	})
 }
+
+// awaiting is a Live of which one instance is awaited.
+type awaiting struct {
+	reachable
+
+	state routing.InstanceState
+}
+
+func (l awaiting) States(*routing.CompiledGateway, *routing.CompiledRoute) []routing.InstanceState {
+	return []routing.InstanceState{l.state}
+}
+
+func TestExplainTellsWhoIsAwaited(t *testing.T) {
+	r := route("web", full)
+	r.Instances = []*routing.Instance{instance("10.0.0.1"), instance("10.0.0.2")}
+	s, faults := compile(table(1, gateway("g", 9000, r)))
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	live := awaiting{
+		reachable{instances: map[string][]string{"web": {"10.0.0.1:80", "10.0.0.2:80"}}},
+		routing.InstanceState{Address: "10.0.0.2:80", State: routing.StateUnhealthy, Why: "connection refused", Unused: true, Awaited: true},
+	}
+	e, err := s.Explain(routing.ExplainRequest{URL: "http://x.example:9000"}, routing.ExplainOptions{Live: live})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkExplanation(t, e)
+	for _, want := range []string{"10.0.0.2:80 is awaited: no check of it has succeeded yet: connection refused.\n", "\nIt goes to 10.0.0.1:80.\n"} {
+		if got := unwrapped(e.Format()); !strings.Contains(got, want) {
+			t.Errorf("told as\n%s\nwant %q in it", got, want)
+		}
+	}
+	if len(e.Hops[0].Bearers) > 0 {
+		t.Errorf("a route without an address is said to be a name of %v", e.Hops[0].Bearers)
+	}
+}
+
+// unwrapped returns a text with the lines that go on joined.
+func unwrapped(text string) string { return strings.ReplaceAll(text, "\n     ", " ") }
