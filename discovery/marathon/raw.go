@@ -37,6 +37,51 @@ type rawApp struct {
 	wrong           bool                       // it has something that cannot be read
 }
 
+// most returns which field has the most elements, and how many.
+func (r *rawApp) most() (path string, n int) {
+	more := func(of string, count int) {
+		if count > n {
+			path, n = of, count
+		}
+	}
+	more("labels", len(r.Labels))
+	more("networks", len(r.Networks))
+	more("ports", len(r.Ports))
+	more("healthChecks", len(r.HealthChecks))
+	more("readinessChecks", len(r.ReadinessChecks))
+	more("portDefinitions", len(r.PortDefinitions))
+	for i := range r.PortDefinitions {
+		more("portDefinitions.labels", len(r.PortDefinitions[i].Labels))
+	}
+	mappings := r.Container.mappings()
+	more("container.portMappings", len(mappings))
+	for i := range mappings {
+		more("container.portMappings.labels", len(mappings[i].Labels))
+	}
+	if r.IPAddress != nil {
+		ports := r.IPAddress.Discovery.Ports
+		more("ipAddress.discovery.ports", len(ports))
+		for i := range ports {
+			more("ipAddress.discovery.ports.labels", len(ports[i].Labels))
+		}
+	}
+	return path, n
+}
+
+// most returns which field has the most elements, and how many.
+func (t *rawTask) most() (path string, n int) {
+	path, n = "ports", len(t.Ports)
+	for _, other := range []struct {
+		path string
+		n    int
+	}{{"servicePorts", len(t.ServicePorts)}, {"ipAddresses", len(t.IPAddresses)}, {"healthCheckResults", len(t.HealthCheckResults)}} {
+		if other.n > n {
+			path, n = other.path, other.n
+		}
+	}
+	return path, n
+}
+
 // place returns what a field is read into, nil for one that does not count.
 func (r *rawApp) place(key string) any {
 	switch key {

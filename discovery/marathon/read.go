@@ -31,6 +31,9 @@ const (
 	// maxField bounds a field of an app or a task in bytes, but for the list of
 	// tasks, and that of their readiness.
 	maxField = 1 << 20
+	// maxElements bounds the labels, ports, checks and addresses of an app or a
+	// task.
+	maxElements = 1000
 	// maxReadFaults is how many faults are told; those that follow are the same
 	// fault of whoever wrote the answer.
 	maxReadFaults = 1000
@@ -180,6 +183,10 @@ func (d *appReader) app(n int) (id string, a *app, err error) {
 	if err != nil {
 		return "", nil, err
 	}
+	if path, n := one.most(); n > maxElements {
+		one.wrong = true
+		d.tooMany(path, n)
+	}
 	id, ok := idOf(one.ID)
 	switch {
 	case begun != json.Delim('{'):
@@ -249,11 +256,16 @@ func (d *appReader) task(one *rawApp) error {
 		return fmt.Errorf("the answer has more than %d tasks", maxTasks)
 	}
 	var t rawTask
-	err := d.value(one, "tasks", &t)
-	if err == nil && t.ID != "" {
-		one.tasks = append(one.tasks, t.task(&d.words))
+	if err := d.value(one, "tasks", &t); err != nil || t.ID == "" {
+		return err
 	}
-	return err
+	if path, n := t.most(); n > maxElements {
+		one.wrong = true
+		d.tooMany("tasks."+path, n)
+		return nil
+	}
+	one.tasks = append(one.tasks, t.task(&d.words))
+	return nil
 }
 
 // value reads a value of an app into what to points to, which stays as it is
@@ -385,6 +397,10 @@ func (d *appReader) end() error {
 // fault notes what is wrong with an app, whose name may follow later.
 func (d *appReader) fault(id, path, problem, allowed string) {
 	d.add(wrong(routing.Refused, id, path, problem, allowed))
+}
+
+func (d *appReader) tooMany(path string, n int) {
+	d.fault("", path, fmt.Sprintf("there are %d of them", n), fmt.Sprintf("at most %d are allowed", maxElements))
 }
 
 func (d *appReader) add(f *routing.Fault) {

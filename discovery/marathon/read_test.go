@@ -117,6 +117,53 @@ func TestALargeFieldIsAFaultOfItsApp(t *testing.T) {
 	}
 }
 
+// TestTooManyElementsAreAFaultOfTheirApp: they would take many times what they
+// are sent as.
+func TestTooManyElementsAreAFaultOfTheirApp(t *testing.T) {
+	list := func(one string, n int) string { return strings.TrimSuffix(strings.Repeat(one+",", n), ",") }
+	labels := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `"l%d":"",`, i)
+		}
+		return "{" + strings.TrimSuffix(b.String(), ",") + "}"
+	}
+	for _, tt := range []struct {
+		path string
+		with func(n int) string
+	}{
+		{"labels", func(n int) string { return `"labels":` + labels(n) }},
+		{"ports", func(n int) string { return `"ports":[` + list("1", n) + `]` }},
+		{"networks", func(n int) string { return `"networks":[` + list("{}", n) + `]` }},
+		{"healthChecks", func(n int) string { return `"healthChecks":[` + list("{}", n) + `]` }},
+		{"readinessChecks", func(n int) string { return `"readinessChecks":[` + list("{}", n) + `]` }},
+		{"portDefinitions", func(n int) string { return `"portDefinitions":[` + list("{}", n) + `]` }},
+		{"portDefinitions.labels", func(n int) string { return `"portDefinitions":[{"labels":` + labels(n) + `}]` }},
+		{"container.portMappings", func(n int) string { return `"container":{"portMappings":[` + list("{}", n) + `]}` }},
+		{"container.portMappings", func(n int) string { return `"container":{"docker":{"portMappings":[` + list("{}", n) + `]}}` }},
+		{"container.portMappings.labels", func(n int) string { return `"container":{"portMappings":[{"labels":` + labels(n) + `}]}` }},
+		{"ipAddress.discovery.ports", func(n int) string { return `"ipAddress":{"discovery":{"ports":[` + list("{}", n) + `]}}` }},
+		{"ipAddress.discovery.ports.labels", func(n int) string { return `"ipAddress":{"discovery":{"ports":[{"labels":` + labels(n) + `}]}}` }},
+		{"tasks.ports", func(n int) string { return `"tasks":[{"id":"t","ports":[` + list("1", n) + `]}]` }},
+		{"tasks.servicePorts", func(n int) string { return `"tasks":[{"id":"t","servicePorts":[` + list("1", n) + `]}]` }},
+		{"tasks.ipAddresses", func(n int) string { return `"tasks":[{"id":"t","ipAddresses":[` + list("{}", n) + `]}]` }},
+		{"tasks.healthCheckResults", func(n int) string { return `"tasks":[{"id":"t","healthCheckResults":[` + list("{}", n) + `]}]` }},
+	} {
+		t.Run(tt.path, func(t *testing.T) {
+			answer := func(n int) io.Reader {
+				return strings.NewReader(`{"apps":[{"id":"/a",` + tt.with(n) + `},{"id":"/b"}]}`)
+			}
+			if apps, faults, err := readApps(answer(maxElements), 1<<20); err != nil || len(faults) > 0 || apps["/a"] == nil {
+				t.Errorf("%d of them: %v, %v", maxElements, faults, err)
+			}
+			apps, faults, err := readApps(answer(maxElements+1), 1<<20)
+			if err != nil || len(apps) != 2 || apps["/a"] != nil || apps["/b"] == nil || len(faults) != 1 || faults[0].Path != tt.path || faults[0].Name != "/a" {
+				t.Errorf("%d of them: %v, %v, %v, want a fault at %s", maxElements+1, apps, faults, err, tt.path)
+			}
+		})
+	}
+}
+
 func TestFaultsAreBounded(t *testing.T) {
 	apps, faults, err := readApps(strings.NewReader(`{"apps":[`+strings.Repeat(`{"id":7},`, 2*maxReadFaults)+`{"id":"/a","labels":7}]}`), 8<<20)
 	if err != nil || len(faults) != maxReadFaults || len(apps) != 1 || apps["/a"] != nil {
