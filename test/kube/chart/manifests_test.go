@@ -22,9 +22,9 @@ selector: label(app)(beside-product) && label(version)((.*))
 `
 
 // TestAProxyStandsBesideAnApplication installs the manifests as they are, and
-// the example of a sidecar beside them.
-func TestAProxyStandsBesideAnApplication(t *testing.T) {
-	t.Parallel()
+// the example of a sidecar beside them. They watch all namespaces, so no other
+// test may have gateways meanwhile.
+func TestAProxyStandsBesideAnApplication(t *testing.T) { //nolint:paralleltest // as it says
 	i := &installation{T: t, b: start(t), ns: "sluice", class: "sluice"} // the manifests are for it
 	made := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name: i.ns, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"},
@@ -75,6 +75,7 @@ func TestAProxyStandsBesideAnApplication(t *testing.T) {
 	i.writesAll("9071", sidecarGatewayYAML)
 	i.hasTheRightsItUses("sluice-control")
 	i.hasTheRightsItUses("sluice-credentials")
+	i.b.Kubectl(t, "delete", "statefulset/sluice-control", "--cascade=foreground", "--timeout=60s", "--namespace", i.ns)
 }
 
 // apply applies a file of deploy/kubernetes.
