@@ -7,6 +7,9 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
+
+	"github.com/sluice-mesh/sluice/discovery"
 )
 
 // Event is one event as it was read.
@@ -119,4 +122,39 @@ func Rewrite(text string) (string, error) {
 	var again strings.Builder
 	err = m.encode(&again)
 	return again.String(), err
+}
+
+// Intake takes answers of Marathon without asking for them.
+type Intake struct{ s *Source }
+
+// NewIntake returns one that has told nothing yet.
+func NewIntake(o Options) (Intake, error) {
+	s, err := New(o)
+	return Intake{s}, err
+}
+
+// All takes a snapshot and returns what it has to tell.
+func (i Intake) All(r io.Reader) (discovery.Batch, error) {
+	apps, faults, err := readApps(r, 1<<40)
+	if err != nil {
+		return discovery.Batch{}, err
+	}
+	i.s.mu.Lock()
+	i.s.replace(apps, faults, time.Now())
+	i.s.mu.Unlock()
+	b, _ := i.s.batch(time.Now(), false)
+	return b, nil
+}
+
+// One takes what is said of one app and returns what it has to tell.
+func (i Intake) One(r io.Reader) (discovery.Batch, error) {
+	a, err := readApp(r, 1<<40)
+	if err != nil {
+		return discovery.Batch{}, err
+	}
+	i.s.mu.Lock()
+	i.s.put(a.id, a, nil)
+	i.s.mu.Unlock()
+	b, _ := i.s.batch(time.Now(), false)
+	return b, nil
 }

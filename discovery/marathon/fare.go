@@ -44,11 +44,7 @@ func (s *Source) Traffic() Traffic {
 func (s *Source) Watches() []Watch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := Watch{Resource: resourceApps, Objects: len(s.apps), Listed: s.ready, Stale: s.stale, Err: s.trouble()}
-	for _, k := range s.apps {
-		if k.held != nil {
-			w.Held++
-		}
-	}
-	return []Watch{w}
+	return []Watch{{
+		Resource: resourceApps, Objects: len(s.apps), Held: s.held, Listed: s.ready, Stale: s.stale, Err: s.trouble(),
+	}}
 }

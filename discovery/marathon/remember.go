@@ -29,7 +29,7 @@ const (
 	lastSave = 5 * time.Second
 	// recallWait is how long Marathon is not asked while the file is read: it says
 	// whether an empty list is one to be believed.
-	recallWait = 5 * time.Second
+	recallWait = 2 * time.Second
 	// maxRemembered bounds the file: more than what 100,000 tasks come to.
 	maxRemembered = 256 << 20
 )

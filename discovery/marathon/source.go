@@ -39,6 +39,7 @@ type Source struct {
 	apps       map[string]*known
 	cluster    *cluster
 	labels     *labels
+	held       int             // apps whose absence is held back
 	remembered map[string]*app // what File said, until it is known whether that still holds
 	pending    map[string]discovery.Update
 	stirred    map[string]bool // apps whose instances are to be looked at again
@@ -287,6 +288,7 @@ func (s *Source) replace(apps map[string]*app, faults []*routing.Fault, now time
 			s.remove(id)
 		case k.held == nil:
 			k.held = held
+			s.held++
 			s.stirred[id] = true
 		}
 	}
@@ -303,6 +305,7 @@ func (s *Source) put(id string, a *app, faults []*routing.Fault) {
 	}
 	if k.held != nil {
 		k.held = nil
+		s.held--
 		s.stirred[id] = true
 		s.agenda.wantAll(time.Now()) // as to the others that are held back
 	}
@@ -322,6 +325,9 @@ func (s *Source) put(id string, a *app, faults []*routing.Fault) {
 // remove takes note that an app is no more.
 func (s *Source) remove(id string) {
 	k := s.apps[id]
+	if k.held != nil {
+		s.held--
+	}
 	delete(s.apps, id)
 	delete(s.stirred, id)
 	s.cluster.forget(id)
@@ -463,6 +469,9 @@ func (s *Source) Confirm() int {
 // nobody can tell whether apps are still absent, so that they wait if nobody
 // confirms it.
 func (s *Source) release(due func(*discovery.Held) bool) (n int) {
+	if s.held == 0 {
+		return 0
+	}
 	for id, k := range s.apps {
 		if k.held != nil && due(k.held) {
 			s.remove(id)
@@ -475,7 +484,7 @@ func (s *Source) release(due func(*discovery.Held) bool) (n int) {
 // until returns when the next absence is to be believed, if that is before
 // next; the zero time means never.
 func (s *Source) until(next time.Time) time.Time {
-	if s.why != nil {
+	if s.why != nil || s.held == 0 {
 		return next
 	}
 	for _, k := range s.apps {
