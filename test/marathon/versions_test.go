@@ -47,7 +47,7 @@ func documented(t *testing.T, port int) string {
 // Two versions stand beside each other as apps of their own; traffic moves from
 // the one to the other, and the old one is removed. No request fails.
 func TestVersionsReplaceEachOther(t *testing.T) {
-	m := marathontest.Start(t, marathontest.Options{Runner: newTasks().runner()})
+	m := marathontest.Start(t, marathontest.Options{Runner: newTasks()})
 	m.Deploy(service("1.0.0"))
 	x := newMesh(t, m)
 	m.Deploy(service("1.1.0"))
