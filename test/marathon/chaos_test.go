@@ -19,6 +19,7 @@ func TestMarathonFailsUnderLoad(t *testing.T) {
 	m := marathontest.Start(t, marathontest.Options{Runner: served})
 	m.Deploy(strings.Replace(web(`{"protocol": "HTTP", "path": "/"}`), `"instances": 1`, `"instances": 3`, 1))
 	x := newMesh(t, m, "--marathon-resync", "1s")
+	x.tasks = served
 	x.apply(t, webGateway(x.gateway))
 	await(t, "the tasks answer", func() bool { return x.answered(t, "/web") }, x.proxy.log.String)
 
@@ -27,18 +28,11 @@ func TestMarathonFailsUnderLoad(t *testing.T) {
 		run  func(t *testing.T, l *load)
 	}{
 		{"every Marathon is down", x.down},
-		{"every answer is an error page", func(t *testing.T, l *load) {
-			x.broken(t, l, marathontest.Fault{
-				Path: "/v2/apps*", Status: http.StatusServiceUnavailable, Body: "<html>come back later</html>",
-				Header: http.Header{"Content-Type": {"text/html"}},
-			})
-		}},
-		{"answers break off", func(t *testing.T, l *load) {
-			x.broken(t, l, marathontest.Fault{Path: "/v2/apps*", Cut: 100})
-		}},
+		{"every answer is an error page", x.errorPages},
+		{"answers break off", x.cut},
 		{"there seem to be no apps", x.empty},
 		{"another master leads, and knows no health", x.elect},
-		{"events are lost", func(t *testing.T, l *load) { x.lose(t, l, served) }},
+		{"events are lost", x.lose},
 		{"Marathon hangs", x.hang},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -86,6 +80,19 @@ func (x *mesh) down(t *testing.T, l *load) {
 	x.marathon.Recheck()
 }
 
+func (x *mesh) errorPages(t *testing.T, l *load) {
+	t.Helper()
+	x.broken(t, l, marathontest.Fault{
+		Path: "/v2/apps*", Status: http.StatusServiceUnavailable, Body: "<html>come back later</html>",
+		Header: http.Header{"Content-Type": {"text/html"}},
+	})
+}
+
+func (x *mesh) cut(t *testing.T, l *load) {
+	t.Helper()
+	x.broken(t, l, marathontest.Fault{Path: "/v2/apps*", Cut: 100})
+}
+
 func (x *mesh) broken(t *testing.T, l *load, f marathontest.Fault) {
 	t.Helper()
 	heal := x.marathon.Break(f)
@@ -116,7 +123,7 @@ func (x *mesh) elect(t *testing.T, l *load) {
 }
 
 // lose has a task fail its checks, of which no event tells.
-func (x *mesh) lose(t *testing.T, l *load, served *tasks) {
+func (x *mesh) lose(t *testing.T, l *load) {
 	t.Helper()
 	if err := x.marathon.AwaitStreams(t.Context(), 1); err != nil {
 		t.Fatal(err)
@@ -126,9 +133,9 @@ func (x *mesh) lose(t *testing.T, l *load, served *tasks) {
 	defer x.marathon.DropEvents(0)
 	x.marathon.SetHealth(gone.ID, false)
 	asked := func() bool {
-		before := served.of(gone.ID)
+		before := x.tasks.of(gone.ID)
 		l.more(t, 30) // it would have a third of them
-		return served.of(gone.ID) > before
+		return x.tasks.of(gone.ID) > before
 	}
 	await(t, "the task is left alone", func() bool { return !asked() }, x.control.log.String)
 	x.marathon.SetHealth(gone.ID, true)

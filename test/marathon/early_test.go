@@ -6,9 +6,6 @@ package marathon
 
 import (
 	"fmt"
-	"net"
-	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/sluice-mesh/sluice/discovery/marathon/marathontest"
@@ -26,11 +23,12 @@ func webGateway(port int) string {
 	return fmt.Sprintf("name: web\nport: %d/http\nroutes:\n  \"[web.marathon.l4lb.thisdcos.directory:80]\": {}\n", port)
 }
 
-// knows reports whether the proxy has been told of a task.
-func (x *mesh) knows(t *testing.T, task marathontest.Task) bool {
+// hear waits until the control plane has asked Marathon for everything once
+// more, and has taken in the answer: it asks again only then.
+func (x *mesh) hear(t *testing.T) {
 	t.Helper()
-	_, body, err := get(t.Context(), "http://"+x.admin+"/status")
-	return err == nil && strings.Contains(body, net.JoinHostPort(task.Host, strconv.Itoa(task.Ports[0])))
+	before := x.marathon.Count("/v2/apps")
+	await(t, "Marathon is asked for everything", func() bool { return x.marathon.Count("/v2/apps") >= before+2 }, x.control.log.String)
 }
 
 // second returns the task of an app that is not first; false if there is none
@@ -66,7 +64,7 @@ func TestTasksWaitUntilTheyAnswer(t *testing.T) {
 			m := marathontest.Start(t, marathontest.Options{Runner: s, ByHand: true})
 			m.Deploy(web(tt.checks)).Finish()
 			first := m.Tasks("/web")[0].ID
-			x := newMesh(t, m)
+			x := newMesh(t, m, "--marathon-resync", "500ms")
 			x.apply(t, webGateway(x.gateway))
 			await(t, "the first task answers", func() bool { return x.answered(t, "/web") }, x.proxy.log.String)
 
@@ -80,7 +78,7 @@ func TestTasksWaitUntilTheyAnswer(t *testing.T) {
 			if !ok {
 				t.Fatalf("there is no second task: %v", m.Tasks("/web"))
 			}
-			await(t, "the proxy knows the second task", func() bool { return x.knows(t, fresh) }, x.control.log.String)
+			x.hear(t)
 			x.exact(t, 100, map[string]int{"/web": 100})
 			if n := s.of(fresh.ID); n > 0 {
 				t.Errorf("the task that does not answer yet was asked %d times", n)

@@ -47,7 +47,7 @@ func (x *mesh) load(t *testing.T) *load {
 			tick := time.NewTicker(pause)
 			defer tick.Stop()
 			for ctx.Err() == nil {
-				l.count(l.ask(client)) // to its end, whatever becomes of ctx
+				l.count(l.ask(context.WithoutCancel(ctx), client)) // to its end
 				<-tick.C
 			}
 		})
@@ -55,8 +55,8 @@ func (x *mesh) load(t *testing.T) *load {
 	return l
 }
 
-func (l *load) ask(client *http.Client) (app string, err error) {
-	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, l.url, http.NoBody)
+func (l *load) ask(ctx context.Context, client *http.Client) (app string, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url, http.NoBody)
 	if err != nil {
 		return "", err
 	}

@@ -29,7 +29,8 @@ type mesh struct {
 	args                 []string
 	control, proxy       *process
 	marathon             *marathontest.Cluster
-	controls, proxyDatas int // how many there were
+	tasks                *tasks // what the Marathon starts, for those who ask
+	controls, proxyDatas int    // how many there were
 }
 
 // newMesh starts both, and waits until they are ready.
@@ -91,16 +92,14 @@ func (x *mesh) readiness(t *testing.T) string {
 }
 
 // sluice runs a command that asks the control plane, which must succeed.
-func (x *mesh) sluice(t *testing.T, args ...string) string {
+func (x *mesh) sluice(t *testing.T, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), program, args...)
 	cmd.Dir = x.dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + x.dir, "SLUICE_HOST=http://" + x.api}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("sluice %s: %v\n%s\n%s", strings.Join(args, " "), err, out, x.control.log)
 	}
-	return string(out)
 }
 
 // apply writes a gateway and waits until the proxy serves it.

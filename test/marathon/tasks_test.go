@@ -63,6 +63,7 @@ func (s *tasks) of(task string) int {
 
 // boot has tasks listen only once the function is called that it returns.
 func (s *tasks) boot(t *testing.T) (listen func()) {
+	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.late = true
