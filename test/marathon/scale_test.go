@@ -26,13 +26,18 @@ func TestScale(t *testing.T) {
 	if *scale == 0 {
 		t.Skip("measures only with -marathon.scale")
 	}
-	m := marathontest.Start(t, marathontest.Options{Runner: newTasks()})
+	agents := []marathontest.Agent{{Host: "127.0.0.1"}} // that of the task which answers, and a few others
+	for i := range 200 {
+		agents = append(agents, marathontest.Agent{Host: fmt.Sprintf("10.0.0.%d", 1+i)})
+	}
+	m := marathontest.Start(t, marathontest.Options{Runner: newTasks(), Agents: agents})
 	m.Deploy(web(`{"protocol": "MESOS_HTTP", "path": "/"}`))
 	m.Fill(*scale, 4)
-	gateways := t.TempDir()
-	x := newMesh(t, m, "-f", gateways)
+	x := newMesh(t, m)
 	x.apply(t, webGateway(x.gateway))
-	await(t, "the task answers", func() bool { return x.answered(t, "/web") }, x.proxy.log.String)
+	await(t, "the task answers", func() bool { return x.answered(t, "/web") }, func() string {
+		return x.readiness(t) + metric(t, x.api, `sluice_discovery_objects{resource="apps"}`) + " apps\n" + x.control.log.String()
+	})
 	x.control.end(t)
 
 	// The file that remembers would answer before Marathon does.
