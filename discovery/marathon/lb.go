@@ -493,7 +493,25 @@ func (l *labels) faultsOf(id, key string) []*routing.Fault {
 		case Wrong:
 			warn(codeWrongLabel, n.label, n.note)
 		default:
+			continue
+		}
+		if of := read.offers[max(0, n.port)].gateway(); of != "" { // its status shows it, too
+			last := faults[len(faults)-1]
+			last.Kind, last.Name = "gateways", of
 		}
 	}
 	return faults
+}
+
+// gateway names a gateway that is made of an offer; empty if none is.
+func (o *offer) gateway() string {
+	switch {
+	case o.dropped || !o.enabled:
+		return ""
+	case len(o.hosts) > 0:
+		return gatewayOf(o.hosts[0])
+	case o.hostsOnly || o.closed || o.listening() == 0:
+		return ""
+	}
+	return gatewayOf(strconv.Itoa(o.listening()))
 }
