@@ -12,10 +12,18 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
-// maxDefinition bounds the body of a call.
-const maxDefinition = 1 << 20
+// A body of a call is bounded in bytes and in time.
+const (
+	maxDefinition = 1 << 20
+	bodyTimeout   = 30 * time.Second
+)
+
+// Handler returns what answers for one of the Marathons, for those who have a
+// server of their own, or need none.
+func (c *Cluster) Handler(marathon int) http.Handler { return c.handler(c.servers[marathon]) }
 
 // handler answers what one of the Marathons is asked.
 func (c *Cluster) handler(s *server) http.Handler {
@@ -334,11 +342,18 @@ func (c *Cluster) listDeployments(w http.ResponseWriter) {
 
 // write answers a call that changes something.
 func (c *Cluster) write(w http.ResponseWriter, r *http.Request, path string) {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxDefinition))
 	if err != nil {
-		refuse(w, http.StatusRequestEntityTooLarge, err.Error())
+		status := http.StatusBadRequest
+		if _, large := errors.AsType[*http.MaxBytesError](err); large {
+			status = http.StatusRequestEntityTooLarge
+		}
+		refuse(w, status, err.Error())
 		return
 	}
+	_ = control.SetReadDeadline(time.Time{})
 	if len(body) > 0 && !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 		refuse(w, http.StatusUnsupportedMediaType, "send application/json: Content-Type says what is sent")
 		return

@@ -325,6 +325,7 @@ func (s *server) serve(ctx context.Context, c *Cluster) {
 		Handler:           http.NewCrossOriginProtection().Handler(c.handler(s)),
 		TLSConfig:         c.o.TLS.Clone(), // each server adds to its own
 		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ErrorLog:          slog.NewLogLogger(c.o.Log.Handler(), slog.LevelDebug),
 	}

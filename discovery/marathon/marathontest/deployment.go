@@ -198,8 +198,8 @@ func (d *Deployment) old() (old []*task) {
 // end tells that the deployment is over. The lock is held.
 func (d *Deployment) end() {
 	c := d.c
-	c.emit("deployment_step_success", d.event("plan", "currentStep"))
-	c.emit("deployment_success", d.event("plan"))
+	c.emitPlan("deployment_step_success", d, "plan", "currentStep")
+	c.emitPlan("deployment_success", d, "plan")
 	if c.apps[d.app.id] != d.app {
 		delete(c.leaving, d.app.id)
 		c.emit("app_terminated_event", map[string]any{"appId": d.app.id})
@@ -219,7 +219,7 @@ func (d *Deployment) unlock() {
 // cancel ends it as it stands. The lock of the cluster is held.
 func (d *Deployment) cancel() {
 	d.cancelled = true
-	d.c.emit("deployment_failed", d.event("plan"))
+	d.c.emitPlan("deployment_failed", d, "plan")
 	d.unlock()
 }
 
@@ -420,7 +420,7 @@ func (c *Cluster) deployment(a *app, action string) *Deployment {
 	c.order = append(c.order, d)
 	a.touch()
 	c.emit("group_change_success", map[string]any{"groupId": "/", "version": a.version})
-	c.emit("deployment_info", d.event("plan", "currentStep"))
+	c.emitPlan("deployment_info", d, "plan", "currentStep")
 	c.note()
 	return d
 }

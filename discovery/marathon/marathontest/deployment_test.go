@@ -241,6 +241,11 @@ func TestWrites(t *testing.T) {
 			t.Errorf("= %d, want 415", a.status)
 		}
 	})
+	t.Run("a body that is too large is refused", func(t *testing.T) {
+		if a := ask(t, "POST", url, `{"id": "/x", "cmd": "`+strings.Repeat("x", 1<<20)+`"}`); a.status != 413 {
+			t.Errorf("= %d, want 413", a.status)
+		}
+	})
 	t.Run("a page of another site can deploy nothing", func(t *testing.T) {
 		if a := ask(t, "POST", url, `{"id": "/evil"}`, "Sec-Fetch-Site", "cross-site"); a.status != 403 {
 			t.Errorf("= %d, want 403", a.status)

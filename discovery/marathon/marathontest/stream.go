@@ -17,9 +17,13 @@ import (
 // are dropped, as Marathon has it by default.
 const outstanding = 1024
 
+// maxStreams bounds the streams that there are at a time.
+const maxStreams = 1000
+
 // stream is one client that listens to events.
 type stream struct {
 	types  []string // nil means all
+	heavy  bool     // it is told whole plans
 	events chan frame
 	end    chan struct{} // closed to end it
 }
@@ -43,20 +47,31 @@ type trouble struct {
 type event struct {
 	kind string
 	data []byte
+	// heavy is what streams are told that have not asked for light plans; nil
+	// means the same.
+	heavy []byte
 }
 
 // emit tells all streams of an event. The lock is held.
 func (c *Cluster) emit(kind string, fields map[string]any) {
-	if len(c.streams) == 0 {
-		return
+	if len(c.streams) > 0 {
+		c.send(event{kind: kind, data: payload(kind, fields)})
 	}
+}
+
+// payload returns the data of an event.
+func payload(kind string, fields map[string]any) []byte {
 	fields["eventType"] = kind
 	fields["timestamp"] = when(time.Now())
 	data, err := json.Marshal(fields)
 	if err != nil {
 		panic(err) // all of it is ours
 	}
-	e := event{kind, data}
+	return data
+}
+
+// send tells all streams of an event, as trouble has it. The lock is held.
+func (c *Cluster) send(e event) {
 	t := &c.trouble
 	switch {
 	case t.drop > 0:
@@ -70,6 +85,37 @@ func (c *Cluster) emit(kind string, fields map[string]any) {
 		c.tell(e)
 	}
 	c.tell(e)
+}
+
+// emitPlan tells of a deployment. Before 1.8 the plan has all apps as they were
+// and as they are to be, for streams that have not asked for light ones; here it
+// has them as they are. The lock is held.
+func (c *Cluster) emitPlan(kind string, d *Deployment, parts ...string) {
+	if len(c.streams) == 0 {
+		return
+	}
+	fields := d.event(parts...)
+	e := event{kind: kind, data: payload(kind, fields)}
+	plan, ok := fields["plan"].(map[string]any)
+	if ok && c.release < 8 && c.anyHeavy() {
+		apps := []any{}
+		for _, id := range slices.Sorted(maps.Keys(c.apps)) {
+			apps = append(apps, c.define(c.apps[id]))
+		}
+		group := map[string]any{"id": "/", "version": d.version, "apps": apps}
+		plan["original"], plan["target"] = group, group
+		e.heavy = payload(kind, fields)
+	}
+	c.send(e)
+}
+
+func (c *Cluster) anyHeavy() bool {
+	for s := range c.streams {
+		if s.heavy {
+			return true
+		}
+	}
+	return false
 }
 
 // emitHealth tells of what a check found. The lock is held.
@@ -98,19 +144,28 @@ func (c *Cluster) collect(e event) {
 		for _, e := range t.collected {
 			all = append(all, e.data)
 		}
-		c.tell(event{t.collected[0].kind, bytes.Join(all, []byte("\r\n"))})
+		c.tell(event{kind: t.collected[0].kind, data: bytes.Join(all, []byte("\r\n"))})
 		t.collected = nil
 	}
 }
 
 // tell writes an event to all streams that ask for its kind.
 func (c *Cluster) tell(e event) {
-	f := frame{text: c.format(e), cut: c.trouble.cut}
+	light := frame{text: c.format(e.kind, e.data), cut: c.trouble.cut}
+	heavy := light
+	if e.heavy != nil {
+		heavy.text = c.format(e.kind, e.heavy)
+	}
 	c.trouble.cut = false
 	for s := range c.streams {
-		if s.types == nil || slices.Contains(s.types, e.kind) {
-			c.push(s, f)
+		if s.types != nil && !slices.Contains(s.types, e.kind) {
+			continue
 		}
+		f := light
+		if s.heavy {
+			f = heavy
+		}
+		c.push(s, f)
 	}
 }
 
@@ -125,10 +180,10 @@ func (c *Cluster) push(s *stream, f frame) {
 
 // format writes an event as streams have it. The lines of its data go into as
 // many fields.
-func (c *Cluster) format(e event) []byte {
+func (c *Cluster) format(kind string, data []byte) []byte {
 	var b bytes.Buffer
-	b.WriteString("event: " + e.kind + c.o.LineEnd)
-	for line := range bytes.SplitSeq(e.data, []byte("\r\n")) {
+	b.WriteString("event: " + kind + c.o.LineEnd)
+	for line := range bytes.SplitSeq(data, []byte("\r\n")) {
 		b.WriteString("data: ")
 		b.Write(line)
 		b.WriteString(c.o.LineEnd)
@@ -223,7 +278,15 @@ func (c *Cluster) AwaitStreams(ctx context.Context, n int) error {
 
 // follow answers a call for the event stream.
 func (c *Cluster) follow(w http.ResponseWriter, r *http.Request) {
-	s := &stream{types: r.URL.Query()["event_type"], events: make(chan frame, outstanding), end: make(chan struct{})}
+	if c.Streams() >= maxStreams {
+		refuse(w, http.StatusServiceUnavailable, "there are too many event streams")
+		return
+	}
+	query := r.URL.Query()
+	s := &stream{
+		types: query["event_type"], heavy: query.Get("plan-format") != "light",
+		events: make(chan frame, outstanding), end: make(chan struct{}),
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-cache")
 	w.WriteHeader(http.StatusOK)

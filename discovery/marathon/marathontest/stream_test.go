@@ -57,6 +57,21 @@ func TestStream(t *testing.T) {
 			t.Errorf("event %s names no task", data)
 		}
 	})
+	t.Run("plans are heavy before 1.8 for those who do not ask for light ones", func(t *testing.T) {
+		for version, want := range map[string][2]bool{"1.7": {true, false}, "1.8": {false, false}} {
+			c := marathontest.Start(t, marathontest.Options{Version: version})
+			c.Deploy(`{"id": "/other"}`)
+			heavy := listen(t, c.URL()+"/v2/events?event_type=deployment_success")
+			light := listen(t, c.URL()+"/v2/events?event_type=deployment_success&plan-format=light")
+			await(t, c, 2)
+			c.Deploy(`{"id": "/a"}`)
+			for i, s := range []*listener{heavy, light} {
+				if data := s.want("deployment_success"); strings.Contains(data, "/other") != want[i] {
+					t.Errorf("%s, stream %d: %s", version, i, data)
+				}
+			}
+		}
+	})
 	t.Run("heartbeats are empty lines", func(t *testing.T) {
 		c := marathontest.Start(t, marathontest.Options{Heartbeat: time.Millisecond})
 		s := listen(t, c.URL()+"/v2/events?event_type=none")
