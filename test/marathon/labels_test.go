@@ -27,12 +27,12 @@ func painted(colour string, port, instances int) string {
 // Labels alone make a gateway, and move it from one colour to the other while
 // clients ask it. No request fails.
 func TestLabelsMoveAPortFromBlueToGreen(t *testing.T) {
-	m := marathontest.Start(t, marathontest.Options{Runner: newTasks().runner()})
+	m := marathontest.Start(t, marathontest.Options{Runner: newTasks()})
 	x := newMesh(t, m, "--marathon-lb-groups", "external")
 	m.Deploy(painted("blue", x.gateway, 2))
 	await(t, "blue answers", func() bool { return x.answered(t, "/web-blue") }, x.proxy.log.String)
-	if gateways := x.sluice(t, "get", "gateways"); !strings.Contains(gateways, fmt.Sprintf("marathon-lb/%d", x.gateway)) {
-		t.Errorf("the gateway of the port is not there:\n%s", gateways)
+	if text := x.status(t); !strings.Contains(text, fmt.Sprintf("marathon-lb/%d", x.gateway)) {
+		t.Errorf("the gateway of the port is not there:\n%s", text)
 	}
 
 	l := x.load(t)
@@ -60,23 +60,26 @@ func TestLabelsMoveAPortFromBlueToGreen(t *testing.T) {
 // What a label keeps out stays out: an app whose password cannot be asked for
 // has no port, and the warning says so.
 func TestALabelThatCannotBeHonouredIsTold(t *testing.T) {
-	m := marathontest.Start(t, marathontest.Options{Runner: newTasks().runner()})
+	m := marathontest.Start(t, marathontest.Options{Runner: newTasks()})
 	x := newMesh(t, m, "--marathon-lb-groups", "external")
 	m.Deploy(fmt.Sprintf(`{"id": "/secret", "instances": 1,
  "container": {"type": "DOCKER", "docker": {"image": "secret", "network": "BRIDGE", "portMappings": [{"containerPort": 3000}]}},
  "labels": {"HAPROXY_GROUP": "external", "HAPROXY_0_PORT": "%d", "HAPROXY_0_MODE": "http", "HAPROXY_0_AUTH": "realm:me:crypt-hash"}}`, x.gateway))
-	told := func() string {
-		status, body, err := get(t.Context(), "http://"+x.api+"/api/v1/status")
-		if err != nil || status != http.StatusOK {
-			t.Fatal(status, err)
-		}
-		return body
-	}
 	await(t, "the label is told of", func() bool {
-		text := told()
+		text := x.status(t)
 		return strings.Contains(text, "labels/apps/secret") && strings.Contains(text, "HAPROXY_0_AUTH")
-	}, told)
-	if text := told(); strings.Contains(text, "crypt-hash") || strings.Contains(text, fmt.Sprintf("marathon-lb/%d", x.gateway)) {
+	}, x.control.log.String)
+	if text := x.status(t); strings.Contains(text, "crypt-hash") || strings.Contains(text, fmt.Sprintf("marathon-lb/%d", x.gateway)) {
 		t.Errorf("the port is offered, or its password is shown:\n%s", text)
 	}
+}
+
+// status returns how gateways and apps stand.
+func (x *mesh) status(t *testing.T) string {
+	t.Helper()
+	status, body, err := get(t.Context(), "http://"+x.api+"/api/v1/status")
+	if err != nil || status != http.StatusOK {
+		t.Fatal(status, err)
+	}
+	return body
 }
