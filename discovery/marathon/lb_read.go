@@ -13,9 +13,10 @@ import (
 	"github.com/sluice-mesh/sluice/routing"
 )
 
-// Bounds of what one label may say, so that no condition grows too long.
+// Bounds of what the labels of an app may ask for.
 const (
-	maxHosts     = 256
+	maxHosts     = 256     // of all ports of an app
+	maxOffers    = 256     // ports of an app
 	maxPathBytes = 4 << 10 // of all paths of a port
 	maxNetworks  = 100
 	maxShown     = 60 // of a value, in messages
@@ -97,8 +98,11 @@ var knownLabels = func() map[string]*labelRow {
 // of marathon-lb or Traefik.
 func readLabels(a *app) *lbApp {
 	r := &labelReader{app: a, read: &lbApp{id: a.id}}
-	for i := range a.ports {
+	for i := range a.ports[:min(len(a.ports), maxOffers)] {
 		r.read.offers = append(r.read.offers, r.offer(i))
+	}
+	if len(a.ports) > maxOffers {
+		r.read.notes = append(r.read.notes, labelNote{-1, "ports", NotSupported, fmt.Sprintf("of the %d ports of the app the first %d are offered", len(a.ports), maxOffers)})
 	}
 	for _, l := range a.labels {
 		if name, is := strings.CutPrefix(l.Name, lbPrefix); is {
@@ -314,20 +318,25 @@ func (r *labelReader) enabled(o *offer, value string) { o.enabled = r.truth(valu
 
 func (r *labelReader) vhost(o *offer, value string) {
 	var wrong []string
+	named := 0
+	for _, other := range r.read.offers {
+		named += len(other.hosts)
+	}
 	for host := range strings.SplitSeq(value, ",") {
 		host = strings.ToLower(strings.TrimSpace(host))
 		switch {
 		case host == "" || slices.Contains(o.hosts, host):
-		case !isHost(host) || len(o.hosts) == maxHosts:
+		case !isHost(host) || named == maxHosts:
 			wrong = append(wrong, quoted(host))
 		default:
+			named++
 			o.hosts = append(o.hosts, host)
 		}
 	}
 	switch {
 	case len(wrong) > 0:
 		r.say(Wrong, "not served: "+strings.Join(wrong[:min(len(wrong), 5)], ", ")+fmt.Sprintf(
-			"; up to %d names are, without port and star, and beyond ASCII as browsers send them (xn--...); a gateway with virtual_hosts may stand for all names below one", maxHosts))
+			"; up to %d names of an app are, without port and star, and beyond ASCII as browsers send them (xn--...); a gateway with virtual_hosts may stand for all names below one", maxHosts))
 	case len(o.hosts) == 0:
 		r.say(Wrong, "no host is named")
 	}

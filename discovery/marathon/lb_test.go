@@ -358,3 +358,28 @@ func TestServicePortsThatAreMadeUpStayAndRunOut(t *testing.T) {
 		t.Errorf("what has become free is not used: %v, want %s", told, ports["/app-3"])
 	}
 }
+
+func TestLabelsOfOneAppAreBounded(t *testing.T) {
+	a := &app{id: "/a", spec: &spec{ports: make([]port, 2*maxOffers), labels: []routing.Label{{Name: "HAPROXY_GROUP", Value: "external"}}}}
+	for i := range a.ports {
+		a.ports[i] = port{service: 10000 + i, tcp: true}
+	}
+	for n := range 3 {
+		var hosts []string
+		for k := range maxHosts / 2 {
+			hosts = append(hosts, fmt.Sprintf("h%d-%d.example", n, k))
+		}
+		a.labels = append(a.labels, routing.Label{Name: fmt.Sprintf("HAPROXY_%d_VHOST", n), Value: strings.Join(hosts, ",")})
+	}
+	slices.SortFunc(a.labels, func(x, y routing.Label) int { return strings.Compare(x.Name, y.Name) })
+	l := newLabels(labelOptions{groups: []string{allGroups}})
+	l.put(a)
+	gateways, faults := 0, 0
+	for _, u := range l.take() {
+		gateways += len(u.Documents)
+		faults += len(u.Faults)
+	}
+	if gateways != maxOffers+maxHosts || faults != 2 {
+		t.Errorf("%d gateways with %d faults, want %d with 2", gateways, faults, maxOffers+maxHosts)
+	}
+}
