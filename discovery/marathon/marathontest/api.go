@@ -28,6 +28,11 @@ func (c *Cluster) Handler(marathon int) http.Handler { return c.handler(c.server
 // handler answers what one of the Marathons is asked.
 func (c *Cluster) handler(s *server) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !c.enter() {
+			page(w, http.StatusServiceUnavailable)
+			return
+		}
+		defer c.calls.Done()
 		path, ours := strings.CutPrefix(r.URL.Path, c.o.Prefix)
 		if r.URL.Path == loginPath {
 			path, ours = loginPath, true
@@ -61,6 +66,16 @@ func (c *Cluster) handler(s *server) http.Handler {
 			c.lead(w, r, s, path)
 		}
 	})
+}
+
+// enter counts a call, and reports whether Run still waits for it.
+func (c *Cluster) enter() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		c.calls.Add(1)
+	}
+	return !c.over
 }
 
 // statusWriter notes the status of an answer.

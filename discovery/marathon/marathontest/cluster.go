@@ -22,6 +22,8 @@ type Cluster struct {
 	release int // the minor number of the version: 4 to 11
 	servers []*server
 
+	calls sync.WaitGroup // those that are being answered
+
 	// work is what Run is asked to do beside serving, with a token in wake
 	// while there is some.
 	wake chan struct{}
@@ -156,6 +158,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 		s.stop()
 	}
 	c.end()
+	c.calls.Wait()
 	running.Wait()
 	return nil
 }

@@ -216,9 +216,16 @@ func (d *Deployment) unlock() {
 	close(d.done)
 }
 
-// cancel ends it as it stands. The lock of the cluster is held.
+// cancel ends it as it stands; what was to go stays until another one has it go.
+// The lock of the cluster is held.
 func (d *Deployment) cancel() {
 	d.cancelled = true
+	for _, t := range d.leaving {
+		t.stopping = false
+		if t.state == killing {
+			d.c.setState(t, running, "")
+		}
+	}
 	d.c.emitPlan("deployment_failed", d, "plan")
 	d.unlock()
 }

@@ -140,6 +140,24 @@ func TestRemoval(t *testing.T) {
 	})
 }
 
+func TestForceKeepsWhatWasToGo(t *testing.T) {
+	c := marathontest.Start(t, marathontest.Options{ByHand: true, Killing: true})
+	c.Deploy(`{"id": "/a", "instances": 2}`).Finish()
+	before := c.Tasks("/a")
+	c.Scale("/a", 1).StepTo(marathontest.Killing)
+	if got := states(c, "/a"); got != "running,killing" {
+		t.Fatalf("tasks: %s, want the younger one to be killed", got)
+	}
+	d, err := c.Put(`{"id": "/a", "instances": 2}`, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Finish()
+	if after := c.Tasks("/a"); states(c, "/a") != "running,running" || after[1].ID != before[1].ID {
+		t.Errorf("tasks: %+v, want those from before, %+v", after, before)
+	}
+}
+
 func TestTaskChanges(t *testing.T) {
 	begin := func(t *testing.T) (*marathontest.Cluster, string) {
 		t.Helper()
