@@ -107,6 +107,15 @@ var depRules = []depRule{
 		not: []string{"k8s.io/client-go/..."}, direct: true,
 		why: "two rooms alone talk to the API server",
 	},
+	{
+		of: "./discovery/marathon/...", not: []string{"k8s.io/...", "./discovery/kubernetes/..."},
+		why: "who has a Marathon need not have Kubernetes",
+	},
+	{
+		of: "./...", except: []string{"./discovery/marathon/marathontest/...", "./cmd/sluice", "./test/..."},
+		not: []string{"./discovery/marathon/marathontest/..."}, direct: true,
+		why: "the lab and tests alone have a made-up Marathon",
+	},
 }
 
 // effects are packages that a pure core does not link.
@@ -217,6 +226,8 @@ func TestImportRulesFindEdges(t *testing.T) {
 			"./metrics/prom":                                 {"./metrics", "github.com/prometheus/client_golang/prometheus"},
 			"./discovery":                                    {"./routing"},
 			"./discovery/kubernetes":                         {"./discovery", "k8s.io/client-go/kubernetes"},
+			"./discovery/marathon":                           {"./discovery"},
+			"./discovery/marathon/marathontest":              {"net/http"},
 			"./proxy/live":                                   {"./routing", "./metrics"},
 			"./proxy/http1":                                  {"./proxy/live", "github.com/valyala/fasthttp"},
 			"./control/controlpb":                            {"google.golang.org/grpc"},
@@ -224,7 +235,7 @@ func TestImportRulesFindEdges(t *testing.T) {
 			"./control/agent":                                {"./control/controlpb", "./routing", "google.golang.org/grpc"},
 			"./control":                                      {"./control/stream", "./discovery"},
 			"./bench":                                        {"net/http"},
-			"./cmd/sluice":                                   {"./control", "./proxy/http1", "./discovery/kubernetes", "./metrics/prom"},
+			"./cmd/sluice":                                   {"./control", "./proxy/http1", "./discovery/kubernetes", "./metrics/prom", "./discovery/marathon/marathontest"},
 			"./cmd/sluice-proxy":                             {"./proxy/http1", "./control/agent"},
 			"k8s.io/client-go":                               nil, "github.com/rogpeppe/go-internal": nil,
 		}
@@ -261,6 +272,8 @@ func TestImportRulesFindEdges(t *testing.T) {
 		{"./metrics", "github.com/prometheus/client_golang/prometheus", "metrics/prom alone"},
 		{"./control", "google.golang.org/grpc", "alone import gRPC"},
 		{"./discovery", "k8s.io/client-go/kubernetes", "two rooms alone"},
+		{"./discovery/marathon", "./discovery/kubernetes", "need not have Kubernetes"},
+		{"./discovery", "./discovery/marathon/marathontest", "the lab and tests alone"},
 	} {
 		t.Run(tt.from+" to "+tt.to, func(t *testing.T) {
 			graph := good()

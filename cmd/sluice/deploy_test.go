@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
+
 	"github.com/sluice-mesh/sluice/discovery/marathon/marathontest"
 )
 
@@ -73,6 +75,39 @@ func TestMarathonApps(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestMarathonFlags checks that the manual has every flag that concerns a
+// Marathon, with its default.
+func TestMarathonFlags(t *testing.T) {
+	manual, err := os.ReadFile(filepath.Join(repository, "docs/marathon.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"control", "run"} {
+		cmd, _, err := newRoot().Find([]string{verb})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.Name != "marathon" && !strings.HasPrefix(f.Name, "marathon-") {
+				return
+			}
+			found++
+			row := "| `--" + f.Name + " "
+			switch f.Value.Type() {
+			case "duration", "int":
+				row += strings.TrimSuffix(f.DefValue, "0s") + "` |"
+			}
+			if !bytes.Contains(manual, []byte(row)) {
+				t.Errorf("docs/marathon.md has no row of sluice %s that begins %s", verb, row)
+			}
+		})
+		if found < 11 {
+			t.Errorf("sluice %s has %d flags that concern a Marathon, want all", verb, found)
+		}
 	}
 }
 
