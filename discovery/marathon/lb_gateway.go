@@ -247,7 +247,7 @@ func (w *gatewayWriter) rule(o *offer, apart bool) {
 			Sluice:    &lbRouteOwn{Redirect: &lbRedirect{strings.ReplaceAll(o.root, "%", "%%"), 301}},
 		})
 	}
-	r := o.route(true, "")
+	r := o.route(true, w.gateway.VirtualHosts[0])
 	r.Condition = both(condition, o.lets())
 	name := o.called()
 	if o.sticky && apart && !o.closed {
