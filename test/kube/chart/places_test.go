@@ -187,6 +187,28 @@ func TestEnvironmentsAreKeptApart(t *testing.T) {
 	i.hasTheRightsItUses("sluice-renewal")
 }
 
+// What stands in a namespace with the label of an environment is found by
+// gateways of that environment, with the rights of the chart.
+func TestLabelsOfNamespacesSayWhoseTheyAre(t *testing.T) { //nolint:paralleltest // it watches all namespaces
+	i, home, other := prepare(t), prepare(t), prepare(t)
+	i.install("watch.namespaces=null", "watch.namespaceLabels=true", "watch.environments.acme/prod="+home.ns)
+	home.class = i.class
+	home.install("control.enabled=false", "crds.create=false", "proxy.namespaces={acme/prod}", "proxy.control={sluice-control."+i.ns+".svc:8091}")
+	home.env = append(append([]string(nil), i.env...), "SLUICE_NAMESPACE=acme/prod")
+	other.deploy("sava-product", "2.0.1", "", "8080", "")
+	home.deploy("sava-product", "1.0.3", "", "8080", "")
+	home.sluice(productYAML, "apply", "-f", "-", "--wait")
+	home.untilRoutes("sava-product", map[string]string{"(1.0.3)": "100%"})
+	i.b.Kubectl(t, "label", "namespace/"+other.ns, "sluice.dev/environment=acme.prod")
+	home.untilRoutes("sava-product", map[string]string{"(1.0.3)": "100%", "(2.0.1)": "0%"})
+	i.b.Kubectl(t, "label", "namespace/"+other.ns, "sluice.dev/environment-")
+	home.untilRoutes("sava-product", map[string]string{"(1.0.3)": "100%"})
+	i.exposed()
+	home.writesAll("9071", productYAML)
+	i.hasTheRightsItUses("sluice-control")
+	i.b.Kubectl(t, "delete", "statefulset/sluice-control", "--cascade=foreground", "--timeout=60s", "--namespace", i.ns)
+}
+
 // spoil takes the token out of a Secret.
 func (i *installation) spoil(ns, name string) {
 	i.Helper()
