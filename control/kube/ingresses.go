@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -29,7 +30,9 @@ type IngressOptions struct {
 	// Addresses are IP addresses and host names.
 	Addresses []string
 	// Service, NAMESPACE/NAME, is one that leads to the proxies: its addresses
-	// outside are written. Empty means that there is none.
+	// outside are written. Where there is one of that name in the home of an
+	// environment, those of that are written into Ingresses of the environment.
+	// Empty means that there is none.
 	Service string
 }
 
@@ -82,7 +85,7 @@ func (w *Writer) lookAtIngress(ctx context.Context, key objectKey) error {
 	w.mu.Lock()
 	o, known := w.ingresses[key]
 	faults := w.ingressFaults(o)
-	want := w.addresses
+	want := w.addresses[w.homeOf(o.Namespace)]
 	w.mu.Unlock()
 	if !known {
 		return nil
@@ -151,52 +154,89 @@ func sameAddresses(a, b ingressAddresses) bool {
 	return len(a) == len(b) && (len(a) == 0 || reflect.DeepEqual(a, b))
 }
 
+// homeOf returns the namespace of Kubernetes whose proxies serve what stands in
+// another one. w is locked.
+func (w *Writer) homeOf(place string) string {
+	if home, ok := w.places[w.spaceNameOf(place)]; ok {
+		return home
+	}
+	return w.o.Home
+}
+
 // findAddresses finds the addresses that are to be written, and has them
 // written where they are others.
 func (w *Writer) findAddresses(ctx context.Context) {
 	if w.o.Ingress.off() {
 		return
 	}
-	found, err := w.lookUpAddresses(ctx)
+	w.mu.Lock()
+	homes := slices.Collect(maps.Values(w.places))
+	found := maps.Clone(w.addresses) // of homes that cannot be seen what is known stays
+	w.mu.Unlock()
+	first, _, err := w.lookUpAddresses(ctx, w.o.Ingress.Service)
 	if err != nil {
-		if ctx.Err() == nil {
-			w.complain(explainWrite(err, "the addresses of Ingresses", "services", "list"))
-		}
+		w.cannotFind(ctx, err)
 		return
+	}
+	place, name, named := strings.Cut(w.o.Ingress.Service, "/")
+	for _, home := range homes {
+		if !named || home == w.o.Home || home == place {
+			found[home] = first
+			continue
+		}
+		own, there, err := w.lookUpAddresses(ctx, home+"/"+name)
+		switch {
+		case err != nil:
+			w.cannotFind(ctx, err)
+		case there:
+			found[home] = own
+		default:
+			found[home] = first
+		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.addresses != nil && sameAddresses(w.addresses, found) {
-		return
-	}
+	maps.DeleteFunc(found, func(home string, _ ingressAddresses) bool { return !slices.Contains(homes, home) })
 	w.addresses = found
-	for key := range w.ingresses {
-		w.enqueue(item{ingressItem, key})
+	for key, o := range w.ingresses {
+		if want := found[w.homeOf(o.Namespace)]; want != nil && !sameAddresses(o.Addresses, want) {
+			w.enqueue(item{ingressItem, key})
+		}
 	}
 }
 
-// lookUpAddresses returns the addresses that are to be written, which may be
-// none but are never nil.
-func (w *Writer) lookUpAddresses(ctx context.Context) (ingressAddresses, error) {
-	found := ingressAddresses{}
+// cannotFind complains that addresses cannot be seen.
+func (w *Writer) cannotFind(ctx context.Context, err error) {
+	if ctx.Err() == nil {
+		w.complain(explainWrite(err, "the addresses of Ingresses", "services", "list"))
+	}
+}
+
+// lookUpAddresses returns the addresses that are to be written where a Service,
+// NAMESPACE/NAME or empty, leads to the proxies: they may be none but are never
+// nil. It also reports whether there is that Service.
+func (w *Writer) lookUpAddresses(ctx context.Context, service string) (found ingressAddresses, there bool, err error) {
+	found = ingressAddresses{}
 	for _, a := range w.o.Ingress.Addresses {
 		found = append(found, addressFrom(a))
 	}
-	if w.o.Ingress.Service == "" {
-		return found, nil
+	if service == "" {
+		return found, false, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.writeTimeout())
 	defer cancel()
-	namespace, name, _ := strings.Cut(w.o.Ingress.Service, "/")
+	namespace, name, _ := strings.Cut(service, "/")
 	// To list is a right that is needed in any case, and to get is not.
 	list, err := w.client.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for i := range list.Items {
-		found = append(found, outside(&list.Items[i])...)
+		if s := &list.Items[i]; s.Name == name {
+			there, found = true, append(found, outside(s)...)
+		}
 	}
-	return found, nil
+	return found, there, nil
 }
 
 // addressFrom makes an address of a text.

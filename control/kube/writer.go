@@ -69,11 +69,11 @@ type Writer struct {
 	services  map[objectKey]*corev1.Service
 	objects   map[objectKey]*gatewayObject
 	ingresses map[objectKey]kubernetes.IngressObject // that are served
-	addresses ingressAddresses
-	listed    map[string]bool    // namespaces of Kubernetes whose Services are known
-	unseen    map[string]string  // why they are not known
-	went      map[objectKey]bool // Services whose gateways this process saw go
-	leaseless string             // why nobody leads; empty if that is not known to be so
+	addresses map[string]ingressAddresses            // by home; those that are known
+	listed    map[string]bool                        // namespaces of Kubernetes whose Services are known
+	unseen    map[string]string                      // why they are not known
+	went      map[objectKey]bool                     // Services whose gateways this process saw go
+	leaseless string                                 // why nobody leads; empty if that is not known to be so
 	troubles  map[gatewayKey]string
 	waiting   map[objectKey]bool                         // objects whose present form was not planned yet
 	queue     workqueue.TypedRateLimitingInterface[item] // nil while another leads
@@ -127,8 +127,8 @@ func New(o Options) (*Writer, error) {
 		former: make(map[formerHome]time.Time), followed: make(map[string]followed), ending: make(map[string]chan struct{}),
 		lagging: make(map[objectKey]time.Time), spaces: make(map[string]*space),
 		services: make(map[objectKey]*corev1.Service), objects: make(map[objectKey]*gatewayObject),
-		ingresses: make(map[objectKey]kubernetes.IngressObject),
-		listed:    make(map[string]bool), unseen: make(map[string]string), went: make(map[objectKey]bool), troubles: make(map[gatewayKey]string), waiting: make(map[objectKey]bool), said: make(map[string]time.Time),
+		ingresses: make(map[objectKey]kubernetes.IngressObject), addresses: make(map[string]ingressAddresses),
+		listed: make(map[string]bool), unseen: make(map[string]string), went: make(map[objectKey]bool), troubles: make(map[gatewayKey]string), waiting: make(map[objectKey]bool), said: make(map[string]time.Time),
 	}
 	homes := make(map[string]string)
 	for place, namespace := range o.Environments {

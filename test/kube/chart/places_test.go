@@ -114,19 +114,13 @@ func (i *installation) writesAll(port, gateway string) {
 	i.Helper()
 	name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(gateway), "name: "), "\n")
 	i.b.Apply(i.T, i.ns, strings.ReplaceAll(objectsYAML, "CLASS", i.class))
-	i.exposed()
+	i.b.Kubectl(i.T, "patch", "service/sluice-proxy", "--namespace", i.ns, "--patch", `{"spec":{"externalIPs":["198.51.100.7"]}}`)
 	i.sluice(strings.Replace(gateway, "9070", port, 1), "apply", "-f", "-", "--wait")
 	i.b.Eventually(i.T, "an answer at another port", func(ctx context.Context) error {
 		_, err := i.through(ctx, name+":"+port)
 		return err
 	})
 	i.sluice("", "delete", "gateway", name, "--yes")
-}
-
-// exposed gives the shared Service of the proxies an address outside.
-func (i *installation) exposed() {
-	i.Helper()
-	i.b.Kubectl(i.T, "patch", "service/sluice-proxy", "--namespace", i.ns, "--patch", `{"spec":{"externalIPs":["198.51.100.7"]}}`)
 }
 
 // Each environment has its proxies and its Services in a namespace of
@@ -171,8 +165,8 @@ func TestEnvironmentsAreKeptApart(t *testing.T) {
 	if _, err := i.b.Client.CoreV1().Services(i.ns).Get(t.Context(), "sava-product", metav1.GetOptions{}); err == nil {
 		t.Error("the Service of an environment is in the namespace of the release")
 	}
-	// What stands in objects of an environment belongs to it.
-	i.exposed()
+	// What stands in objects of an environment belongs to it, and Ingresses have
+	// the address of its proxies.
 	places["prod"].writesAll("9072", productYAML)
 	i.hasTheRightsItUses("sluice-control")
 
@@ -203,7 +197,6 @@ func TestLabelsOfNamespacesSayWhoseTheyAre(t *testing.T) { //nolint:paralleltest
 	home.untilRoutes("sava-product", map[string]string{"(1.0.3)": "100%", "(2.0.1)": "0%"})
 	i.b.Kubectl(t, "label", "namespace/"+other.ns, "sluice.dev/environment-")
 	home.untilRoutes("sava-product", map[string]string{"(1.0.3)": "100%"})
-	i.exposed()
 	home.writesAll("9071", productYAML)
 	i.hasTheRightsItUses("sluice-control")
 	i.b.Kubectl(t, "delete", "statefulset/sluice-control", "--cascade=foreground", "--timeout=60s", "--namespace", i.ns)
