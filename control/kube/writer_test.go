@@ -208,16 +208,17 @@ func TestServicesMoveWithTheirEnvironment(t *testing.T) {
 		c.has(time.Second, "one/b sluice/a")
 
 		// The second Service cannot be made: the first one stays.
-		refuse := true
+		var refuse atomic.Bool
+		refuse.Store(true)
 		c.api.PrependReactor("create", "services", func(clienttesting.Action) (bool, runtime.Object, error) {
-			return refuse, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "services"}, "b", errors.New("not yours"))
+			return refuse.Load(), nil, apierrors.NewForbidden(schema.GroupResource{Resource: "services"}, "b", errors.New("not yours"))
 		})
 		homes("two")
 		c.has(10*time.Second, "one/b sluice/a")
 		if got := p.Trouble(acme, "b"); !strings.Contains(got, "not yours") {
 			t.Errorf("the trouble is %q", got)
 		}
-		refuse = false
+		refuse.Store(false)
 		c.has(2*time.Minute, "sluice/a two/b")
 
 		// Without a home they stay for a while, and are there if it comes back.
@@ -494,9 +495,10 @@ func TestNobodyLeadsWithoutTheRight(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		refuse := true
+		var refuse atomic.Bool
+		refuse.Store(true)
 		c.api.PrependReactor("*", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
-			return refuse, nil, apierrors.NewForbidden(schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}, "sluice-control", errors.New("no"))
+			return refuse.Load(), nil, apierrors.NewForbidden(schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}, "sluice-control", errors.New("no"))
 		})
 		p := c.control(nil)
 		defer p.stop()
@@ -508,7 +510,7 @@ func TestNobodyLeadsWithoutTheRight(t *testing.T) {
 		if got := p.Trouble(planner.DefaultNamespace, "b"); got != "" {
 			t.Errorf("the trouble of no gateway is %q", got)
 		}
-		refuse = false
+		refuse.Store(false)
 		c.has(time.Minute, "sluice/a")
 		if got := p.Trouble(planner.DefaultNamespace, "a"); got != "" {
 			t.Errorf("the trouble is %q", got)
