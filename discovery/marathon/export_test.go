@@ -158,3 +158,13 @@ func (i Intake) One(r io.Reader) (discovery.Batch, error) {
 	b, _ := i.s.batch(time.Now(), false)
 	return b, nil
 }
+
+// Waits returns what the first of many attempts wait for.
+func Waits(attempts int) []time.Duration {
+	var b backoff
+	list := make([]time.Duration, attempts)
+	for i := range list {
+		list[i] = b.next()
+	}
+	return list
+}

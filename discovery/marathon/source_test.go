@@ -34,6 +34,7 @@ type script struct {
 	instead  http.HandlerFunc // answers snapshots instead; nil if nobody does
 	noEvents bool
 	quiet    bool // streams do not tell that they have begun
+	silent   bool // streams tell nothing at all
 }
 
 func newScript(apps ...string) *script {
@@ -102,14 +103,30 @@ func (m *script) stream(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		case <-beat.C:
-			fmt.Fprint(w, "\r\n")
+			if !m.isSilent() {
+				fmt.Fprint(w, "\r\n")
+			}
 		case e, ok := <-events:
 			if !ok {
 				return
 			}
-			fmt.Fprint(w, e)
+			if !m.isSilent() {
+				fmt.Fprint(w, e)
+			}
 		}
 	}
+}
+
+func (m *script) isSilent() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.silent
+}
+
+func (m *script) silence(is bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.silent = is
 }
 
 // event sends an event about an app to whoever listens.
@@ -118,6 +135,15 @@ func (m *script) event(kind, id string) {
 	defer m.mu.Unlock()
 	for s := range m.streams {
 		s <- fmt.Sprintf("event: %s\r\ndata: {\"eventType\":%q,\"appId\":%q}\r\n\r\n", kind, kind, id)
+	}
+}
+
+// raw sends an event with data.
+func (m *script) raw(data string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for s := range m.streams {
+		s <- "data: " + data + "\n\n"
 	}
 }
 
@@ -478,16 +504,9 @@ func TestADeploymentSaysWhichAppsToAskFor(t *testing.T) {
 		m := newScript("/a", "/b")
 		n.serve(t, "m:80", m)
 		w := watch(t, marathon.Options{Dial: n.dial})
-		send := func(data string) {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			for s := range m.streams {
-				s <- "data: " + data + "\n\n"
-			}
-		}
 		asked := func(what, data string, one, all int) {
 			t.Helper()
-			send(data)
+			m.raw(data)
 			w.after(10 * time.Second)
 			if gotOne, gotAll := m.times("/v2/apps/a"), m.times("/v2/apps"); gotOne != one || gotAll != all {
 				t.Errorf("%s: asked %d times for the app and %d for all, want %d and %d", what, gotOne, gotAll, one, all)
@@ -800,6 +819,192 @@ func TestALookupThatHangsHoldsUpNoOtherHost(t *testing.T) {
 		m.event("status_update_event", "/a")
 		expect(t, "later", w.after(time.Second), "apps/a 10.0.0.2:31002 urgent")
 	})
+}
+
+func TestAStreamThatFallsSilentIsBegunAnewAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		m := newScript("/a", "/b")
+		n.serve(t, "m:80", m)
+		w := watch(t, marathon.Options{Dial: n.dial})
+		w.after(30 * time.Second) // its last sign of life
+		m.silence(true)
+		m.put("/a", running("/a", "10.0.0.2"))
+		m.event("status_update_event", "/a")
+		expect(t, "for a while", w.after(59*time.Second), "")
+		m.silence(false)
+		expect(t, "then", w.after(time.Second), "apps/a 10.0.0.2:31002 urgent")
+		if got := w.Traffic(); got.Connects != 2 || got.Snapshots != 2 || got.Fetches != 0 || got.Events < 2 {
+			t.Errorf("%+v, want two streams and as many snapshots", got)
+		}
+	})
+}
+
+func TestAttemptsWaitARandomTimeBelowABoundThatGrows(t *testing.T) {
+	t.Parallel()
+	const attempts = 40
+	longest := make([]time.Duration, attempts)
+	for range 500 {
+		bound := 3 * time.Second
+		for i, wait := range marathon.Waits(attempts) {
+			if wait < bound/8 || wait >= bound {
+				t.Fatalf("attempt %d waits %s, want a time below %s, but not much below", i, wait, bound)
+			}
+			longest[i] = max(longest[i], wait)
+			bound = min(bound*3/2, 5*time.Minute)
+		}
+	}
+	if longest[0] > 3*time.Second || longest[attempts-1] < 4*time.Minute {
+		t.Errorf("the longest waits are %s at first and %s later", longest[0], longest[attempts-1])
+	}
+}
+
+func TestADeploymentWithAnEndlessNameIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		m := newScript("/a", "/b")
+		n.serve(t, "m:80", m)
+		w := watch(t, marathon.Options{Dial: n.dial})
+		w.after(time.Second)
+		m.times("/v2/apps")
+		m.raw(fmt.Sprintf(`{"eventType":"deployment_info","plan":{"id":%q},"currentStep":{"actions":[{"app":"/a"}]}}`, strings.Repeat("x", 1000)))
+		w.after(time.Second)
+		if got := m.times("/v2/apps"); got != 1 {
+			t.Errorf("asked %d times for everything, want once", got)
+		}
+	})
+}
+
+// withChecks is an app with a health check and one task on a host, of which the
+// results are what is said.
+func withChecks(id, host, results string) string {
+	text := strings.Replace(running(id, host), `"instances"`, `"healthChecks":[{"protocol":"MESOS_HTTP"}],"instances"`, 1)
+	return strings.Replace(text, `"state"`, `"healthCheckResults":[`+results+`],"state"`, 1)
+}
+
+// ready returns how many instances of an app take traffic.
+func (w *watching) ready(key string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return ready(w.state, key)
+}
+
+func TestHealthAndAddressesAreRemembered(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		back bool // Marathon is there at the second start
+	}{
+		{"while Marathon is down", false},
+		{"where it has forgotten what is healthy", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "marathon.json")
+			synctest.Test(t, func(t *testing.T) {
+				var n network
+				m := newScript()
+				m.put("/a", withChecks("/a", "agent", `{"alive":true}`))
+				m.put("/b", withChecks("/b", "agent", `{"alive":false}`))
+				m.put("/c", withChecks("/c", "agent", ``))
+				stop := n.serve(t, "m:80", m)
+				o := marathon.Options{Dial: n.dial, File: file, Lookup: func(context.Context, string) ([]netip.Addr, error) {
+					return []netip.Addr{netip.MustParseAddr("10.0.0.7")}, nil
+				}}
+				w := watch(t, o)
+				w.after(time.Minute)
+				m.put("/a", withChecks("/a", "agent", ``)) // another master leads
+				m.event("status_update_event", "/a")
+				w.after(time.Minute)
+				if w.ready("apps/a") != 1 || w.ready("apps/b")+w.ready("apps/c") != 0 {
+					t.Errorf("%d, %d and %d are ready", w.ready("apps/a"), w.ready("apps/b"), w.ready("apps/c"))
+				}
+				w.end()
+				if !tt.back {
+					stop()
+					o.Lookup = func(context.Context, string) ([]netip.Addr, error) { return nil, errors.New("no resolver") }
+				}
+				w = watch(t, o)
+				expect(t, "after the start", w.after(time.Minute), "apps/a 10.0.0.7:31002, apps/b 10.0.0.7:31002, apps/c 10.0.0.7:31002")
+				if w.ready("apps/a") != 1 || w.ready("apps/b")+w.ready("apps/c") != 0 {
+					t.Errorf("after the start %d, %d and %d are ready", w.ready("apps/a"), w.ready("apps/b"), w.ready("apps/c"))
+				}
+			})
+		})
+	}
+}
+
+func TestATaskThatIsReadyByItsAgeIsToldThen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		m := newScript("/b")
+		text := strings.Replace(running("/a", "10.0.0.1"), `"instances"`, `"readinessChecks":[{"name":"r"}],"deployments":[{"id":"d"}],"instances"`, 1)
+		m.put("/a", strings.Replace(text, `"state"`, `"startedAt":"`+time.Now().UTC().Format(time.RFC3339Nano)+`","state"`, 1))
+		n.serve(t, "m:80", m)
+		w := watch(t, marathon.Options{Dial: n.dial})
+		w.after(time.Second)
+		if got := w.ready("apps/a"); got != 0 {
+			t.Errorf("at first %d are ready", got)
+		}
+		m.times("/v2/apps")
+		w.after(time.Minute)
+		if got := w.ready("apps/a"); got != 1 {
+			t.Errorf("a minute later %d are ready, want 1", got)
+		}
+		if m.times("/v2/apps")+m.times("/v2/apps/a") != 0 {
+			t.Error("Marathon was asked")
+		}
+	})
+}
+
+func TestTheLastAppDoesNotGoByItself(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		m := newScript("/a")
+		n.serve(t, "m:80", m)
+		w := watch(t, marathon.Options{Dial: n.dial})
+		w.after(time.Second)
+		m.put("/a", "")
+		m.event("app_terminated_event", "/a")
+		expect(t, "at first", w.after(time.Second), "apps/a 10.0.0.1:31002 held")
+		expect(t, "a minute later", w.after(time.Minute), "apps/a gone urgent")
+	})
+}
+
+func TestAnAnswerAboutAnotherAppIsNone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		m := newScript("/a", "/b")
+		n.serve(t, "m:80", m)
+		w := watch(t, marathon.Options{Dial: n.dial})
+		w.after(time.Second)
+		m.answer(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/v2/apps/a" {
+				says(http.StatusOK, "application/json", `{"app":`+running("/b", "10.6.6.6")+`}`)(w, r)
+				return
+			}
+			says(http.StatusOK, "application/json", `{"apps":[`+running("/a", "10.0.0.2")+`,`+running("/b", "10.0.0.1")+`]}`)(w, r)
+		})
+		m.event("status_update_event", "/a")
+		expect(t, "then", w.after(time.Minute), "apps/a 10.0.0.2:31002 urgent")
+	})
+}
+
+func TestParseKeepLost(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]marathon.KeepLost{"": marathon.LostLast, "last": marathon.LostLast, "never": marathon.LostNever, "always": marathon.LostAlways} {
+		if got, err := marathon.ParseKeepLost(text); err != nil || got != want {
+			t.Errorf("%q: got %v, %v, want %v", text, got, err, want)
+		}
+	}
+	if got, err := marathon.ParseKeepLost("sometimes"); err == nil || !strings.Contains(err.Error(), "sometimes") {
+		t.Errorf("sometimes is %v, %v", got, err)
+	}
 }
 
 func TestWhatStandsInAGroupIsOfItsEnvironment(t *testing.T) {

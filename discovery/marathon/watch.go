@@ -20,6 +20,8 @@ const (
 	// maxHints bounds how many deployments are remembered, and how many ids
 	// that are no apps.
 	maxHints = 1024
+	// maxPlanID bounds the id of a deployment that is remembered.
+	maxPlanID = 256
 	// firstAsk is how long the first snapshot waits for the stream of events,
 	// after which it would have to be made again.
 	firstAsk = time.Second
@@ -104,6 +106,10 @@ func (a *agenda) note(n *news, now time.Time) {
 // deploy takes note of what happens to a deployment: at its end, too, all its
 // apps may differ.
 func (a *agenda) deploy(d deployment, now time.Time) {
+	if len(d.id) > maxPlanID {
+		a.wantAll(now) // it is none of Marathon's, and not worth to be remembered
+		return
+	}
 	apps, known := a.plans[d.id]
 	for _, id := range d.apps {
 		if !slices.Contains(apps, id) {
