@@ -63,6 +63,8 @@ type labels struct {
 	ports   map[nameIn]map[*offer]bool // by number
 	made    map[portOf]int             // service ports that were made up
 
+	unplaced  map[nameIn]bool // apps with a port for which none was left
+	freed     bool            // a port has become free that one of them could have
 	unsettled map[nameIn]bool // deployment groups of which something has changed
 	stale     map[nameIn]bool // apps and deployment groups whose offers may have changed
 	touched   map[nameIn]bool // gateways that may have changed
@@ -100,7 +102,7 @@ func newLabels(o labelOptions) *labels {
 	return &labels{
 		o: o, apps: make(map[string]*app), read: make(map[string]*lbApp), members: make(map[nameIn]map[string]bool),
 		atRest: make(map[string]map[string]bool), linked: make(map[nameIn][]*offer), hosts: make(map[nameIn]map[*offer]bool),
-		ports: make(map[nameIn]map[*offer]bool), made: make(map[portOf]int), unsettled: make(map[nameIn]bool),
+		ports: make(map[nameIn]map[*offer]bool), made: make(map[portOf]int), unplaced: make(map[nameIn]bool), unsettled: make(map[nameIn]bool),
 		stale: make(map[nameIn]bool), touched: make(map[nameIn]bool), told: make(map[string]toldText),
 		faults: make(map[string][]*routing.Fault), news: make(map[string]discovery.Update),
 	}
@@ -246,21 +248,33 @@ func (l *labels) resting(id string) map[string]bool {
 
 // take returns what has changed since it was called last, sorted by key.
 func (l *labels) take() []discovery.Update {
-	owners := slices.SortedFunc(maps.Keys(l.stale), nameIn.compare)
-	clear(l.stale)
 	var next []*offer
 	spaces := make(map[*offer]string)
-	for _, owner := range owners {
-		l.unlink(owner)
-		for _, o := range l.offers(owner) {
-			l.linked[owner] = append(l.linked[owner], o)
-			next = append(next, o)
-			spaces[o] = owner.space
+	anew := func(owners map[nameIn]bool) {
+		sorted := slices.SortedFunc(maps.Keys(owners), nameIn.compare)
+		clear(owners)
+		for _, owner := range sorted {
+			l.unlink(owner)
+			for _, o := range l.offers(owner) {
+				l.linked[owner] = append(l.linked[owner], o)
+				next = append(next, o)
+				spaces[o] = owner.space
+			}
 		}
+	}
+	anew(l.stale)
+	if l.freed { // perhaps for one that has found no port
+		l.freed = false
+		anew(l.unplaced)
 	}
 	slices.SortStableFunc(next, func(a, b *offer) int { return cmp.Compare(b.listening(), a.listening()) }) // those without one last
 	for _, o := range next {
 		l.link(spaces[o], o)
+	}
+	for _, o := range next {
+		if o.listening() == 0 || l.made[portOf{o.ids[0], o.index}] != 0 {
+			l.tellApp(o.ids[0]) // whether a port was left for it
+		}
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(l.touched), nameIn.compare) {
 		l.tellGateway(at)
@@ -336,7 +350,7 @@ func (l *labels) link(space string, o *offer) {
 		return
 	}
 	if o.listening() == 0 {
-		l.tellApp(o.ids[0])
+		l.unplaced[l.owner(o.ids[0])] = true
 		return
 	}
 	at := nameIn{space, strconv.Itoa(o.listening())}
@@ -352,11 +366,14 @@ func (l *labels) unlink(owner nameIn) {
 			strike(l.hosts, at, o)
 			l.touched[at] = true
 		}
-		at := nameIn{owner.space, strconv.Itoa(o.listening())}
+		n := o.listening()
+		at := nameIn{owner.space, strconv.Itoa(n)}
 		strike(l.ports, at, o)
 		l.touched[at] = true
+		l.freed = l.freed || n >= firstInvented && n <= lastInvented
 	}
 	delete(l.linked, owner)
+	delete(l.unplaced, owner)
 }
 
 // invent returns a service port for a port that has none: always the same one,
