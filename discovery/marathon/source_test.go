@@ -696,7 +696,7 @@ func TestAStartWhileMarathonIsDown(t *testing.T) {
 					expect(t, "at first", w.after(9*time.Second), "")
 					want := tt.want
 					if late {
-						expect(t, "after the patience", w.after(time.Minute), "apps/a 10.0.0.1:31002, apps/b 10.0.0.1:31002")
+						expect(t, "after the patience", w.after(2*time.Second), "apps/a 10.0.0.1:31002, apps/b 10.0.0.1:31002")
 						if w.listed != 1 {
 							t.Errorf("the first listing ended %d times", w.listed)
 						}
@@ -877,10 +877,10 @@ func TestADeploymentWithAnEndlessNameIsNotRemembered(t *testing.T) {
 	})
 }
 
-// withChecks is an app with a health check and one task on a host, of which the
-// results are what is said.
-func withChecks(id, host, results string) string {
-	text := strings.Replace(running(id, host), `"instances"`, `"healthChecks":[{"protocol":"MESOS_HTTP"}],"instances"`, 1)
+// withChecks is an app with a health check and one task on the host agent, of
+// which the results are what is said.
+func withChecks(id, results string) string {
+	text := strings.Replace(running(id, "agent"), `"instances"`, `"healthChecks":[{"protocol":"MESOS_HTTP"}],"instances"`, 1)
 	return strings.Replace(text, `"state"`, `"healthCheckResults":[`+results+`],"state"`, 1)
 }
 
@@ -906,16 +906,16 @@ func TestHealthAndAddressesAreRemembered(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var n network
 				m := newScript()
-				m.put("/a", withChecks("/a", "agent", `{"alive":true}`))
-				m.put("/b", withChecks("/b", "agent", `{"alive":false}`))
-				m.put("/c", withChecks("/c", "agent", ``))
+				m.put("/a", withChecks("/a", `{"alive":true}`))
+				m.put("/b", withChecks("/b", `{"alive":false}`))
+				m.put("/c", withChecks("/c", ``))
 				stop := n.serve(t, "m:80", m)
 				o := marathon.Options{Dial: n.dial, File: file, Lookup: func(context.Context, string) ([]netip.Addr, error) {
 					return []netip.Addr{netip.MustParseAddr("10.0.0.7")}, nil
 				}}
 				w := watch(t, o)
 				w.after(time.Minute)
-				m.put("/a", withChecks("/a", "agent", ``)) // another master leads
+				m.put("/a", withChecks("/a", ``)) // another master leads
 				m.event("status_update_event", "/a")
 				w.after(time.Minute)
 				if w.ready("apps/a") != 1 || w.ready("apps/b")+w.ready("apps/c") != 0 {
