@@ -14,6 +14,7 @@ import (
 // A control plane that starts while Marathon is down serves what it remembers,
 // to proxies that remember nothing.
 func TestRestartsWhileMarathonIsDown(t *testing.T) {
+	t.Parallel()
 	m := marathontest.Start(t, marathontest.Options{Runner: newTasks()})
 	m.Deploy(web(`{"protocol": "MESOS_HTTP", "path": "/"}`))
 	x := newMesh(t, m)

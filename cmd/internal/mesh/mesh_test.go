@@ -18,6 +18,7 @@ import (
 
 	"github.com/sluice-mesh/sluice/cmd/internal/mesh"
 	"github.com/sluice-mesh/sluice/cmd/internal/node"
+	"github.com/sluice-mesh/sluice/cmd/internal/watched"
 	"github.com/sluice-mesh/sluice/discovery"
 	"github.com/sluice-mesh/sluice/routing"
 	"github.com/sluice-mesh/sluice/test/freeport"
@@ -82,11 +83,11 @@ func (l *lines) count(text string) int {
 }
 
 // start runs a mesh until the test ends, and checks that it then ends well.
-func start(t *testing.T, source discovery.Source) (*mesh.Mesh, *lines) {
+func start(t *testing.T, source discovery.Source, beside ...*watched.Source) (*mesh.Mesh, *lines) {
 	t.Helper()
 	log := &lines{}
 	m, err := mesh.Open(t.Context(), mesh.Options{
-		Source: source,
+		Source: source, Watched: beside,
 		Options: node.Options{
 			GatewayAddress: "127.0.0.1", Admin: "127.0.0.1:0", Drain: -1,
 			Log: slog.New(slog.NewTextHandler(log, nil)),
