@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -31,6 +32,7 @@ func TestTasksEndWithTheLab(t *testing.T) {
 	at := func(i int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(free[i])) }
 	cmd := exec.CommandContext(t.Context(), sluice, "lab", "--marathon", "--load", "0", "--port", strconv.Itoa(free[0]), //nolint:gosec // it is ours
 		"--marathon-listen", at(1), "--api", at(2), "--admin", at(3))
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir()) // it has no time to tidy up either
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()
