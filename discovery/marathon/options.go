@@ -190,7 +190,8 @@ func parseBase(text string) (*url.URL, error) {
 }
 
 // transport returns the way to Marathon with a timeout for each wait but those
-// between the bytes of an answer, which are those of who reads it.
+// between the bytes of an answer, which are those of who reads it. A proxy of the
+// environment is not asked: masters are near, and credentials are theirs alone.
 func (o Options) transport() *http.Transport {
 	return &http.Transport{
 		DialContext:            o.Dial,
