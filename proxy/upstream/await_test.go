@@ -171,6 +171,12 @@ func TestWhoIsNotAwaited(t *testing.T) {
 		{"one that a look-up had found", func(_ *testing.T, p *upstream.Pool, _ *world) *upstream.Target {
 			return p.FixedBalanced(unproven("81"), p.Target("127.0.0.1", 81), upstream.Choosing{Watch: routing.PartOf(watch())})
 		}, "81 300"},
+		{"one that bears the name by which others were found", func(_ *testing.T, p *upstream.Pool, w *world) *upstream.Target {
+			w.says(at81, errDown)
+			w.says(at82, errDown)
+			name := p.Balanced(p.Target("127.0.0.1", 80), upstream.Choosing{Watch: routing.PartOf(watch())})
+			return heed(p, unproven("81", "82"), watch(), name)
+		}, "81 150, 82 150"},
 		{"not even if somebody says so only later", func(t *testing.T, p *upstream.Pool, w *world) *upstream.Target {
 			t.Helper()
 			w.says(at81, errDown)
@@ -222,6 +228,10 @@ func TestWhoIsNotAwaited(t *testing.T) {
 			list := unproven("81")
 			list[0].Ready = false
 			return heed(p, unproven("81"), watch(), heed(p, list, unwatched, nil))
+		}, ""},
+		{"but one that bears a name by which nothing was found", func(_ *testing.T, p *upstream.Pool, w *world) *upstream.Target {
+			w.says(at81, errDown)
+			return heed(p, unproven("81"), watch(), p.Target("nowhere.invalid", 80))
 		}, ""},
 		{"but one that is awaited while the check changes", func(t *testing.T, p *upstream.Pool, w *world) *upstream.Target {
 			t.Helper()

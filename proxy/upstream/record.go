@@ -106,10 +106,17 @@ func (r *record) follow(t *Target, c, was *chosen, w *routing.Watch, now time.Ti
 func (t *Target) unproven(at int) bool { return t.name == nil && t.asked[at].Unproven }
 
 // served reports whether a choice led to an address without anybody looking
-// after its instances. The nil choice did not.
+// after its instances, or to a name: those who bear it now were behind it. The
+// nil choice did not.
 func (c *chosen) served(at netip.AddrPort) bool {
-	return c != nil && c.care == nil && (c.of.name != nil || c.of.ready) &&
-		slices.ContainsFunc(c.instances, func(i *Instance) bool { return i.Addr == at })
+	switch {
+	case c == nil:
+		return false
+	case c.of.name != nil:
+		return c.usable
+	default:
+		return c.care == nil && c.of.ready && slices.ContainsFunc(c.instances, func(i *Instance) bool { return i.Addr == at })
+	}
 }
 
 // prove ends the wait for a member, since it answers or nobody asks any more.
