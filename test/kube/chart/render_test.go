@@ -190,6 +190,20 @@ func TestValuesChangeWhatIsInstalled(t *testing.T) {
 	}
 }
 
+// helm upgrade --reuse-values brings the values of the chart before, in which
+// what is new is not there at all.
+func TestValuesOfTheChartBeforeAreTaken(t *testing.T) {
+	t.Parallel()
+	want, err := render(t)
+	if err != nil {
+		t.Fatal(want, err)
+	}
+	got, err := render(t, "credentials.proxies=null", "credentials.sidecars=null", "watch.namespaceLabels=null")
+	if err != nil || got != want {
+		t.Errorf("without values that are new: %v\n%s", err, got)
+	}
+}
+
 func TestWrongValuesAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, value, want string }{

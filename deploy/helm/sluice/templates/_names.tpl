@@ -85,7 +85,7 @@ imagePullSecrets:
 {{/* Which namespaces proxies may join by the token that is made, as a JSON list. */}}
 {{- define "sluice.joinable" -}}
 {{- $own := list "default/default" -}}
-{{- with get .Values.credentials.proxies .Release.Namespace }}{{ $own = append $own . }}{{ end -}}
+{{- with get (.Values.credentials.proxies | default dict) .Release.Namespace }}{{ $own = append $own . }}{{ end -}}
 {{- concat $own (keys .Values.watch.environments | sortAlpha) (include "sluice.namespaces" . | fromJsonArray) | uniq | toJson -}}
 {{- end -}}
 
