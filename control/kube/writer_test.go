@@ -268,7 +268,7 @@ func TestServicesStayWhileNobodyKnows(t *testing.T) {
 		defer p.stop()
 		p.set(func() { p.sure = false })
 		p.says("", "files/a", gateway("a", 9000))
-		c.has(time.Hour, "sluice/a sluice/old")
+		c.has(10*time.Minute, "sluice/a sluice/old")
 		p.set(func() { p.sure = true })
 		c.has(50*time.Second, "sluice/a sluice/old")
 		p.set(func() { p.sure = false })
