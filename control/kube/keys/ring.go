@@ -239,13 +239,39 @@ func (r *Ring) readIn(ctx context.Context, space, suffix string) (*secret, error
 		}}, nil
 	case err != nil:
 		return nil, fmt.Errorf("secret %s/%s: %w", space, name, err)
-	case object.Labels[LabelManagedBy] != owner, space != r.Home && object.Labels[LabelHome] != r.Home:
+	case object.Labels[LabelManagedBy] != owner:
 		return nil, fmt.Errorf("secret %s/%s: %w", space, name, ErrForeign)
+	case space != r.Home && object.Labels[LabelHome] != r.Home:
+		if copied, err := r.copied(ctx, object); err != nil || !copied {
+			return nil, cmp.Or(err, fmt.Errorf("secret %s/%s: %w", space, name, ErrForeign))
+		}
+		object.Labels[LabelHome] = r.Home
+		delete(object.Data, tokenKey) // those of home, which it is to have its own of
+		delete(object.Data, adminTokenKey)
 	}
 	if object.Data == nil {
 		object.Data = map[string][]byte{}
 	}
 	return &secret{object, true, maps.Clone(object.Data)}, nil
+}
+
+// copied reports whether a Secret that names no home is a copy of one of ours,
+// made by hand: nobody else has an authority in it that is trusted here.
+func (r *Ring) copied(ctx context.Context, object *corev1.Secret) (bool, error) {
+	if object.Labels[LabelHome] != "" {
+		return false, nil
+	}
+	for _, suffix := range []string{authoritySuffix, controlSuffix} {
+		s, err := r.read(ctx, suffix)
+		if err != nil {
+			return false, err
+		}
+		ours := certificates(s.object.Data[auth.AuthorityFile])
+		if slices.ContainsFunc(certificates(object.Data[auth.AuthorityFile]), func(c *x509.Certificate) bool { return slices.ContainsFunc(ours, c.Equal) }) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // write writes a Secret if it holds something else than before.

@@ -461,6 +461,45 @@ func TestASecretOfAnotherInstallationIsLeftAlone(t *testing.T) {
 	if err := second.Keep(t.Context()); !errors.Is(err, keys.ErrForeign) || !strings.Contains(err.Error(), "web/sluice-sidecar") {
 		t.Errorf("Keep() = %v, want ErrForeign with the name of the Secret", err)
 	}
+	beside := &keys.Ring{Client: cluster, Home: "other", Hosts: []string{host}, Sidecars: map[string][]string{home: {"default/default"}}}
+	if err := beside.Keep(t.Context()); !errors.Is(err, keys.ErrForeign) || !strings.Contains(err.Error(), "mesh/sluice-sidecar") {
+		t.Errorf("Keep() = %v, want ErrForeign: that is the home of another installation", err)
+	}
+}
+
+// Copies were made by hand before others kept them: an upgrade takes them over.
+func TestACopyThatWasMadeByHandIsTakenOver(t *testing.T) {
+	k := keep(t)
+	for _, name := range []string{"sluice-sidecar", "sluice-proxy"} {
+		s, err := k.cluster.CoreV1().Secrets(home).Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Namespace, s.ResourceVersion = "shop", ""
+		if _, err := k.cluster.CoreV1().Secrets("shop").Create(t.Context(), s, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k.Proxies = map[string][]string{"shop": {"acme/prod"}}
+	k.Sidecars = map[string][]string{"shop": {"default/default"}}
+	k.again()
+	for _, name := range []string{"sluice-sidecar", "sluice-proxy"} {
+		for _, key := range []string{"token", "admin-token"} {
+			own, other := k.data(name)[key], k.data("shop/" + name)[key]
+			if (len(own) == 0) != (len(other) == 0) || len(own) > 0 && string(own) == string(other) {
+				t.Errorf("%s of %s is that of home, or missing (%d characters)", key, name, len(other))
+			}
+		}
+	}
+	if _, err := k.identify("shop/sluice-sidecar", "default/default"); err != nil {
+		t.Errorf("a sidecar may not join: %v", err)
+	}
+	if _, err := k.identify("shop/sluice-proxy", "default/default"); err == nil {
+		t.Error("a proxy elsewhere joins what is of home")
+	}
+	if written := k.again(); len(written) > 0 {
+		t.Errorf("Keep() still writes %v", written)
+	}
 }
 
 func TestTokensThatHaveExpiredAreForgotten(t *testing.T) {
