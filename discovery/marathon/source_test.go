@@ -33,8 +33,9 @@ type script struct {
 	asked    map[string]int   // how often, by path
 	instead  http.HandlerFunc // answers snapshots instead; nil if nobody does
 	noEvents bool
-	quiet    bool // streams do not tell that they have begun
-	silent   bool // streams tell nothing at all
+	quiet    bool          // streams do not tell that they have begun
+	silent   bool          // streams tell nothing at all
+	late     time.Duration // after which streams begin
 }
 
 func newScript(apps ...string) *script {
@@ -84,8 +85,9 @@ func (m *script) stream(w http.ResponseWriter, r *http.Request) {
 	events := make(chan string, 1000)
 	m.mu.Lock()
 	m.streams[events] = true
-	quiet := m.quiet
+	quiet, late := m.quiet, m.late
 	m.mu.Unlock()
+	time.Sleep(late)
 	defer func() {
 		m.mu.Lock()
 		delete(m.streams, events)
@@ -477,6 +479,31 @@ func TestEverythingIsAskedForOnceNoEventIsMissed(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWhatChangesWhileAStreamBeginsIsAskedFor, also if Marathon was asked for
+// everything before, answers after, and does not say that the stream begins.
+func TestWhatChangesWhileAStreamBeginsIsAskedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		m := newScript("/a", "/b")
+		m.quiet, m.late = true, 1500*time.Millisecond
+		m.answer(func(w http.ResponseWriter, r *http.Request) {
+			text := `{"apps":[` + running("/a", "10.0.0.1") + "]}"
+			m.answer(nil)
+			m.put("/a", running("/a", "10.0.0.2"))
+			m.put("/b", "")
+			time.Sleep(2 * time.Second)
+			says(http.StatusOK, "application/json", text)(w, r)
+		})
+		n.serve(t, "m:80", m)
+		w := watch(t, marathon.Options{Dial: n.dial})
+		expect(t, "at first", w.after(10*time.Second), "apps/a 10.0.0.1:31002, apps/a 10.0.0.2:31002 urgent")
+		if got := m.times("/v2/apps"); got != 2 {
+			t.Errorf("asked %d times for everything, want twice", got)
+		}
+	})
 }
 
 func TestEventsThatDoNotEndAreNotWaitedForLong(t *testing.T) {

@@ -70,6 +70,7 @@ type agenda struct {
 	notYet  time.Time           // before which nothing is asked, as it just failed
 	busy    time.Time           // before which not everything is asked for, so that Marathon has time for others
 	retry   backoff             // of failures in a row
+	heard   time.Time           // since when there is a stream of events
 	deaf    bool                // there is no stream of events
 	plans   map[string][]string // the apps of deployments that run
 	strange map[string]bool     // ids that are no apps, such as those of pods
@@ -161,7 +162,7 @@ func (a *agenda) wanted(now time.Time) {
 // hearing takes note that a stream of events is about to begin: Marathon answers
 // before it listens for them itself, which its first event tells.
 func (a *agenda) hearing(now time.Time) {
-	a.deaf = false
+	a.deaf, a.heard = false, now
 	a.nextAll = earlier(a.nextAll, now.Add(attachWait))
 	a.notYet = time.Time{} // somebody answers
 }
@@ -220,6 +221,9 @@ func (a *agenda) done(w *wants, begin, now time.Time) {
 		wait = min(wait, pollEvery)
 	}
 	a.nextAll = now.Add(wait)
+	if begin.Before(a.heard) { // no event has told what changed in between
+		a.nextAll = earlier(a.nextAll, a.heard.Add(attachWait))
+	}
 }
 
 // failed takes note that it was not answered. What then differs is not known.
