@@ -148,12 +148,12 @@ func (i Intake) All(r io.Reader) (discovery.Batch, error) {
 
 // One takes what is said of one app and returns what it has to tell.
 func (i Intake) One(r io.Reader) (discovery.Batch, error) {
-	a, err := readApp(r, 1<<40)
+	a, faults, err := readApp(r, 1<<40)
 	if err != nil {
 		return discovery.Batch{}, err
 	}
 	i.s.mu.Lock()
-	i.s.put(a.id, a, nil)
+	i.s.put(a.id, a, faults)
 	i.s.mu.Unlock()
 	b, _ := i.s.batch(time.Now(), false)
 	return b, nil

@@ -16,8 +16,8 @@ type Watch struct {
 	// Listed says that a snapshot was had.
 	Listed bool
 	// Stale is since when Marathon does not tell of changes: when it last told
-	// anything, or else when it was first asked in vain. The zero time means
-	// that it does.
+	// anything, or else when it was first asked in vain, or was not waited for
+	// any longer. The zero time means that it does.
 	Stale time.Time
 	// Err is why, or what makes changes known late, such as an event stream
 	// that cannot be had while snapshots can; nil if all is well.

@@ -54,16 +54,16 @@ func readApps(r io.Reader, limit int64) (map[string]*app, []*routing.Fault, erro
 
 // readApp reads an answer of GET /v2/apps/ID as readApps does. An app that
 // cannot be read is an error, which is a *routing.Fault.
-func readApp(r io.Reader, limit int64) (*app, error) {
+func readApp(r io.Reader, limit int64) (*app, []*routing.Fault, error) {
 	d := newAppReader(r, limit)
 	a, err := d.answerOne()
 	if err != nil {
-		return nil, d.in.explain(err)
+		return nil, nil, d.in.explain(err)
 	}
 	if a == nil {
-		return nil, d.faults[0]
+		return nil, nil, d.faults[0]
 	}
-	return a, nil
+	return a, d.faults, nil
 }
 
 // appReader reads apps from JSON without holding more than one field of one.

@@ -184,7 +184,7 @@ func TestReadApp(t *testing.T) {
 		{"cut", `{"app":{"id":"/a"}`, "cut short"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			a, err := readApp(strings.NewReader(tt.answer), 1<<20)
+			a, _, err := readApp(strings.NewReader(tt.answer), 1<<20)
 			switch {
 			case tt.says == "" && (err != nil || a == nil || a.id != "/a" || len(a.tasks) != 1):
 				t.Errorf("readApp(%q) = %v, %v", tt.answer, a, err)
@@ -217,7 +217,7 @@ const wholeApp = `{"id":"/shop/web","instances":3,"version":"2026-01-02T12:00:00
 
 func one(t *testing.T, text string) *app {
 	t.Helper()
-	a, err := readApp(strings.NewReader(`{"app":`+text+`}`), defaultMaxAnswer)
+	a, _, err := readApp(strings.NewReader(`{"app":`+text+`}`), defaultMaxAnswer)
 	if err != nil {
 		t.Fatal(err)
 	}

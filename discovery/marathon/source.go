@@ -22,7 +22,8 @@ import (
 
 // Source tells what a Marathon says. It implements discovery.Source and
 // discovery.Confirmer. The key of an update is apps and the id of the app, such
-// as apps/shop/web, or begins with labels for what labels make.
+// as apps/shop/web, only apps for what is wrong with apps without an id, or
+// begins with labels for what labels make.
 //
 // While Marathon does not answer, everything stays as it is known; Watches says
 // since when. All methods are safe for concurrent use.
@@ -39,8 +40,9 @@ type Source struct {
 	apps       map[string]*known
 	cluster    *cluster
 	labels     *labels
-	held       int             // apps whose absence is held back
-	remembered map[string]*app // what File said, until it is known whether that still holds
+	held       int              // apps whose absence is held back
+	nameless   []*routing.Fault // what is wrong with apps whose id cannot be read
+	remembered map[string]*app  // what File said, until it is known whether that still holds
 	pending    map[string]discovery.Update
 	stirred    map[string]bool // apps whose instances are to be looked at again
 	ready      bool            // a snapshot was taken in
@@ -168,6 +170,9 @@ func (s *Source) batch(now time.Time, over bool) (b discovery.Batch, next time.T
 	defer s.mu.Unlock()
 	if over && !s.ready {
 		s.fallBack()
+		if s.stale.IsZero() {
+			s.stale = now // nothing was heard yet
+		}
 	}
 	if s.why == nil && s.ready {
 		s.release(func(held *discovery.Held) bool { return !now.Before(held.Until) })
@@ -231,8 +236,9 @@ var errOther = errors.New("the answer is about another app")
 // none to disappear by itself: a snapshot has to say so.
 func (s *Source) fetchOne(ctx context.Context, id string) error {
 	var a *app
+	var faults []*routing.Fault
 	err := s.client.one(ctx, id, func(r io.Reader) (err error) {
-		a, err = readApp(r, s.o.MaxAnswer)
+		a, faults, err = readApp(r, s.o.MaxAnswer)
 		return err
 	})
 	if err == nil && a.id != id {
@@ -246,7 +252,7 @@ func (s *Source) fetchOne(ctx context.Context, id string) error {
 	s.traffic.Fetches++
 	switch {
 	case err == nil:
-		s.put(id, a, nil)
+		s.put(id, a, faults)
 	case err != errAbsent: //nolint:errorlint // it is never wrapped
 		return err
 	case s.apps[id] == nil:
@@ -260,31 +266,47 @@ func (s *Source) fetchOne(ctx context.Context, id string) error {
 	return nil
 }
 
+// Why an absence is held back.
+const (
+	whyNone     = "Marathon said that there are no apps at all, after there were some"
+	whyNameless = "Marathon told of an app by no id that can be read, which may be this one"
+)
+
 // replace takes note of a whole list. What is missing from it is gone, unless
-// nothing is left, which is held back.
+// nothing is left, or something is there of which it is not known what it is:
+// then it is held back.
 func (s *Source) replace(apps map[string]*app, faults []*routing.Fault, now time.Time) {
-	if !s.ready && len(apps) == 0 {
-		s.fallBack()
+	of, nameless := make(map[string][]*routing.Fault), []*routing.Fault(nil)
+	for _, f := range faults {
+		if _, there := apps[f.Name]; there {
+			of[f.Name] = append(of[f.Name], f)
+		} else {
+			nameless = append(nameless, f)
+		}
 	}
+	s.tellNameless(nameless)
+	held := &discovery.Held{Since: now, Until: now.Add(s.o.Hold), Why: whyNone}
+	if len(nameless) > 0 {
+		held.Why = whyNameless
+	}
+	believed := len(apps) > 0 && len(nameless) == 0
 	for id, a := range s.remembered {
-		if apps[id] != nil {
+		switch read, there := apps[id]; {
+		case read != nil:
 			s.cluster.instances(a, now) // so that it is known what health checks said last
+		case (there || !believed) && s.apps[id] == nil:
+			s.put(id, a, nil)
 		}
 	}
 	s.ready, s.remembered = true, nil
-	of := make(map[string][]*routing.Fault)
-	for _, f := range faults {
-		of[f.Name] = append(of[f.Name], f)
-	}
 	for id, a := range apps {
 		s.put(id, a, of[id])
 	}
-	held := &discovery.Held{Since: now, Until: now.Add(s.o.Hold), Why: "Marathon said that there are no apps at all, after there were some"}
 	for id, k := range s.apps {
 		_, there := apps[id]
 		switch {
 		case there:
-		case len(apps) > 0:
+		case believed:
 			s.remove(id)
 		case k.held == nil:
 			k.held = held
@@ -292,6 +314,16 @@ func (s *Source) replace(apps map[string]*app, faults []*routing.Fault, now time
 			s.stirred[id] = true
 		}
 	}
+}
+
+// tellNameless adds the update of what is wrong with apps whose id cannot be
+// read, if it differs from what was told.
+func (s *Source) tellNameless(faults []*routing.Fault) {
+	if reflect.DeepEqual(s.nameless, faults) {
+		return
+	}
+	s.nameless = faults
+	s.pend(discovery.Update{Key: resourceApps, Faults: faults, Gone: len(faults) == 0})
 }
 
 // put takes note of an app that is there; one that cannot be read stays as it

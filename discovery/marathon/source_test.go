@@ -695,6 +695,100 @@ func TestAnAppThatCannotBeReadStaysAsItWas(t *testing.T) {
 	})
 }
 
+// TestAnAppThatCannotBeReadAfterAStartIsAsItWasBefore, whose last good form is
+// the one that was remembered.
+func TestAnAppThatCannotBeReadAfterAStartIsAsItWasBefore(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "marathon.json")
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		m := newScript("/a", "/b")
+		n.serve(t, "m:80", m)
+		w := watch(t, marathon.Options{Dial: n.dial, File: file})
+		w.after(time.Minute)
+		w.end()
+		m.put("/a", `{"id":"/a","tasks":7}`)
+		w = watch(t, marathon.Options{Dial: n.dial, File: file})
+		expect(t, "at first", w.after(time.Minute), "apps/a 10.0.0.1:31002 InvalidApp, apps/b 10.0.0.1:31002")
+		w.end()
+		w = watch(t, marathon.Options{Dial: n.dial, File: file})
+		expect(t, "after another start", w.after(time.Minute), "apps/a 10.0.0.1:31002 InvalidApp, apps/b 10.0.0.1:31002")
+		m.put("/a", running("/a", "10.0.0.2"))
+		m.event("status_update_event", "/a")
+		expect(t, "once it can be read", w.after(time.Minute), "apps/a 10.0.0.2:31002 urgent")
+	})
+}
+
+// TestAMarathonThatWasNeverHeardIsStale, also while the first question to it
+// still waits for its answer: nobody knows then what there is not.
+func TestAMarathonThatWasNeverHeardIsStale(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		m := newScript("/a", "/b")
+		m.noEvents = true
+		m.answer(hangs)
+		n.serve(t, "m:80", m)
+		w := watch(t, marathon.Options{Dial: n.dial})
+		expect(t, "within the patience", w.after(9*time.Second), "")
+		w.after(2 * time.Second)
+		if w.listed != 1 || !strings.Contains(w.fare(), "stale for 1s") {
+			t.Errorf("after the patience the first listing ended %d times, and it fares %q, want that it is stale since then", w.listed, w.fare())
+		}
+		m.answer(nil)
+		w.after(10 * time.Minute)
+		if fare := w.fare(); strings.Contains(fare, "stale") {
+			t.Errorf("once it answers, it fares %q", fare)
+		}
+	})
+}
+
+// TestAWarningStays when an event has the app that it is about asked for by
+// itself.
+func TestAWarningStays(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		m := newScript("/b")
+		odd := func(host string) string {
+			return strings.Replace(running("/a", host), `"instances"`, `"labels":{"sluice:own":"1"},"instances"`, 1)
+		}
+		m.put("/a", odd("10.0.0.1"))
+		n.serve(t, "m:80", m)
+		w := watch(t, marathon.Options{Dial: n.dial})
+		expect(t, "at first", w.after(time.Minute), "apps/a 10.0.0.1:31002 InvalidApp, apps/b 10.0.0.1:31002")
+		m.event("status_update_event", "/a")
+		expect(t, "after an event", w.after(time.Second), "")
+		m.put("/a", odd("10.0.0.2"))
+		m.event("status_update_event", "/a")
+		expect(t, "after a change", w.after(time.Second), "apps/a 10.0.0.2:31002 InvalidApp urgent")
+		m.put("/a", running("/a", "10.0.0.2"))
+		m.event("api_post_event", "/a")
+		expect(t, "once nothing is wrong", w.after(time.Second), "apps/a 10.0.0.2:31002")
+	})
+}
+
+// TestAnAppWithoutAnIDIsTold, and takes none away that it may be.
+func TestAnAppWithoutAnIDIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		m := newScript("/a", "/b")
+		n.serve(t, "m:80", m)
+		w := watch(t, marathon.Options{Dial: n.dial})
+		w.after(time.Minute)
+		m.put("/a", `{"id":null}`)
+		m.hangUp()
+		expect(t, "then", w.after(time.Second), "apps InvalidApp, apps/a 10.0.0.1:31002 held")
+		m.put("/a", running("/a", "10.0.0.1"))
+		m.hangUp()
+		expect(t, "once it has one again", w.after(time.Minute), "apps gone, apps/a 10.0.0.1:31002")
+		m.put("/a", `{"id":null}`)
+		m.hangUp()
+		expect(t, "if it never has", w.after(2*time.Minute), "apps InvalidApp, apps/a 10.0.0.1:31002 held, apps/a gone urgent")
+	})
+}
+
 func TestAStartWhileMarathonIsDown(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
