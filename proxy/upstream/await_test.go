@@ -328,3 +328,28 @@ func TestProveWaitsForTheFirstChecks(t *testing.T) {
 		}
 	})
 }
+
+// Until tables are let go of, the target before follows its name.
+func TestWhatIsKnownStaysWhenANameMovesThatServedBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := watched(t, nil)
+		behind := []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3")}
+		p.SetFind(func(string) []netip.Addr { return behind })
+		how := upstream.Choosing{Watch: routing.PartOf(routing.Watch{Ejection: routing.DefaultEjection()})}
+		name := p.Target("vip.test.", 80)
+		p.Settle(t.Context(), []*upstream.Target{name})
+		before := p.Balanced(name, how)
+		target := p.FixedBalanced(fixed("81", "82"), before, how)
+		for range 3 {
+			request(t, target, "81", refuses)
+		}
+		synctest.Wait()
+		expectShares(t, "one fails", target, "82 300")
+		behind = []netip.Addr{netip.MustParseAddr("127.0.0.4"), netip.MustParseAddr("127.0.0.5")}
+		pass(10 * time.Second)
+		if got := instances(before); got != "127.0.0.4:80 127.0.0.5:80" {
+			t.Errorf("the name leads to %s", got)
+		}
+		expectShares(t, "the name moves", p.FixedBalanced(fixed("81", "82", "83"), target, how), "82 150, 83 150")
+	})
+}

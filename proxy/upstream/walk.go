@@ -156,11 +156,16 @@ func (t *Target) lookAfter(c, was *chosen, list []balance.Member, asked *Choosin
 	w := &held
 	ejects := w.Ejection != routing.Ejection{} && len(list) > 1 // the only one never is
 	if !ejects && w.Health.Every == 0 && w.SlowStart == 0 {
-		t.record.rest()
+		if t.owns() {
+			t.record.rest()
+		}
 		return len(list)
 	}
 	if t.record == nil {
 		t.record = &record{pool: t.pool, owner: t}
+	}
+	if !t.owns() {
+		return len(list) // the record follows what took the place of t
 	}
 	r := t.record
 	members := r.follow(t, c, was, w, now)
@@ -188,6 +193,10 @@ func (t *Target) lookAfter(c, was *chosen, list []balance.Member, asked *Choosin
 	r.panics = s.panics
 	return s.usable
 }
+
+// owns reports whether what is known of the instances is the target's, and no
+// other one took its place. Pool.mu is held.
+func (t *Target) owns() bool { return t.record == nil || t.record.owner == t }
 
 // defaultWeight is the weight of an instance that says none.
 const defaultWeight = 100
