@@ -5,6 +5,7 @@ package upstream_test
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -333,8 +334,13 @@ func TestProveWaitsForTheFirstChecks(t *testing.T) {
 func TestWhatIsKnownStaysWhenANameMovesThatServedBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _ := watched(t, nil)
-		behind := []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3")}
-		p.SetFind(func(string) []netip.Addr { return behind })
+		var moved atomic.Bool
+		p.SetFind(func(string) []netip.Addr {
+			if moved.Load() {
+				return []netip.Addr{netip.MustParseAddr("127.0.0.4"), netip.MustParseAddr("127.0.0.5")}
+			}
+			return []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3")}
+		})
 		how := upstream.Choosing{Watch: routing.PartOf(routing.Watch{Ejection: routing.DefaultEjection()})}
 		name := p.Target("vip.test.", 80)
 		p.Settle(t.Context(), []*upstream.Target{name})
@@ -345,7 +351,7 @@ func TestWhatIsKnownStaysWhenANameMovesThatServedBefore(t *testing.T) {
 		}
 		synctest.Wait()
 		expectShares(t, "one fails", target, "82 300")
-		behind = []netip.Addr{netip.MustParseAddr("127.0.0.4"), netip.MustParseAddr("127.0.0.5")}
+		moved.Store(true)
 		pass(10 * time.Second)
 		if got := instances(before); got != "127.0.0.4:80 127.0.0.5:80" {
 			t.Errorf("the name leads to %s", got)
