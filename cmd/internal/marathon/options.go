@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -116,18 +117,25 @@ func (o *Options) Open() (*Cluster, error) {
 	if o.IPIndex < 0 {
 		return nil, fmt.Errorf("--marathon-ip-index: %d is below 0", o.IPIndex)
 	}
-	for _, group := range o.Groups {
-		if strings.TrimSpace(group) == "" {
-			return nil, errors.New("--marathon-lb-groups: a name is empty; * stands for all groups")
-		}
+	groups := trimmed(o.Groups)
+	if slices.Contains(groups, "") {
+		return nil, errors.New("--marathon-lb-groups: a name is empty; * stands for all groups")
 	}
-	c := &Cluster{Environments: environments, options: o.Access.Options(o.URLs)}
-	c.options.Groups, c.options.LBCertificates, c.options.Environments = o.Groups, o.Certificates, environments
+	c := &Cluster{Environments: environments, options: o.Access.Options(trimmed(o.URLs))}
+	c.options.Groups, c.options.LBCertificates, c.options.Environments = groups, trimmed(o.Certificates), environments
 	c.options.Resync, c.options.KeepLost, c.options.IPIndex = o.Resync, keep, o.IPIndex
 	if _, err := marathon.New(c.options); err != nil { // what is wrong is told before anything starts
 		return nil, fmt.Errorf("--marathon: %w", err)
 	}
 	return c, nil
+}
+
+// trimmed returns a list without the spaces around commas.
+func trimmed(list []string) (all []string) {
+	for _, one := range list {
+		all = append(all, strings.TrimSpace(one))
+	}
+	return all
 }
 
 // given names the first flag that says something of a Marathon; empty if none
