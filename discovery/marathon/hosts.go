@@ -18,8 +18,9 @@ const (
 	lookAgain, lookRetry = time.Minute, 10 * time.Second
 	// lookTimeout bounds a look-up, and how long instances wait for it.
 	lookTimeout = 5 * time.Second
-	// lookups bounds how many are under way.
-	lookups = 8
+	// lookups bounds how many are under way, and round how many are waited for
+	// before what they found is told.
+	lookups, round = 32, 64
 )
 
 // hosts finds the addresses of hosts that have names, as agents may. The last
@@ -104,7 +105,9 @@ func (h *hosts) run(ctx context.Context, moved func(hosts map[string]bool)) {
 	}
 }
 
-// due returns the hosts to ask for now, or how long there are none.
+// due returns the hosts to ask for now, a round of them at most, or how long
+// there are none. Those that have waited longest come first, after those that
+// are new.
 func (h *hosts) due(now time.Time) (due []string, next time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -116,7 +119,8 @@ func (h *hosts) due(now time.Time) (due []string, next time.Duration) {
 			due = append(due, host)
 		}
 	}
-	return due, next
+	slices.SortFunc(due, func(a, b string) int { return h.known[a].again.Compare(h.known[b].again) })
+	return due[:min(len(due), round)], next
 }
 
 // find looks hosts up and returns those whose address is another one now.

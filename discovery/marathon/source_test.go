@@ -1128,6 +1128,35 @@ func TestParseKeepLost(t *testing.T) {
 	}
 }
 
+// TestAHostIsFoundBesideMany of which nothing is heard, as where a server of
+// names is gone: it is told before all of them were waited for.
+func TestAHostIsFoundBesideMany(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		m := newScript()
+		m.put("/a", running("/a", "z-good"))
+		for i := range 400 {
+			id := fmt.Sprintf("/z%d", i)
+			m.put(id, running(id, fmt.Sprintf("dead-%d", i)))
+		}
+		n.serve(t, "m:80", m)
+		w := watch(t, marathon.Options{Dial: n.dial, Lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
+			if host == "z-good" && ctx.Err() == nil {
+				return []netip.Addr{netip.MustParseAddr("10.0.0.7")}, nil
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}})
+		w.after(90 * time.Second)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if got := w.state["apps/a"].Instances; len(got) != 1 {
+			t.Errorf("after 90 s there are %d instances, want 1", len(got))
+		}
+	})
+}
+
 func TestWhatStandsInAGroupIsOfItsEnvironment(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
