@@ -58,7 +58,7 @@ func (s *Source) recall(ctx context.Context) {
 	if s.o.File == "" {
 		return
 	}
-	m, err := readInTime(ctx, s.o.File, min(firstRead, s.o.Patience))
+	m, err := readInTime(ctx, s.o.File, firstRead)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), ctx.Err() != nil:
 		return

@@ -52,7 +52,7 @@ func TestADiskThatHangsHoldsNoStartUp(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := begin(t, kubernetes.Options{Client: s.client(t), File: pipe, Patience: 50 * time.Millisecond})
+	w := begin(t, kubernetes.Options{Client: s.client(t), File: pipe, Patience: time.Hour})
 	w.awaits(shopTold)
 	// Whoever opens the pipe ends what hangs.
 	r, err := os.OpenFile(pipe, os.O_RDWR|syscall.O_NONBLOCK, 0)
