@@ -294,6 +294,7 @@ func (s *Source) replace(apps map[string]*app, faults []*routing.Fault, now time
 		switch read, there := apps[id]; {
 		case read != nil:
 			s.cluster.instances(a, now) // so that it is known what health checks said last
+			s.stirred[id] = true        // it may have been asked for before that was known
 		case (there || !believed) && s.apps[id] == nil:
 			s.put(id, a, nil)
 		}

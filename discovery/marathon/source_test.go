@@ -719,6 +719,39 @@ func TestAnAppThatCannotBeReadAfterAStartIsAsItWasBefore(t *testing.T) {
 	})
 }
 
+// TestWhatHealthChecksSaidIsKnownAfterAStart, also of an app that was asked for
+// by itself before everything was.
+func TestWhatHealthChecksSaidIsKnownAfterAStart(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "marathon.json")
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		m := newScript("/b")
+		checked := strings.Replace(running("/a", "10.0.0.1"), `"instances"`, `"healthChecks":[{"protocol":"HTTP"}],"instances"`, 1)
+		m.put("/a", strings.Replace(checked, `"state"`, `"healthCheckResults":[{"alive":true}],"state"`, 1))
+		n.serve(t, "m:80", m)
+		w := watch(t, marathon.Options{Dial: n.dial, File: file})
+		w.after(time.Minute)
+		w.end()
+		m.mu.Lock()
+		m.quiet = true
+		m.mu.Unlock()
+		m.put("/a", checked)
+		w = watch(t, marathon.Options{Dial: n.dial, File: file})
+		m.times("/v2/apps/a")
+		m.event("status_update_event", "/a")
+		w.after(time.Minute)
+		if got := m.times("/v2/apps/a"); got != 1 {
+			t.Errorf("the app was asked for %d times by itself, want once", got)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if got := w.state["apps/a"].Instances; len(got) != 1 || !got[0].Ready {
+			t.Errorf("told are %+v, want one that is ready", got)
+		}
+	})
+}
+
 // TestAMarathonThatWasNeverHeardIsStale, also while the first question to it
 // still waits for its answer: nobody knows then what there is not.
 func TestAMarathonThatWasNeverHeardIsStale(t *testing.T) {
