@@ -90,14 +90,14 @@ func rests(apps []painted, alive func(a *app, t *task) bool) map[string]bool {
 			return nil
 		}
 	}
-	healthy := newer.instances
-	if len(newer.checks) > 0 {
-		healthy = 0
-		for i := range newer.tasks {
-			if alive(newer.app, &newer.tasks[i]) {
-				healthy++
-			}
+	healthy := 0
+	for i := range newer.tasks {
+		if t := &newer.tasks[i]; len(newer.checks) == 0 && t.state == stateRunning || len(newer.checks) > 0 && alive(newer.app, t) {
+			healthy++
 		}
+	}
+	if len(newer.checks) == 0 { // marathon-lb takes all that are asked for as healthy, also those that do not run yet
+		healthy = min(healthy, newer.instances)
 	}
 	var ids []string
 	for i := range older.tasks {

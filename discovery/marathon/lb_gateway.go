@@ -173,13 +173,7 @@ func (g lbGateway) asJSON() []byte {
 
 // add adds a route.
 func (w *gatewayWriter) add(name string, r lbRoute) {
-	if w.names == nil {
-		w.names = make(map[string]bool)
-	}
-	for k := 2; w.names[name]; k++ {
-		name = strings.TrimSuffix(name, "."+strconv.Itoa(k-1)) + "." + strconv.Itoa(k)
-	}
-	w.names[name] = true
+	name = w.unused(name)
 	r.Weight = "0%"
 	if r.Condition == "" {
 		r.Weight = "100%"
@@ -187,6 +181,18 @@ func (w *gatewayWriter) add(name string, r lbRoute) {
 		r.Strength = "100%"
 	}
 	w.gateway.Routes = append(w.gateway.Routes, map[string]lbRoute{name: r})
+}
+
+// unused returns a name that no route has, such as the one asked for.
+func (w *gatewayWriter) unused(name string) string {
+	if w.names == nil {
+		w.names = make(map[string]bool)
+	}
+	for k := 2; w.names[name]; k++ {
+		name = strings.TrimSuffix(name, "."+strconv.Itoa(k-1)) + "." + strconv.Itoa(k)
+	}
+	w.names[name] = true
+	return name
 }
 
 // host writes the gateway of a host, of sorted offers. Those without tasks are
@@ -251,6 +257,7 @@ func (w *gatewayWriter) rule(o *offer, apart bool) {
 	r.Condition = both(condition, o.lets())
 	name := o.called()
 	if o.sticky && apart && !o.closed {
+		name = w.unused(name)
 		inner := w.name + "/" + name
 		w.inner = append(w.inner, lbGateway{
 			Kind: "gateways", Name: inner, Sticky: "instance", Sluice: &lbGatewayOwn{Port: "none"},
@@ -364,10 +371,13 @@ func both(conditions ...string) string {
 	return strings.Join(parts, " and ")
 }
 
+// all reports whether the rule has every path.
+func (p *pathRule) all() bool { return len(p.prefixes) == 0 || slices.Contains(p.prefixes, "/") }
+
 // condition returns that of the paths of a rule; empty for all.
 func (p *pathRule) condition() string {
 	switch {
-	case len(p.prefixes) == 0 || slices.Contains(p.prefixes, "/"):
+	case p.all():
 		return ""
 	case p.fold:
 		return "< path_beg -i " + strings.Join(p.prefixes, " ") + " >"
@@ -384,15 +394,15 @@ func (p *pathRule) condition() string {
 
 // has reports whether a path is one of the rule.
 func (p *pathRule) has(path string) bool {
-	return p.condition() == "" || slices.ContainsFunc(p.prefixes, func(prefix string) bool {
+	return p.all() || slices.ContainsFunc(p.prefixes, func(prefix string) bool {
 		return strings.HasPrefix(path, prefix) || p.fold && len(path) >= len(prefix) && strings.EqualFold(path[:len(prefix)], prefix)
 	})
 }
 
 // covers reports whether the rule has every path of another one.
 func (p *pathRule) covers(o pathRule) bool {
-	if p.condition() == "" {
+	if p.all() {
 		return true
 	}
-	return o.condition() != "" && (p.fold || !o.fold) && !slices.ContainsFunc(o.prefixes, func(prefix string) bool { return !p.has(prefix) })
+	return !o.all() && (p.fold || !o.fold) && !slices.ContainsFunc(o.prefixes, func(prefix string) bool { return !p.has(prefix) })
 }

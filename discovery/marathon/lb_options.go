@@ -4,6 +4,7 @@ package marathon
 
 import (
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -67,27 +68,58 @@ var needless = regexp.MustCompile(`^option\s+(forwardfor|http-keep-alive|http-se
 // taken are values that mean the same here as they do in HAProxy.
 var taken = regexp.MustCompile(`^%\[(src|dst|src_port|dst_port|path|query|method|base|hdr\([A-Za-z0-9-]+\))\]$`)
 
+// optionLines is what lines of HAProxy say.
+type optionLines struct {
+	text  string
+	edits headerEdits
+	left  string // the first that is not taken over; empty if all are
+}
+
 // options takes over lines of HAProxy that change header fields.
 func (r *labelReader) options(o *offer, value string) {
-	edits := o.edits
-	var left []string
-	for line := range strings.SplitSeq(value, "\n") {
+	if r.edited.text != value {
+		r.edited = readLines(value)
+	}
+	o.edits = r.edited.edits.clone()
+	if left := r.edited.left; left != "" {
+		r.say(NotSupported, quoted(left)+" is raw text of HAProxy, of which there is none here; set, add and remove header fields without conditions, "+
+			fmt.Sprintf("%d of them at most, or write a gateway", maxEdits))
+		return
+	}
+	r.say(Translated, "")
+}
+
+// readLines reads lines of HAProxy. Of those that change header fields there
+// may be so many: each is tried with all before.
+func readLines(text string) optionLines {
+	read := optionLines{text: text}
+	tried := 0
+	for line := range strings.SplitSeq(text, "\n") {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") || needless.MatchString(line) {
 			continue
 		}
-		if next, ok := takeOption(edits, line); ok {
-			edits = next
-			continue
+		if tried++; tried <= maxEdits {
+			if next, ok := takeOption(read.edits, line); ok {
+				read.edits = next
+				continue
+			}
 		}
-		left = append(left, line)
+		if read.left == "" {
+			read.left = directive(line)
+		}
+		if tried > maxEdits {
+			break
+		}
 	}
-	if len(left) == 0 {
-		r.say(Translated, "")
-	} else {
-		r.say(NotSupported, quoted(left[0])+" is raw text of HAProxy, of which there is none here; set, add and remove header fields without conditions, or write a gateway")
-	}
-	o.edits = edits
+	return read
+}
+
+// directive returns what a line of HAProxy is about, without what it says of it:
+// that may be what lets somebody in.
+func directive(line string) string {
+	words := strings.Fields(line)
+	return strings.Join(words[:min(len(words), 3)], " ")
 }
 
 // takeOption adds the change that a line makes; false if it cannot be made
@@ -161,6 +193,9 @@ func (e *fieldEdits) clone() *fieldEdits {
 // acceptable reports whether a gateway may have a route.
 func acceptable(r lbRoute) bool {
 	r.Selector, r.Weight = "true", "100%"
+	if r.Condition != "" {
+		r.Strength = "100%"
+	}
 	return readable(lbGateway{Name: "a", Routes: []map[string]lbRoute{{"a": r}}})
 }
 

@@ -19,6 +19,9 @@ const (
 	maxOffers    = 256     // ports of an app
 	maxPathBytes = 4 << 10 // of all paths of a port
 	maxNetworks  = 100
+	maxFiles     = 100 // of certificates, of a port
+	maxEdits     = 64  // lines of HAProxy that change header fields, of a port
+	maxRootBytes = 1 << 10
 	maxShown     = 60 // of a value, in messages
 )
 
@@ -82,6 +85,8 @@ type labelReader struct {
 	app  *app
 	read *lbApp
 	said labelNote // of the label that is being read
+
+	edited optionLines // what was read last of lines of HAProxy: one label may be of all ports
 }
 
 // knownLabels are the rows by name.
@@ -222,6 +227,10 @@ func (r *labelReader) complete(o *offer) {
 	if o.pathed && o.order == 0 {
 		o.order = 1
 	}
+	if conditions := []string{o.rule.condition(), o.lets()}; !o.rule.never && conditions[0] != "" && !isCondition(conditions) {
+		r.amend(o, labelPath, NotSupported, "there are too many paths for one condition, so its hosts have no route to the port; write a gateway with several routes")
+		o.rule = pathRule{never: true}
+	}
 	if o.pathed && len(o.hosts) == 0 {
 		r.amend(o, labelPath, Translated, "without effect, as in marathon-lb: it needs a VHOST")
 	}
@@ -241,6 +250,12 @@ func (r *labelReader) complete(o *offer) {
 	if !o.tcp {
 		o.dropped = true
 	}
+}
+
+// isCondition reports whether a route may ask for all of some conditions, beside
+// how its clients come.
+func isCondition(conditions []string) bool {
+	return acceptable(lbRoute{Condition: both("not < ssl_fc >", both(conditions...))})
 }
 
 // needsHTTP reports whether a balance asks for what only requests have.
@@ -384,8 +399,8 @@ func (r *labelReader) path(o *offer, value string) {
 	}
 	for _, p := range fields {
 		switch {
-		case !isPath(p):
-			r.say(Wrong, quoted(p)+" begins no path: paths begin with /, and have neither quotes nor characters beyond ASCII")
+		case !isPath(p) || strings.ContainsAny(p, `#\`):
+			r.say(Wrong, quoted(p)+" begins no path: paths begin with /, and have neither quotes, # nor \\, nor characters beyond ASCII")
 		case !slices.Contains(o.rule.prefixes, p):
 			o.rule.prefixes = append(o.rule.prefixes, p)
 		}
@@ -445,11 +460,15 @@ func (r *labelReader) certificate(o *offer, value string) {
 	for f := range strings.FieldsSeq(value) {
 		switch {
 		case f == "crt":
+		case slices.Contains(o.certificates, f):
+		case len(o.certificates) == maxFiles:
+			r.say(NotSupported, fmt.Sprintf("of its files the first %d are shown", maxFiles))
+			return
 		case strings.HasPrefix(f, "secret:") || !readable(withCertificate(f)):
 			o.dropped = true
 			r.say(Wrong, quoted(f)+" is no file, absolute or below the directory of certificates of the proxies, so the port is not offered")
 			return
-		case !slices.Contains(o.certificates, f):
+		default:
 			o.certificates = append(o.certificates, f)
 		}
 	}
@@ -495,7 +514,7 @@ func (r *labelReader) strip(o *offer, value string) {
 	path := strings.TrimRight(strings.TrimSpace(value), "/")
 	switch {
 	case path == "":
-	case !isPath(path) || len(path) > 256 || strings.ContainsAny(path, `\()[],%;*+?^$|{}`):
+	case !isPath(path) || len(path) > 256 || strings.ContainsAny(path, `\()[],%;*+?^$|{}#`):
 		r.say(NotSupported, quoted(value)+" cannot be taken from the beginning of paths: letters, digits and /._~- are allowed; write a gateway with rewrites")
 	default:
 		o.strip = path
@@ -507,6 +526,10 @@ func (r *labelReader) root(o *offer, value string) {
 	if !isPath(value) && !strings.HasPrefix(value, "https://") && !strings.HasPrefix(value, "http://") ||
 		strings.HasPrefix(value, "//") || strings.ContainsFunc(value, func(c rune) bool { return c <= ' ' || c > '~' }) {
 		r.say(Wrong, quoted(value)+" is no path")
+		return
+	}
+	if len(value) > maxRootBytes {
+		r.say(NotSupported, fmt.Sprintf("it is longer than %d bytes, so nothing leads there", maxRootBytes))
 		return
 	}
 	o.root = value

@@ -124,7 +124,7 @@ func report(apps map[string]*app, faults []*routing.Fault, o MigrateOptions) *Re
 func (rep *Report) app(a *app, read *lbApp, l *labels) {
 	values := make(map[string]string, len(a.labels))
 	for _, label := range a.labels {
-		if !strings.Contains(strings.ToLower(label.Name), "auth") { // what lets somebody in is not shown
+		if !letsIn(label.Name) && !letsIn(label.Value) {
 			values[label.Name] = label.Value
 		}
 	}
@@ -148,6 +148,13 @@ func (rep *Report) app(a *app, read *lbApp, l *labels) {
 	if !selectable(a.id) && len(read.notes) > 0 {
 		rep.Notes = append(rep.Notes, "no selector can ask for "+quoted(a.id)+", so its labels make no gateways")
 	}
+}
+
+// letsIn reports whether a text may be about what lets somebody in, which is
+// not shown: passwords of AUTH, fields of Authorization, lists of users.
+func letsIn(text string) bool {
+	text = strings.ToLower(text)
+	return strings.Contains(text, "auth") || strings.Contains(text, "password")
 }
 
 // outside says that a port is of no group that is served.
