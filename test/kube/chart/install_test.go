@@ -238,11 +238,11 @@ func (i *installation) routes(ctx context.Context, gateway string) (map[string]s
 	return all, nil
 }
 
-// untilRoutes waits until a gateway has routes with these weights.
-func (i *installation) untilRoutes(gateway string, want map[string]string) {
+// untilRoutes waits until the gateway of products has routes with these weights.
+func (i *installation) untilRoutes(want map[string]string) {
 	i.Helper()
 	i.b.Eventually(i.T, fmt.Sprintf("routes %v", want), func(ctx context.Context) error {
-		got, err := i.routes(ctx, gateway)
+		got, err := i.routes(ctx, "sava-product")
 		if err == nil && !maps.Equal(got, want) {
 			err = fmt.Errorf("they are %v", got)
 		}
@@ -383,7 +383,7 @@ func TestTheTutorialIsTrueOfAnInstallation(t *testing.T) {
 
 	// Another version is deployed beside it. Nothing of the traffic goes there.
 	i.deploy("sava-product", "2.0.1", "", "8080", "")
-	i.untilRoutes("sava-product", map[string]string{"(1.0.3)": "100%", "(2.0.1)": "0%"})
+	i.untilRoutes(map[string]string{"(1.0.3)": "100%", "(2.0.1)": "0%"})
 	if got := i.versions(20, ""); got["1.0.3"] != 20 {
 		t.Errorf("the versions answer %v, want 1.0.3 alone", got)
 	}
@@ -413,7 +413,7 @@ func TestTheTutorialIsTrueOfAnInstallation(t *testing.T) {
 
 	// The old one is deleted, the new one has more instances.
 	i.b.Kubectl(t, "delete", "deployment/sava-product-1.0.3", "--namespace", i.ns)
-	i.untilRoutes("sava-product", map[string]string{"(2.0.1)": "100%"})
+	i.untilRoutes(map[string]string{"(2.0.1)": "100%"})
 	i.b.Kubectl(t, "scale", "deployment/sava-product-2.0.1", "--replicas=3", "--namespace", i.ns)
 	i.b.Eventually(t, "three instances", func(ctx context.Context) error {
 		out, err := i.try(ctx, "", "get", "gateway", "sava-product", "-o", "json")
