@@ -114,3 +114,20 @@ func TestMigrateShowsNothingThatLetsSomebodyIn(t *testing.T) {
 		}
 	}
 }
+
+func TestMigrateNamesTheAppWhoseLabelsCount(t *testing.T) {
+	const answer = `{"apps": [{"id": "/a", "ports": [10001], "labels": {"HAPROXY_GROUP": "external", "HAPROXY_0_VHOST": "shop.example"}},
+		{"id": "/b-blue", "ports": [10002], "labels": {"HAPROXY_GROUP": "external", "HAPROXY_DEPLOYMENT_GROUP": "b",
+			"HAPROXY_DEPLOYMENT_STARTED_AT": "2026-01-03T00:00:00Z"}},
+		{"id": "/b-green", "ports": [10003], "labels": {"HAPROXY_GROUP": "external", "HAPROXY_DEPLOYMENT_GROUP": "b",
+			"HAPROXY_DEPLOYMENT_STARTED_AT": "2026-01-02T00:00:00Z", "HAPROXY_0_VHOST": "shop.example"}}]}`
+	report, err := Migrate(strings.NewReader(answer), MigrateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range report.Labels {
+		if l.Label == "HAPROXY_0_VHOST" && (l.Result == Wrong) != (l.App == "/b-green") || l.App == "/b-blue" && l.Result == Wrong {
+			t.Errorf("%s of %s is %v: %s", l.Label, l.App, l.Result, l.Note)
+		}
+	}
+}

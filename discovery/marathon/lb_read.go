@@ -45,6 +45,7 @@ type lbApp struct {
 // offer is a port of an app as labels offer it to clients.
 type offer struct {
 	app     string   // by which the routes of a host are sorted: the id, or the deployment group
+	by      string   // the id of the app whose labels these are
 	ids     []string // of the apps it leads to, sorted; more than one in a deployment group
 	index   int      // of the port
 	service int      // port at which load balancers offer it; 0 if it has none
@@ -198,7 +199,7 @@ func didYouMean(name string) string {
 func (r *labelReader) offer(index int) *offer {
 	p := &r.app.ports[index]
 	return &offer{
-		app: r.app.id, ids: []string{r.app.id}, index: index, service: p.service, enabled: true, tcp: p.tcp,
+		app: r.app.id, by: r.app.id, ids: []string{r.app.id}, index: index, service: p.service, enabled: true, tcp: p.tcp,
 		balance: inTurn, serving: len(r.app.tasks) > 0,
 	}
 }

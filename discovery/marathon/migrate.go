@@ -203,10 +203,10 @@ func (rep *Report) gateways(l *labels) {
 // lose says of a label that another app has what it asks for.
 func (rep *Report) lose(lost lostOffer) {
 	for i := range rep.Labels {
-		if r := &rep.Labels[i]; r.App == lost.ids[0] && r.Label == lost.label {
+		if r := &rep.Labels[i]; r.App == lost.by && r.Label == lost.label {
 			r.Result, r.Note = Wrong, lost.problem
 			return
 		}
 	}
-	rep.Labels = append(rep.Labels, LabelReport{App: lost.ids[0], Port: &lost.index, Label: lost.label, Result: Wrong, Note: lost.problem})
+	rep.Labels = append(rep.Labels, LabelReport{App: lost.by, Port: &lost.index, Label: lost.label, Result: Wrong, Note: lost.problem})
 }
