@@ -263,6 +263,7 @@ func (l *labels) take() []discovery.Update {
 		}
 	}
 	anew(l.stale)
+	anew(l.ousted(next, spaces))
 	if l.freed { // perhaps for one that has found no port
 		l.freed = false
 		anew(l.unplaced)
@@ -376,13 +377,33 @@ func (l *labels) unlink(owner nameIn) {
 	delete(l.unplaced, owner)
 }
 
+// ousted returns whose service ports were made up, and are such as others ask
+// for now: these have them, as they had after a start.
+func (l *labels) ousted(next []*offer, spaces map[*offer]string) map[nameIn]bool {
+	owners := make(map[nameIn]bool)
+	for _, o := range next {
+		n := o.listening()
+		if n < firstInvented || n > lastInvented || o.hostsOnly || o.closed {
+			continue
+		}
+		for other := range l.ports[nameIn{spaces[o], strconv.Itoa(n)}] {
+			if of := (portOf{other.ids[0], other.index}); other.listen == 0 && l.made[of] == n {
+				delete(l.made, of)
+				owners[l.owner(other.ids[0])] = true
+			}
+		}
+	}
+	return owners
+}
+
 // invent returns a service port for a port that has none: always the same one,
 // as long as it is not that of another; 0 if all are taken.
 func (l *labels) invent(space string, o *offer) int {
 	of := portOf{o.ids[0], o.index}
-	if n := l.made[of]; n != 0 {
+	if n := l.made[of]; n != 0 && l.ports[nameIn{space, strconv.Itoa(n)}] == nil {
 		return n
 	}
+	delete(l.made, of)
 	n, ok := routing.FreePort(o.app+":"+strconv.Itoa(o.index), firstInvented, lastInvented, func(n int) bool {
 		return l.ports[nameIn{space, strconv.Itoa(n)}] != nil
 	})

@@ -131,3 +131,24 @@ func TestMigrateNamesTheAppWhoseLabelsCount(t *testing.T) {
 		}
 	}
 }
+
+func TestAPortThatIsAskedForIsNotOneThatWasMadeUp(t *testing.T) {
+	l := newLabels(labelOptions{groups: []string{allGroups}})
+	l.put(asking("/a", 0, nil))
+	l.take()
+	n := l.made[portOf{"/a", 0}]
+	l.put(asking("/b", n, map[string]string{"HAPROXY_0_VHOST": "b.example"}))
+	told := take(l)
+	checkCompiled(t, told)
+	if u := told[fmt.Sprintf("labels/marathon-lb/%d", n)]; len(u.Documents) != 1 || len(u.Faults) > 0 {
+		t.Errorf("the port that is asked for is told as %v", u)
+	}
+	other := l.made[portOf{"/a", 0}]
+	if u := told[fmt.Sprintf("labels/marathon-lb/%d", other)]; other == 0 || other == n || len(u.Documents) != 1 {
+		t.Errorf("the port that is made up is %d after %d, told as %v", other, n, u)
+	}
+	l.put(asking("/a", 0, map[string]string{"HAPROXY_0_PATH": "/a"}))
+	if l.take(); l.made[portOf{"/a", 0}] != other {
+		t.Errorf("another port is made up when the app changes, %d after %d", l.made[portOf{"/a", 0}], other)
+	}
+}
