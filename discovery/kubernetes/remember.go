@@ -3,7 +3,6 @@
 package kubernetes
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -18,22 +17,12 @@ import (
 	"time"
 
 	"github.com/sluice-mesh/sluice/discovery"
+	"github.com/sluice-mesh/sluice/discovery/remember"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
-// saveEvery is how often it is looked whether there is anything new to be
-// remembered. What is known after an end in bad order is older by that much
-// at most.
-const saveEvery = time.Minute
-
-// lastSave is how long the end waits for the file to be written.
-const lastSave = 5 * time.Second
-
 // firstRead is how long the start waits for the file to be read.
 const firstRead = 5 * time.Second
-
-// maxRemembered bounds the file: more than what 100,000 pods come to.
-const maxRemembered = 256 << 20
 
 // memory is what the file holds.
 type memory struct {
@@ -155,8 +144,8 @@ func readMemory(file string) (memory, error) {
 	if err != nil {
 		return memory{}, err
 	}
-	if info.Size() > maxRemembered {
-		return memory{}, fmt.Errorf("it has %d bytes, more than the %d that are read", info.Size(), maxRemembered)
+	if info.Size() > remember.MaxSize {
+		return memory{}, fmt.Errorf("it has %d bytes, more than the %d that are read", info.Size(), remember.MaxSize)
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -198,44 +187,24 @@ func (r *remembered) check() error {
 	return nil
 }
 
-// keep writes the file whenever there is something new in it: once all was
-// listed, each minute, and at the end, when over is closed. Nobody waits for
-// it: what is told while it writes is in what it writes next.
-func (s *Source) keep(ctx context.Context, full, over <-chan struct{}) {
-	tick := time.NewTicker(saveEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-over:
-			s.save(ctx)
-			return
-		case <-full:
-		case <-tick.C:
-		}
-		s.save(ctx)
-	}
+// lost takes note that the file could not be written.
+func (s *Source) lost() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changed = true
 }
 
-// save writes what is told now, once it is all known. What cannot be written
-// is tried again later.
-func (s *Source) save(ctx context.Context) {
-	if s.o.File == "" {
-		return
-	}
-	m, ok := s.remember()
+// take returns what writes the file; nil if nothing is new, or not all is known.
+func (s *Source) take() func(io.Writer) error {
+	m, ok := s.memory()
 	if !ok {
-		return
+		return nil
 	}
-	if err := m.write(s.o.File); err != nil {
-		s.mu.Lock()
-		s.changed = true
-		s.mu.Unlock()
-		s.o.Log.WarnContext(ctx, "what the cluster says is not remembered for the next start", "file", s.o.File, "error", err)
-	}
+	return m.encode
 }
 
-// remember returns what is to be written; false if that is in the file.
-func (s *Source) remember() (m memory, ok bool) {
+// memory returns what is to be written; false if that is in the file.
+func (s *Source) memory() (m memory, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.changed || slices.ContainsFunc(s.groups, func(g *group) bool { return !g.live }) {
@@ -256,26 +225,6 @@ func (s *Source) remember() (m memory, ok bool) {
 		}
 	}
 	return m, true
-}
-
-// write writes the file, or leaves the one before. What a process that was
-// killed meanwhile had written is overwritten by the next one.
-func (m memory) write(file string) (err error) {
-	f, err := os.OpenFile(file+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	w := bufio.NewWriter(f)
-	err = errors.Join(m.encode(w), w.Flush(), f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), file)
 }
 
 // encode writes one update after the other, so that the text is never in memory

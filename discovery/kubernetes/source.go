@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-mesh/sluice/discovery"
+	"github.com/sluice-mesh/sluice/discovery/remember"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
@@ -105,54 +106,16 @@ func (s *Source) Run(ctx context.Context, sink func(discovery.Batch)) error {
 			})
 		}
 	}
-	full, over, saved := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(saved)
-		s.keep(context.WithoutCancel(ctx), full, over)
-	}()
+	keeper := remember.Keeper{Path: s.o.File, Take: s.take, Lost: s.lost, Log: s.o.Log}
+	full, end := keeper.Start(ctx)
 	g.Go(func() error {
-		s.tell(ctx, sink, full)
+		t := discovery.Teller{Batch: s.batch, Wake: s.wake, Patience: s.o.Patience, Listed: full}
+		t.Tell(ctx, sink)
 		return nil
 	})
 	err := g.Wait()
-	close(over)
-	select {
-	case <-saved:
-	case <-time.After(lastSave):
-		s.o.Log.WarnContext(ctx, "what the cluster says is not remembered for the next start: the file cannot be written in time", "file", s.o.File)
-	}
+	end()
 	return err
-}
-
-// tell tells what there is until ctx ends, and puts a token into full once that
-// is all that was listed.
-func (s *Source) tell(ctx context.Context, sink func(discovery.Batch), full chan<- struct{}) {
-	patience := time.NewTimer(s.o.Patience)
-	defer patience.Stop()
-	due := time.NewTimer(time.Hour)
-	defer due.Stop()
-	over := false
-	for {
-		b, next := s.batch(time.Now(), over)
-		if len(b.Updates) > 0 || b.Listed {
-			sink(b)
-		}
-		if b.Listed {
-			full <- struct{}{} // once, so that there is room
-		}
-		due.Stop()
-		if !next.IsZero() {
-			due.Reset(max(0, time.Until(next)))
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.wake:
-		case <-due.C:
-		case <-patience.C:
-			over = true
-		}
-	}
 }
 
 // batch returns what is to be told, and when to look again; the zero time

@@ -4,7 +4,6 @@ package marathon
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,21 +16,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sluice-mesh/sluice/discovery/remember"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
 const (
-	// saveEvery is how often it is looked whether there is anything new to be
-	// remembered. What is known after an end in bad order is older by that much
-	// at most.
-	saveEvery = time.Minute
-	// lastSave is how long the end waits for the file to be written.
-	lastSave = 5 * time.Second
 	// recallWait is how long Marathon is not asked while the file is read: it says
 	// whether an empty list is one to be believed.
 	recallWait = 2 * time.Second
-	// maxRemembered bounds the file: more than what 100,000 tasks come to.
-	maxRemembered = 256 << 20
 )
 
 // archive is what the file holds: in its first line what is not Marathon's, and
@@ -104,7 +96,7 @@ func readArchive(file string) (archive, error) {
 
 // parseArchive reads the text of the file.
 func parseArchive(r io.Reader) (archive, error) {
-	text := bufio.NewReader(io.LimitReader(r, maxRemembered))
+	text := bufio.NewReader(io.LimitReader(r, remember.MaxSize))
 	var m archive
 	head, err := text.ReadBytes('\n')
 	if err != nil {
@@ -116,7 +108,7 @@ func parseArchive(r io.Reader) (archive, error) {
 	if m.Format != archiveFormat {
 		return m, fmt.Errorf("it is of format %d, not %d", m.Format, archiveFormat)
 	}
-	apps, faults, err := readApps(text, maxRemembered)
+	apps, faults, err := readApps(text, remember.MaxSize)
 	refused := func(f *routing.Fault) bool { return f.Severity == routing.Refused }
 	if at := slices.IndexFunc(faults, refused); err == nil && at >= 0 {
 		err = faults[at] // what only is to be warned of was so before, too
@@ -125,44 +117,24 @@ func parseArchive(r io.Reader) (archive, error) {
 	return m, err
 }
 
-// keep writes the file whenever there is something new in it: once all was
-// listed, each minute, and at the end, when over is closed. Nobody waits for
-// it: what is told while it writes is in what it writes next.
-func (s *Source) keep(ctx context.Context, full, over <-chan struct{}) {
-	tick := time.NewTicker(saveEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-over:
-			s.save(ctx)
-			return
-		case <-full:
-		case <-tick.C:
-		}
-		s.save(ctx)
-	}
+// lost takes note that the file could not be written.
+func (s *Source) lost() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changed = true
 }
 
-// save writes what is known now, once it is all known. What cannot be written
-// is tried again later.
-func (s *Source) save(ctx context.Context) {
-	if s.o.File == "" {
-		return
-	}
-	m, ok := s.remember()
+// take returns what writes the file; nil if nothing is new, or not all is known.
+func (s *Source) take() func(io.Writer) error {
+	m, ok := s.archive()
 	if !ok {
-		return
+		return nil
 	}
-	if err := m.write(s.o.File); err != nil {
-		s.mu.Lock()
-		s.changed = true
-		s.mu.Unlock()
-		s.o.Log.WarnContext(ctx, "what Marathon says is not remembered for the next start", "file", s.o.File, "error", err)
-	}
+	return m.encode
 }
 
-// remember returns what is to be written; false if that is in the file.
-func (s *Source) remember() (m archive, ok bool) {
+// archive returns what is to be written; false if that is in the file.
+func (s *Source) archive() (m archive, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.changed || !s.ready {
@@ -194,28 +166,6 @@ func (s *Source) certain(a *app) *app {
 		}
 	}
 	return &is
-}
-
-// write writes the file, or leaves the one before. What a process that was
-// killed meanwhile had written is overwritten by the next one.
-func (m archive) write(file string) (err error) {
-	f, err := os.OpenFile(file+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	w := bufio.NewWriter(f)
-	if err = cmp.Or(m.encode(w), w.Flush(), f.Sync()); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), file)
 }
 
 // encode writes one app after the other, so that the text is never in memory as

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sluice-mesh/sluice/discovery"
+	"github.com/sluice-mesh/sluice/discovery/remember"
 	"github.com/sluice-mesh/sluice/routing"
 )
 
@@ -116,51 +117,13 @@ func (s *Source) Run(ctx context.Context, sink func(discovery.Batch)) error {
 		s.ask(ctx)
 	})
 	each(func(ctx context.Context) { s.hosts.run(ctx, s.moved) })
-	full, over, saved := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(saved)
-		s.keep(lasting, full, over)
-	}()
-	each(func(ctx context.Context) { s.tell(ctx, sink, full) })
+	keeper := remember.Keeper{Path: s.o.File, Take: s.take, Lost: s.lost, Log: s.o.Log}
+	full, end := keeper.Start(ctx)
+	t := discovery.Teller{Batch: s.batch, Wake: s.wake, Patience: s.o.Patience, Listed: full}
+	each(func(ctx context.Context) { t.Tell(ctx, sink) })
 	err := g.Wait()
-	close(over)
-	select {
-	case <-saved:
-	case <-time.After(lastSave):
-		s.o.Log.WarnContext(ctx, "what Marathon says is not remembered for the next start: the file cannot be written in time", "file", s.o.File)
-	}
+	end()
 	return err
-}
-
-// tell tells what there is until ctx ends, and puts a token into full once that
-// is all that was listed.
-func (s *Source) tell(ctx context.Context, sink func(discovery.Batch), full chan<- struct{}) {
-	patience := time.NewTimer(s.o.Patience)
-	defer patience.Stop()
-	due := time.NewTimer(time.Hour)
-	defer due.Stop()
-	over := false
-	for {
-		b, next := s.batch(time.Now(), over)
-		if len(b.Updates) > 0 || b.Listed {
-			sink(b)
-		}
-		if b.Listed {
-			full <- struct{}{} // once, so that there is room
-		}
-		due.Stop()
-		if !next.IsZero() {
-			due.Reset(max(0, time.Until(next)))
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.wake:
-		case <-due.C:
-		case <-patience.C:
-			over = true
-		}
-	}
 }
 
 // batch returns what is to be told, and when to look again; the zero time
