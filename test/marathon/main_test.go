@@ -20,7 +20,7 @@ import (
 const patience = time.Minute
 
 // scale is how many apps with four tasks each TestScale measures.
-var scale = flag.Int("marathon.scale", 0, "measure a Marathon of so many apps with four tasks each")
+var scale = flag.Int("marathon.scale", 50, "measure a Marathon of so many apps with four tasks each")
 
 // program is what is tested.
 var program string

@@ -23,9 +23,6 @@ const events = 20
 // its first table takes, what memory it has, and what one event costs until the
 // proxy serves what it says. It holds nothing to limits.
 func TestScale(t *testing.T) {
-	if *scale == 0 {
-		t.Skip("measures only with -marathon.scale")
-	}
 	agents := []marathontest.Agent{{Host: "127.0.0.1"}} // that of the task which answers, and a few others
 	for i := range 200 {
 		agents = append(agents, marathontest.Agent{Host: fmt.Sprintf("10.0.0.%d", 1+i)})
