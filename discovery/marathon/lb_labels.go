@@ -127,6 +127,7 @@ func labelRows() []labelRow {
 		{labelColours, ofApp, Translated, "apps of one group share their gateways, with the labels of the older one", nil, (*labelReader).coloured},
 		{"DEPLOYMENT_ALT_PORT", ofApp, Translated, "the service port of the newer app is not offered beside that of the older", nil, nil},
 		{"DEPLOYMENT_COLOUR", ofApp, Translated, "for the eye only, as in marathon-lb", nil, nil},
+		{"DEPLOYMENT_COLOR", ofApp, Translated, "as `HAPROXY_DEPLOYMENT_COLOUR`, which is how zdd spells it", nil, nil},
 		{labelStarted, ofApp, Translated, "which app of a group is the older one", nil, (*labelReader).started},
 		{labelWanted, ofApp, Translated, "how many tasks of both apps serve, if NEW_INSTANCES is there: tasks of the older one that are too many get no new requests", nil, (*labelReader).wanted},
 		{labelNewcomers, ofApp, Translated, "the app of the group that was scaled last counts as the newer one", nil, (*labelReader).newcomers},
